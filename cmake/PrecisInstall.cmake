@@ -1,0 +1,6 @@
+include(GNUInstallDirs)
+if(TARGET precis-server AND TARGET precis)
+  install(TARGETS precis-server precis RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(DIRECTORY models/demo DESTINATION ${CMAKE_INSTALL_DATADIR}/precis/models)
+install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -1,0 +1,43 @@
+// What the engine tells about itself: gauges and counters in a snapshot, and an observer for what
+// belongs into histograms. Knows nothing of Prometheus. Thread rule: a snapshot is a value; the
+// observer is called by the step thread and must be quick.
+#pragma once
+
+#include <cstdint>
+
+namespace precis {
+
+struct EngineStats {
+  // now
+  uint32_t waiting = 0;            // accepted, no encoder work yet
+  uint32_t encoding = 0;
+  uint32_t decoding = 0;
+  uint32_t pages_total = 0;
+  uint32_t pages_self = 0;         // leased
+  uint32_t pages_cross = 0;        // leased
+  uint32_t pages_promised = 0;     // promised to running sequences, not leased yet
+  uint32_t pages_peak = 0;         // most pages leased at once since start
+  uint64_t page_bytes = 0;
+  // since start
+  uint64_t steps = 0;
+  uint64_t decode_steps = 0;       // steps that decoded at least one row
+  uint64_t decode_rows = 0;        // so decode_rows / decode_steps is the mean decode batch
+  uint64_t encoded_tokens = 0;
+  uint64_t generated_tokens = 0;
+  double seconds_since_progress = 0;  // 0 while there is no work; the watchdog's figure
+};
+
+struct StepObservation {
+  double seconds = 0;
+  uint32_t decode_rows = 0;
+  uint32_t encode_rows = 0;
+};
+
+class EngineObserver {
+ public:
+  virtual ~EngineObserver() = default;
+  virtual void OnStep(const StepObservation& step) = 0;
+  virtual void OnInterTokenSeconds(double seconds) = 0;
+};
+
+}  // namespace precis

@@ -1,0 +1,44 @@
+// Facts of a loaded checkpoint, for logs, replies, ListModels and `precis inspect`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/generation.h"
+
+namespace precis {
+
+struct ModelInfo {
+  std::string name;           // the directory's name
+  std::string fingerprint;    // 16 hex digits over config and weights
+  std::string architecture;   // "T5 v1.0 (relu, tied)", ...
+  std::string attention_variant;
+  uint32_t vocab_size = 0;
+  uint32_t d_model = 0;
+  uint32_t d_ff = 0;
+  uint32_t head_dim = 0;
+  uint32_t num_heads = 0;
+  uint32_t num_encoder_layers = 0;
+  uint32_t num_decoder_layers = 0;
+  std::vector<uint32_t> self_kv_heads;   // one a decoder layer
+  std::vector<uint32_t> cross_kv_heads;  // one a decoder layer
+  std::vector<std::string> folded;       // what was folded at load, one line each
+  uint32_t n_positions = 0;              // of the config; 0 if it has none
+  int32_t pad_token_id = 0;
+  int32_t eos_token_id = 1;
+  int32_t decoder_start_token_id = 0;
+  GenerationDefaults defaults;
+  // Numbers and memory
+  std::string numerics;            // "weights bf16, kv bf16, cpu avx512_bf16, 2 threads"
+  uint64_t weight_bytes = 0;       // packed
+  uint64_t self_bytes_per_token = 0;
+  uint64_t cross_bytes_per_token = 0;
+  uint64_t page_bytes = 0;
+  uint32_t self_slots = 0;         // tokens a self page holds
+  uint32_t cross_slots = 0;
+  uint64_t pool_bytes = 0;
+  uint32_t pool_pages = 0;
+};
+
+}  // namespace precis

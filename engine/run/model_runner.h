@@ -1,0 +1,52 @@
+// What the engine loop asks of a model: do the plan's work, give logits-derived tokens back. The
+// real one joins encoder, decoder and pages (engine/run/t5_runner.h); tests have a fake one.
+//
+// Owner: the engine loop. Thread rule: one thread (the step thread).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/generation.h"
+#include "engine/sched/encode_work.h"
+#include "engine/sched/step_plan.h"
+
+namespace precis {
+
+// What a sequence is to the runner, told once when it joins.
+struct RunnerSequence {
+  std::span<const int32_t> source_ids;  // lives until Leave()
+  const GenerationOptions* options;     // lives until Leave()
+  uint32_t max_new_tokens;
+};
+
+// The page tables of a sequence at this step; read from the scheduler.
+class PageTables {
+ public:
+  virtual ~PageTables() = default;
+  virtual std::span<const PageId> SelfPages(SequenceId id) const = 0;
+  virtual std::span<const PageId> CrossPages(SequenceId id) const = 0;
+};
+
+struct StepTokens {
+  std::vector<int32_t> tokens;  // one a decode row of the plan, in its order
+};
+
+class ModelRunner {
+ public:
+  virtual ~ModelRunner() = default;
+  virtual EncodeShape encode_shape() const = 0;
+  virtual EncodeCosts encode_costs() const = 0;
+  virtual uint32_t num_pages() const = 0;
+  virtual uint32_t self_slots() const = 0;
+  virtual uint32_t cross_slots() const = 0;
+
+  virtual void Join(SequenceId id, const RunnerSequence& sequence) = 0;
+  virtual void Leave(SequenceId id) = 0;
+  // Does the step's work. An error fails every sequence of the plan and nothing else.
+  virtual Status Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) = 0;
+};
+
+}  // namespace precis

@@ -1,0 +1,84 @@
+// Which pages are free and who holds the others: ids and counts, no bytes. One pool for self and
+// cross; a page may have several holders.
+//
+// Owner: the scheduler's owner. Thread rule: one thread (the step thread).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/sched/step_plan.h"
+
+namespace precis {
+
+enum class PageKind : uint8_t { kSelf, kCross };
+
+class PagePool;
+
+// Pages that somebody holds; the destructor gives them back. Move-only.
+class PageLease {
+ public:
+  PageLease() = default;
+  PageLease(PageLease&& other) noexcept;
+  PageLease& operator=(PageLease&& other) noexcept;
+  ~PageLease();
+
+  std::span<const PageId> pages() const { return pages_; }
+  void Reset();
+
+ private:
+  friend class PagePool;
+  PagePool* pool_ = nullptr;
+  PageKind kind_ = PageKind::kSelf;
+  std::vector<PageId> pages_;
+};
+
+// Pages kept back for somebody who does not need them yet; the destructor frees the promise.
+class PagePromise {
+ public:
+  PagePromise() = default;
+  PagePromise(PagePromise&& other) noexcept;
+  PagePromise& operator=(PagePromise&& other) noexcept;
+  ~PagePromise();
+  uint32_t left() const { return left_; }
+  void Reset();
+
+ private:
+  friend class PagePool;
+  PagePool* pool_ = nullptr;
+  uint32_t left_ = 0;
+};
+
+class PagePool {
+ public:
+  explicit PagePool(uint32_t num_pages);
+  ~PagePool();  // checks that everything came back
+
+  uint32_t total() const;
+  uint32_t leased(PageKind kind) const;
+  uint32_t promised() const;
+  uint32_t peak_leased() const;
+  // Neither leased nor promised.
+  uint32_t available() const;
+
+  // Requires count <= available(). `reserve_pages`: room in the lease for pages added later, so that
+  // Extend allocates nothing.
+  PageLease Lease(PageKind kind, uint32_t count, uint32_t reserve_pages);
+  PagePromise Promise(uint32_t count);
+  // Moves one promised page into the lease. Requires promise.left() > 0.
+  PageId Extend(PageLease& lease, PagePromise& promise);
+
+ private:
+  friend class PageLease;
+  friend class PagePromise;
+  void Return(PageKind kind, std::span<const PageId> pages);
+
+  std::vector<PageId> free_;  // a stack
+  uint32_t total_ = 0;
+  uint32_t leased_[2] = {0, 0};
+  uint32_t promised_ = 0;
+  uint32_t peak_ = 0;
+};
+
+}  // namespace precis

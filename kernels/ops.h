@@ -1,0 +1,108 @@
+// The parameters of the ops: pointers, shapes, numbers. All matrices are row-major and dense unless
+// a stride is given; strides and offsets of floats count elements, those of pages count bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/dtype.h"
+
+namespace precis {
+
+// Activations that feed a GEMM: f32 or bf16, as the backend asked (Backend::activation_dtype).
+struct Activations {
+  void* data;      // [rows, cols]
+  DType dtype;
+  size_t rows;
+  size_t cols;
+};
+
+enum class ActivationKind : uint8_t {
+  kRelu,       // T5 v1.0: max(x, 0)
+  kGatedGelu,  // T5 v1.1: gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
+};
+
+// Where one decoder layer's K and V lie inside every page of one kind (self or cross).
+//   K: [num_kv_heads, head_dim, slots]: keys of a head side by side, so that one vector holds the
+//      same dimension of many keys and scores need no horizontal sum.
+//   V: [num_kv_heads, slots, head_dim].
+struct KvRegion {
+  size_t k_offset = 0;  // bytes from the start of the page, a multiple of 64
+  size_t v_offset = 0;  // bytes from the start of the page, a multiple of 64
+  uint32_t slots = 0;   // per page
+  uint32_t num_kv_heads = 0;
+  uint32_t head_dim = 0;
+  DType dtype = DType::kF32;
+};
+
+// The bytes behind all pages. Readable for 64 bytes past the last page: vectors may overhang.
+struct KvPool {
+  std::byte* base = nullptr;  // 64-byte aligned
+  size_t page_bytes = 0;      // a multiple of 64
+};
+
+struct SlotRef {
+  int32_t page;
+  uint32_t slot;
+};
+
+struct AppendKvParams {
+  const float* k;       // [rows, num_kv_heads * head_dim], row_stride apart
+  const float* v;       // as k
+  size_t row_stride;    // floats
+  std::span<const SlotRef> slots;  // one a row; no two equal
+  KvPool pool;
+  KvRegion region;
+};
+
+// Which query heads read which KV head: group g is heads[begin[g] .. begin[g+1]).
+struct HeadGroups {
+  std::span<const uint32_t> heads;  // [num_heads], a permutation
+  std::span<const uint32_t> begin;  // [num_kv_heads + 1]; a group may be empty
+};
+
+// bias[h * stride + zero + (key position - query position)]; data == nullptr means none.
+struct PositionBias {
+  const float* data = nullptr;
+  size_t stride = 0;
+  size_t zero = 0;
+};
+
+struct PagedRow {
+  uint32_t first_page;  // index into PagedAttentionParams::pages
+  uint32_t num_keys;    // keys 0 .. num_keys-1; at least 1
+  uint32_t position;    // of the query, for the bias
+};
+
+// softmax(q K^T + bias) V over the pages of each row. No 1/sqrt(d): T5 does not scale.
+// Keys are reduced in an order that depends on their absolute positions only, so that a row's bits
+// do not depend on the other rows.
+struct PagedAttentionParams {
+  const float* q;     // [rows, num_heads * head_dim], q_stride apart
+  size_t q_stride;    // floats
+  std::span<const PagedRow> rows;
+  std::span<const int32_t> pages;  // page tables, one behind the other
+  KvPool pool;
+  KvRegion region;
+  HeadGroups groups;
+  PositionBias bias;
+  Activations out;    // [rows, num_heads * head_dim]
+};
+
+// Self-attention of one document, all heads, for query rows begin .. begin+out.rows-1 against all
+// `num_keys` keys. Score matrices are never materialised as a whole.
+struct EncoderAttentionParams {
+  const float* q;      // [num_keys, num_heads * head_dim], row_stride apart; row 0 is position 0
+  const float* k;
+  const float* v;
+  size_t row_stride;   // floats
+  uint32_t num_keys;
+  uint32_t num_heads;
+  uint32_t head_dim;
+  uint32_t begin;      // first query row
+  PositionBias bias;
+  Activations out;     // [query rows, num_heads * head_dim]
+};
+
+}  // namespace precis
