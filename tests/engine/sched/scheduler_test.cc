@@ -268,6 +268,7 @@ TEST_F(SchedulerTest, AShortDocumentOvertakesTheOldest) {
 }
 
 TEST_F(SchedulerTest, OvertakingIsBounded) {
+  Start(Defaults(), 1000);
   const SequenceId oldest = scheduler_->Add({640, 5});
   for (int i = 0; i < 5; ++i) scheduler_->Add({16, 100});
   std::vector<SequenceId> encoded;
