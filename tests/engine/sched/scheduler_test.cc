@@ -1,5 +1,5 @@
-// What the scheduler promises, one fact a test, in the order of docs/scheduling.md. Longer than most
-// files: one fixture and one class, and a reader looks for a fact in one place.
+// What the scheduler promises, one fact a test, in the order of docs/scheduling.md. Longer than
+// most files: one fixture and one class, and a reader looks for a fact in one place.
 #include "engine/sched/scheduler.h"
 
 #include <algorithm>
