@@ -9,7 +9,7 @@
 
 namespace precis::cli {
 
-// All bytes, as they are: the server judges them. The error names the file.
+// All bytes as they are, which must be UTF-8. The error names the file, and the byte.
 StatusOr<std::string> ReadDocument(const std::string& file, std::istream& standard_input);
 
 }  // namespace precis::cli

@@ -13,11 +13,11 @@
 namespace precis::cli {
 
 struct RpcError {
-  std::string code;                                         // "INVALID_ARGUMENT"
-  std::string message;                                      // the server's
-  std::vector<std::pair<std::string, std::string>> fields;  // field, what is wrong with it
-  std::string reason;                                       // "QUEUE_FULL"; empty: none given
-  std::optional<double> retry_after_seconds;
+  std::string code{};                                         // "INVALID_ARGUMENT"
+  std::string message{};                                      // the server's
+  std::vector<std::pair<std::string, std::string>> fields{};  // field, what is wrong with it
+  std::string reason{};                                       // "QUEUE_FULL"; empty: none given
+  std::optional<double> retry_after_seconds{};
 };
 
 // Details that cannot be read are left out: the code and the message still stand.
