@@ -25,7 +25,8 @@ class Served(unittest.TestCase):
         ports = pathlib.Path(cls.folder.name) / "ports"
         cls.log = open(pathlib.Path(cls.folder.name) / "log", "w+")
         cls.server = subprocess.Popen(
-            [SERVER, "--model", MODEL, "--dtype", "f32", "--listen", "127.0.0.1:0",
+            [SERVER, "--model", MODEL, "--dtype", "f32", "--pool-bytes", "256M",
+             "--listen", "127.0.0.1:0",
              "--metrics-listen", "127.0.0.1:0", "--port-file", ports],
             stdin=subprocess.DEVNULL, stdout=cls.log, stderr=cls.log)
         give_up = time.monotonic() + 60
