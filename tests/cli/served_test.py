@@ -39,9 +39,9 @@ class Served(unittest.TestCase):
     @classmethod
     def healthy(cls, ports):
         lines = dict(line.split("=", 1) for line in ports.read_text().splitlines())
-        cls.address = lines.get("grpc", "")
+        cls.address = "127.0.0.1:" + lines["grpc"]
         probe = [SERVER, "--probe", "--listen", cls.address]
-        return cls.address and subprocess.run(probe, capture_output=True).returncode == 0
+        return subprocess.run(probe, capture_output=True).returncode == 0
 
     @classmethod
     def tearDownClass(cls):

@@ -13,6 +13,7 @@ CLEAN = {
     "common/status.h": '// Status.\n#pragma once\n#include <string>\n#include "absl/status/status.h"\n',
     "kernels/ops.h": '// Ops.\n#pragma once\n#include "common/status.h"\n',
     "kernels/cpu/gemm.cc": '#include "hwy/highway.h"\n#include "kernels/ops.h"\n',
+    "kernels/cpu/simd-inl.h": "// Vectors.\n",
     "kernels/ref/ops.cc": '#include "kernels/ops.h"\n',
     "kernels/backend.cc": '#include "kernels/cpu/gemm.h"\n',
     "engine/engine.h": '// Engine.\n#pragma once\n#include "kernels/ops.h"\n',
