@@ -30,8 +30,14 @@ class PageTables {
   virtual std::span<const PageId> CrossPages(SequenceId id) const = 0;
 };
 
+struct RowToken {
+  int32_t token = 0;
+  bool failed = false;  // its logits were not finite: the sequence ends, its neighbours go on
+};
+
 struct StepTokens {
-  std::vector<int32_t> tokens;  // one a decode row of the plan, in its order
+  std::vector<RowToken> rows;  // one a decode row of the plan, in its order
+  double decode_us = 0;        // time the decode rows took, encoder work not counted
 };
 
 class ModelRunner {

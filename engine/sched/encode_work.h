@@ -40,5 +40,8 @@ struct EncodeCosts {
   double cross_us_per_row = 1;
 };
 double PredictMicroseconds(const EncodeCosts& costs, const EncodeItem& item, uint32_t tokens);
+// The sum over all items of a document.
+double PredictDocumentMicroseconds(const EncodeShape& shape, const EncodeCosts& costs,
+                                   uint32_t tokens);
 
 }  // namespace precis

@@ -1,9 +1,12 @@
-// Which pages are free and who holds the others: ids and counts, no bytes. One pool for self and
-// cross; a page may have several holders.
+// Which pages are free and how many the others hold: ids and counts, no bytes. One pool for self
+// and cross. A page has one holder today; shared pages (beams, cached documents) will be counted
+// inside the pool, where leases give their pages back, and callers will not notice.
 //
-// Owner: the scheduler's owner. Thread rule: one thread (the step thread).
+// Owner: the scheduler's owner; it outlives every lease and promise. Thread rule: one thread (the
+// step thread).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -22,7 +25,7 @@ class PageLease {
   PageLease() = default;
   PageLease(PageLease&& other) noexcept;
   PageLease& operator=(PageLease&& other) noexcept;
-  ~PageLease();
+  ~PageLease() { Reset(); }
 
   std::span<const PageId> pages() const { return pages_; }
   void Reset();
@@ -40,7 +43,7 @@ class PagePromise {
   PagePromise() = default;
   PagePromise(PagePromise&& other) noexcept;
   PagePromise& operator=(PagePromise&& other) noexcept;
-  ~PagePromise();
+  ~PagePromise() { Reset(); }
   uint32_t left() const { return left_; }
   void Reset();
 
@@ -54,16 +57,20 @@ class PagePool {
  public:
   explicit PagePool(uint32_t num_pages);
   ~PagePool();  // checks that everything came back
+  PagePool(const PagePool&) = delete;
+  PagePool& operator=(const PagePool&) = delete;
 
-  uint32_t total() const;
-  uint32_t leased(PageKind kind) const;
-  uint32_t promised() const;
-  uint32_t peak_leased() const;
+  uint32_t total() const { return total_; }
+  uint32_t leased(PageKind kind) const { return leased_[static_cast<size_t>(kind)]; }
+  uint32_t leased() const { return leased(PageKind::kSelf) + leased(PageKind::kCross); }
+  uint32_t promised() const { return promised_; }
+  // Most pages leased at once, of both kinds together.
+  uint32_t peak_leased() const { return peak_leased_; }
   // Neither leased nor promised.
-  uint32_t available() const;
+  uint32_t available() const { return total_ - leased() - promised_; }
 
-  // Requires count <= available(). `reserve_pages`: room in the lease for pages added later, so that
-  // Extend allocates nothing.
+  // Requires count <= available(). `reserve_pages`: room in the lease for pages added later, so
+  // that Extend allocates nothing.
   PageLease Lease(PageKind kind, uint32_t count, uint32_t reserve_pages);
   PagePromise Promise(uint32_t count);
   // Moves one promised page into the lease. Requires promise.left() > 0.
@@ -72,13 +79,15 @@ class PagePool {
  private:
   friend class PageLease;
   friend class PagePromise;
+  PageId Take(PageKind kind);
   void Return(PageKind kind, std::span<const PageId> pages);
+  void Forgive(uint32_t promised);
 
-  std::vector<PageId> free_;  // a stack
-  uint32_t total_ = 0;
+  const uint32_t total_;
+  std::vector<PageId> free_;  // a stack; promised pages are in it
   uint32_t leased_[2] = {0, 0};
   uint32_t promised_ = 0;
-  uint32_t peak_ = 0;
+  uint32_t peak_leased_ = 0;
 };
 
 }  // namespace precis

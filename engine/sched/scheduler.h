@@ -5,13 +5,11 @@
 // Owner: the engine loop. Thread rule: one thread (the step thread).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
-#include "common/status.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/page_pool.h"
 #include "engine/sched/step_plan.h"
@@ -52,30 +50,78 @@ class Scheduler {
   // Pages the sequence holds in the worst case: cross pages + self pages of max_new_tokens.
   uint32_t WorstCasePages(const SequenceSpec& spec) const;
   // False when max_sequences are unfinished.
-  bool HasRoom() const;
+  bool HasRoom() const { return !free_ids_.empty(); }
   // Requires HasRoom() and WorstCasePages(spec) <= pool.total(). Joins the waiting line.
   SequenceId Add(const SequenceSpec& spec);
   // Leaves at once, whatever it is doing; its pages go back. Not between Schedule and Apply.
+  // Requires that `id` has not left.
   void Remove(SequenceId id);
 
-  // The next step. Sequences whose first encoder work is in this plan are listed in started().
+  // The next step; never empty unless idle(). Sequences whose first encoder work is in this plan
+  // are listed in started(). The plan's encoder work counts as done: when running it failed,
+  // Apply() and Remove() its documents.
   const StepPlan& Schedule(const StepBudget& budget);
-  // Requires one outcome for each decode row of the last plan, in its order. Finished sequences
-  // leave and give their pages back.
+  // Requires one outcome for each decode row of the last plan, in its order, and that a sequence
+  // which fed position max_new_tokens-1 is finished. Finished sequences leave and give their pages
+  // back.
   void Apply(std::span<const RowOutcome> outcomes);
 
-  std::span<const SequenceId> started() const;
-  std::span<const PageId> self_pages(SequenceId id) const;
-  std::span<const PageId> cross_pages(SequenceId id) const;
-  uint32_t source_tokens(SequenceId id) const;
+  std::span<const SequenceId> started() const { return started_; }
+  std::span<const PageId> self_pages(SequenceId id) const { return Live(id).self.pages(); }
+  std::span<const PageId> cross_pages(SequenceId id) const { return Live(id).cross.pages(); }
+  uint32_t source_tokens(SequenceId id) const { return Live(id).spec.source_tokens; }
 
-  uint32_t waiting() const;
-  uint32_t encoding() const;
-  uint32_t decoding() const;
+  uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
+  uint32_t encoding() const { return static_cast<uint32_t>(encoding_.size()); }
+  // Those that were encoded by the last plan included.
+  uint32_t decoding() const { return static_cast<uint32_t>(decoding_.size()); }
   bool idle() const { return waiting() + encoding() + decoding() == 0; }
 
  private:
-  // The implementation's business.
+  enum class Phase : uint8_t { kFree, kWaiting, kEncoding, kDecoding };
+
+  struct Sequence {
+    Phase phase = Phase::kFree;
+    SequenceSpec spec;
+    PageLease cross;
+    PageLease self;
+    PagePromise self_promise;  // self pages it may still need
+    // Encoding.
+    uint32_t workspace = 0;
+    uint32_t next_item = 0;
+    uint32_t num_items = 0;
+    double remaining_us = 0;  // predicted, of the items not planned yet
+    uint32_t overtaken = 0;   // documents encoded before this one while it was the oldest
+    // Decoding.
+    uint32_t position = 0;  // the next one fed
+  };
+
+  const Sequence& Live(SequenceId id) const;
+  Sequence& Live(SequenceId id);
+  uint32_t CrossPages(const SequenceSpec& spec) const;
+  uint32_t SelfPages(const SequenceSpec& spec) const;
+  void Free(SequenceId id);
+
+  void PlanDecodes();
+  void PlanEncodes(double budget_us);
+  void AdmitFromLine();
+  bool MayAdmit(const Sequence& head) const;
+  void Admit(SequenceId id);
+  size_t NextToEncode() const;
+  bool MayOvertake(const Sequence& other, const Sequence& oldest) const;
+  EncodeSlice PlanItems(SequenceId id, double* left_us);
+  void FinishEncoding(size_t index);
+
+  const SchedulerOptions options_;
+  PagePool& pool_;
+  std::vector<Sequence> sequences_;   // by id
+  std::vector<SequenceId> free_ids_;  // a stack
+  std::vector<SequenceId> waiting_;   // the line, head first
+  std::vector<SequenceId> encoding_;  // at most one a workspace, oldest first
+  std::vector<SequenceId> decoding_;  // in the order in which they were encoded
+  std::vector<SequenceId> started_;
+  StepPlan plan_;
+  bool rows_pending_ = false;  // the last plan's decode rows wait for Apply()
 };
 
 }  // namespace precis

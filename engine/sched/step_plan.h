@@ -25,7 +25,7 @@ struct EncodeSlice {
 struct DecodeRow {
   SequenceId sequence;
   uint32_t position;
-  PageId page;    // of the self kind
+  PageId page;  // of the self kind
   uint32_t slot;
 };
 

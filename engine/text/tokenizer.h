@@ -1,5 +1,6 @@
 // Text to ids and back: a SentencePiece unigram model, from spiece.model or made in memory from
-// tokenizer.json. Thread rule: const after Load; any thread.
+// tokenizer.json. What it does, and where transformers does otherwise: docs/tokenizer.md.
+// Thread rule: const after Load; any thread.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,14 @@
 
 namespace precis {
 
+// What decoding the next id needs to know of the ids before it.
+struct DecodeState {
+  bool any_text = false;       // something was written
+  bool at_start = true;        // a leading space is not written
+  bool dropped_space = false;  // the last id had its leading space dropped
+  std::string pending_bytes;   // byte pieces that are not a whole character yet
+};
+
 class Tokenizer {
  public:
   // Reads DIR/spiece.model, else DIR/tokenizer.json. `vocab_size` is the model's: pieces must fit
@@ -25,6 +34,10 @@ class Tokenizer {
   virtual StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
   // Text of ids; control ids and ids without a piece decode to nothing.
   virtual std::string Decode(std::span<const int32_t> ids) const = 0;
+  // Decode, an id at a time: appends to `out` what `id` makes certain, in whole UTF-8.
+  virtual void DecodeNext(int32_t id, DecodeState* state, std::string* out) const = 0;
+  // Appends what the last ids left open.
+  virtual void DecodeEnd(DecodeState* state, std::string* out) const = 0;
   virtual uint32_t num_pieces() const = 0;
   virtual std::string_view source() const = 0;  // "spiece.model" or "tokenizer.json"
 };
@@ -35,14 +48,21 @@ class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
   // Text that `id` makes certain; may be empty.
-  std::string Push(int32_t id);
+  std::string Push(int32_t id) {
+    std::string out;
+    tokenizer_.DecodeNext(id, &state_, &out);
+    return out;
+  }
   // What was held back at the end.
-  std::string Finish();
+  std::string Finish() {
+    std::string out;
+    tokenizer_.DecodeEnd(&state_, &out);
+    return out;
+  }
 
  private:
   const Tokenizer& tokenizer_;
-  std::vector<int32_t> ids_;
-  size_t emitted_ = 0;  // bytes of Decode(ids_) given out so far
+  DecodeState state_;
 };
 
 }  // namespace precis

@@ -1,0 +1,82 @@
+#include "engine/engine.h"
+
+#include <utility>
+
+#include "engine/run/engine_loop.h"
+#include "engine/run/event_queue.h"
+#include "engine/run/model_runner.h"
+#include "engine/run/t5_runner.h"
+#include "fmt/format.h"
+
+namespace precis {
+
+SequenceHandle::SequenceHandle(std::shared_ptr<EventQueue> queue) : queue_(std::move(queue)) {}
+
+SequenceHandle& SequenceHandle::operator=(SequenceHandle&& other) noexcept {
+  if (this != &other) {
+    Cancel();
+    queue_ = std::move(other.queue_);
+  }
+  return *this;
+}
+
+std::optional<TokenEvent> SequenceHandle::Poll() {
+  return queue_ ? queue_->Poll() : std::nullopt;
+}
+
+void SequenceHandle::Cancel() {
+  if (queue_) queue_->RequestCancel();
+}
+
+SequenceTimings SequenceHandle::timings() const {
+  return queue_ ? queue_->timings() : SequenceTimings{};
+}
+
+Engine::Engine(const EngineOptions& options, ModelInfo info, std::unique_ptr<EngineLoop> loop)
+    : options_(options), info_(std::move(info)), loop_(std::move(loop)) {}
+
+Engine::~Engine() { Stop(); }
+
+StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
+  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(options));
+  return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
+}
+
+StatusOr<std::unique_ptr<Engine>> Engine::CreateWithRunner(const EngineOptions& options,
+                                                           std::unique_ptr<ModelRunner> runner,
+                                                           ModelInfo info) {
+  auto loop = std::make_unique<EngineLoop>(options, std::move(runner), info.eos_token_id,
+                                           info.page_bytes);
+  return std::unique_ptr<Engine>(new Engine(options, std::move(info), std::move(loop)));
+}
+
+StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
+  const size_t tokens = request.source_ids.size();
+  if (tokens == 0) return FieldError("source", "has no tokens");
+  if (tokens > options_.max_source_tokens) {
+    return FieldError("source", fmt::format("has {} tokens, the limit is {} (--max-source-tokens)",
+                                            tokens, options_.max_source_tokens));
+  }
+  for (size_t i = 0; i < tokens; ++i) {
+    const int32_t id = request.source_ids[i];
+    if (id < 0 || static_cast<uint32_t>(id) >= info_.vocab_size) {
+      return FieldError("source", fmt::format("token id {} at {} is outside the vocabulary of {}",
+                                              id, i, info_.vocab_size));
+    }
+  }
+  const uint32_t new_tokens = request.options.max_new_tokens;
+  if (new_tokens == 0 || new_tokens > options_.max_new_tokens) {
+    return FieldError("options.max_new_tokens",
+                      fmt::format("is {}, must be 1 to {}", new_tokens, options_.max_new_tokens));
+  }
+  PRECIS_ASSIGN_OR_RETURN(auto queue, loop_->Submit(std::move(request)));
+  return SequenceHandle(std::move(queue));
+}
+
+void Engine::Stop() { loop_->Stop(); }
+
+EngineStats Engine::stats() const { return loop_->stats(); }
+
+void Engine::SetObserver(EngineObserver* observer) { loop_->SetObserver(observer); }
+
+}  // namespace precis

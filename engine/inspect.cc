@@ -1,0 +1,85 @@
+#include "engine/inspect.h"
+
+#include <utility>
+
+#include "engine/model/attention_variant.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/generation_defaults.h"
+#include "engine/model/head_folding.h"
+#include "engine/run/describe_model.h"
+#include "engine/text/tokenizer.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+uint64_t DivideUp(uint64_t n, uint64_t by) { return (n + by - 1) / by; }
+
+// Reads every decoder K and V as loading would, so that what is wrong with them shows here.
+Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
+                      const ResolvedAttention& attention, std::vector<std::string>* folded) {
+  const LayerGroupings groupings = Groupings(config, attention);
+  for (uint32_t i = 0; i < config.num_decoder_layers; ++i) {
+    const std::string block = fmt::format("decoder.block.{}.layer.", i);
+    for (const bool cross : {false, true}) {
+      const std::string prefix =
+          block + (cross ? "1.EncDecAttention." : "0.SelfAttention.");
+      const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
+      for (const char which : {'k', 'v'}) {
+        std::string what;
+        PRECIS_RETURN_IF_ERROR(ReadGroupedProjection(checkpoint, config, attention, grouping,
+                                                     prefix, which, &what)
+                                   .status());
+        if (!what.empty()) folded->push_back(prefix + which + ": " + what);
+      }
+    }
+  }
+  return OkStatus();
+}
+
+StatusOr<DType> ParseType(const std::string& name) {
+  if (name == "f32") return DType::kF32;
+  if (name == "bf16") return DType::kBF16;
+  return InvalidArgument(fmt::format("type '{}' is not f32 or bf16", name));
+}
+
+}  // namespace
+
+uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
+                                  uint64_t new_tokens) const {
+  const uint64_t pages =
+      DivideUp(source_tokens, info.cross_slots) + DivideUp(new_tokens, info.self_slots);
+  return documents * pages * info.page_bytes;
+}
+
+StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
+                             const std::string& kv_dtype) {
+  PRECIS_ASSIGN_OR_RETURN(const DType weight_type, ParseType(dtype));
+  PRECIS_ASSIGN_OR_RETURN(const DType kv_type, ParseType(kv_dtype));
+  PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(model_dir));
+  PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(model_dir));
+  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
+  const LayerGroupings groupings = Groupings(config, attention);
+  const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
+                                       config.head_dim, kv_type);
+  Inspection out;
+  out.info = DescribeModel(model_dir, config, attention, layout);
+  PRECIS_RETURN_IF_ERROR(CollectFolding(*checkpoint, config, attention, &out.info.folded));
+  PRECIS_ASSIGN_OR_RETURN(out.info.defaults, LoadGenerationDefaults(model_dir));
+  for (const std::string& name : checkpoint->names()) {
+    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint->Shape(name));
+    uint64_t values = 1;
+    for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
+    out.parameters += values;
+  }
+  out.info.weight_bytes = out.parameters * ElementBytes(weight_type);
+  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
+  auto tokenizer = Tokenizer::Load(model_dir, config.vocab_size);
+  out.tokenizer = tokenizer.ok()
+                      ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
+                                    (*tokenizer)->num_pieces())
+                      : std::string(tokenizer.status().message());
+  return out;
+}
+
+}  // namespace precis

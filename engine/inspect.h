@@ -1,0 +1,26 @@
+// What a checkpoint directory holds and what serving it would cost, without packing its weights.
+// Called by `precis inspect`; one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/status.h"
+#include "engine/model_info.h"
+
+namespace precis {
+
+struct Inspection {
+  ModelInfo info;               // weight_bytes: as stored in kv/weight type `dtype`
+  uint64_t parameters = 0;      // values in the file's tensors
+  std::string tokenizer;        // "spiece.model, 8000 pieces"
+
+  // Bytes of pages for `documents` of `source_tokens` each, with room for `new_tokens`.
+  uint64_t PageBytesFor(uint64_t documents, uint64_t source_tokens, uint64_t new_tokens) const;
+};
+
+// dtype, kv_dtype: "f32" or "bf16".
+StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
+                             const std::string& kv_dtype);
+
+}  // namespace precis

@@ -1,0 +1,123 @@
+#include "engine/model/t5_decoder.h"
+
+#include <algorithm>
+
+namespace precis {
+namespace {
+
+size_t WidestRow(const T5Weights& weights) {
+  size_t widest = 0;
+  for (const DecoderLayer& layer : weights.decoder) {
+    widest = std::max({widest, layer.self_qkv->n(), layer.cross_q->n(), layer.ffn.wi->n()});
+  }
+  return widest;
+}
+
+}  // namespace
+
+void DecodeBatch::Reserve(size_t max_rows, size_t max_self_pages, size_t max_cross_pages) {
+  tokens.reserve(max_rows);
+  slots.reserve(max_rows);
+  self_rows.reserve(max_rows);
+  self_pages.reserve(max_rows * max_self_pages);
+  cross_rows.reserve(max_rows);
+  cross_pages.reserve(max_rows * max_cross_pages);
+}
+
+void DecodeBatch::Clear() {
+  tokens.clear();
+  slots.clear();
+  self_rows.clear();
+  self_pages.clear();
+  cross_rows.clear();
+  cross_pages.clear();
+}
+
+T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
+                     const KvPool& pool, uint32_t max_rows, Backend& backend)
+    : config_(config),
+      weights_(weights),
+      layout_(layout),
+      pool_(pool),
+      backend_(backend),
+      inner_(size_t{config.num_heads} * config.head_dim),
+      x_(size_t{max_rows} * config.d_model),
+      wide_(max_rows * WidestRow(weights)),
+      logits_(size_t{max_rows} * config.vocab_size),
+      normed_(backend.activation_dtype(weights.dtype), max_rows, config.d_model),
+      attended_(backend.activation_dtype(weights.dtype), max_rows, inner_),
+      hidden_(backend.activation_dtype(weights.dtype), max_rows, config.d_ff) {}
+
+std::span<float> T5Decoder::Run(const DecodeBatch& batch) {
+  const size_t rows = batch.tokens.size();
+  backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.dtype, config_.d_model,
+                 x_.data());
+  for (size_t i = 0; i < weights_.decoder.size(); ++i) {
+    SelfAttention(i, batch);
+    CrossAttention(i, batch);
+    FeedForwardOf(weights_.decoder[i], rows);
+  }
+  const Activations y = normed_.Rows(0, rows);
+  backend_.RmsNorm(x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y);
+  backend_.Gemm(y, *weights_.lm_head, false, logits_.data());
+  return {logits_.data(), rows * config_.vocab_size};
+}
+
+void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
+  const DecoderLayer& layer = weights_.decoder[i];
+  const KvRegion& region = layout_.self.layers[i];
+  const size_t rows = batch.tokens.size();
+  const size_t width = layer.self_qkv->n();
+  const Activations y = normed_.Rows(0, rows);
+  const Activations attended = attended_.Rows(0, rows);
+  backend_.RmsNorm(x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y);
+  backend_.Gemm(y, *layer.self_qkv, false, wide_.data());
+  const float* k = wide_.data() + inner_;
+  backend_.AppendKv({.k = k,
+                     .v = k + (width - inner_) / 2,
+                     .row_stride = width,
+                     .slots = batch.slots,
+                     .pool = pool_,
+                     .region = region});
+  backend_.PagedAttention({.q = wide_.data(),
+                           .q_stride = width,
+                           .rows = batch.self_rows,
+                           .pages = batch.self_pages,
+                           .pool = pool_,
+                           .region = region,
+                           .groups = layer.self_groups.view(),
+                           .bias = weights_.decoder_position_bias(),
+                           .out = attended});
+  backend_.Gemm(attended, *layer.self_o, true, x_.data());
+}
+
+void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
+  const DecoderLayer& layer = weights_.decoder[i];
+  const size_t rows = batch.tokens.size();
+  const Activations y = normed_.Rows(0, rows);
+  const Activations attended = attended_.Rows(0, rows);
+  backend_.RmsNorm(x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y);
+  backend_.Gemm(y, *layer.cross_q, false, wide_.data());
+  backend_.PagedAttention({.q = wide_.data(),
+                           .q_stride = inner_,
+                           .rows = batch.cross_rows,
+                           .pages = batch.cross_pages,
+                           .pool = pool_,
+                           .region = layout_.cross.layers[i],
+                           .groups = layer.cross_groups.view(),
+                           .bias = {},
+                           .out = attended});
+  backend_.Gemm(attended, *layer.cross_o, true, x_.data());
+}
+
+void T5Decoder::FeedForwardOf(const DecoderLayer& layer, size_t rows) {
+  const Activations y = normed_.Rows(0, rows);
+  const Activations hidden = hidden_.Rows(0, rows);
+  backend_.RmsNorm(x_.data(), layer.ffn.norm.data(), config_.layer_norm_epsilon, y);
+  backend_.Gemm(y, *layer.ffn.wi, false, wide_.data());
+  backend_.Activate(config_.gated ? ActivationKind::kGatedGelu : ActivationKind::kRelu,
+                    wide_.data(), hidden);
+  backend_.Gemm(hidden, *layer.ffn.wo, true, x_.data());
+}
+
+}  // namespace precis

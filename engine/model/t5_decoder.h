@@ -1,0 +1,60 @@
+// One decoder step for a batch of rows, each a token of some sequence at some position: its K and V
+// go into the sequence's self page, and it sees its own pages only.
+//
+// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/kv_layout.h"
+#include "engine/model/model_config.h"
+#include "engine/model/t5_encoder.h"
+#include "engine/model/t5_weights.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+// A step's rows as flat arrays, filled once and read by every layer.
+struct DecodeBatch {
+  std::vector<int32_t> tokens;       // [rows]
+  std::vector<SlotRef> slots;        // [rows], where the row's self K and V go
+  std::vector<PagedRow> self_rows;   // [rows], into self_pages
+  std::vector<int32_t> self_pages;
+  std::vector<PagedRow> cross_rows;  // [rows], into cross_pages
+  std::vector<int32_t> cross_pages;
+
+  void Reserve(size_t max_rows, size_t max_self_pages, size_t max_cross_pages);
+  void Clear();
+};
+
+class T5Decoder {
+ public:
+  T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
+            const KvPool& pool, uint32_t max_rows, Backend& backend);
+
+  // Logits of the rows' next tokens, [rows, vocab]; valid until the next call.
+  std::span<float> Run(const DecodeBatch& batch);
+
+ private:
+  void SelfAttention(size_t i, const DecodeBatch& batch);
+  void CrossAttention(size_t i, const DecodeBatch& batch);
+  void FeedForwardOf(const DecoderLayer& layer, size_t rows);
+
+  const ModelConfig& config_;
+  const T5Weights& weights_;
+  const KvLayout& layout_;
+  const KvPool pool_;
+  Backend& backend_;
+  const size_t inner_;  // num_heads * head_dim
+
+  std::vector<float> x_;       // residual stream, [rows, d_model]
+  std::vector<float> wide_;    // [rows, widest matrix that is not lm_head]
+  std::vector<float> logits_;  // [rows, vocab]
+  ActivationBuffer normed_;    // [rows, d_model]
+  ActivationBuffer attended_;  // [rows, H * head_dim]
+  ActivationBuffer hidden_;    // [rows, d_ff]
+};
+
+}  // namespace precis

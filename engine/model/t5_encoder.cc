@@ -1,0 +1,110 @@
+#include "engine/model/t5_encoder.h"
+
+#include <algorithm>
+
+namespace precis {
+namespace {
+
+size_t WidestRow(const T5Weights& weights) {
+  size_t widest = 0;
+  for (const EncoderLayer& layer : weights.encoder) widest = std::max(widest, layer.ffn.wi->n());
+  for (const DecoderLayer& layer : weights.decoder) widest = std::max(widest, layer.cross_kv->n());
+  return widest;
+}
+
+}  // namespace
+
+T5Encoder::T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
+                     const KvPool& pool, uint32_t max_slice_rows, Backend& backend)
+    : config_(config),
+      weights_(weights),
+      layout_(layout),
+      pool_(pool),
+      backend_(backend),
+      inner_(size_t{config.num_heads} * config.head_dim),
+      normed_(backend.activation_dtype(weights.dtype), max_slice_rows, config.d_model),
+      attended_(backend.activation_dtype(weights.dtype), max_slice_rows, inner_),
+      hidden_(backend.activation_dtype(weights.dtype), max_slice_rows, config.d_ff),
+      wide_(max_slice_rows * WidestRow(weights)),
+      slots_(max_slice_rows) {}
+
+void T5Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
+                    std::span<const PageId> cross_pages, EncoderWorkspace& workspace) {
+  switch (item.stage) {
+    case EncodeStage::kQkv:
+      return Qkv(item, ids, workspace);
+    case EncodeStage::kAttention:
+      return AttentionAndFeedForward(item, static_cast<uint32_t>(ids.size()), workspace);
+    case EncodeStage::kCross:
+      return Cross(item, cross_pages, workspace);
+  }
+}
+
+void T5Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
+                    EncoderWorkspace& workspace) {
+  const EncoderLayer& layer = weights_.encoder[item.layer];
+  const size_t rows = item.row_end - item.row_begin;
+  float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
+  if (item.layer == 0) {
+    backend_.Embed(ids.subspan(item.row_begin, rows), weights_.embedding.data(), weights_.dtype,
+                   config_.d_model, x);
+  }
+  const Activations y = normed_.Rows(0, rows);
+  backend_.RmsNorm(x, layer.norm.data(), config_.layer_norm_epsilon, y);
+  backend_.Gemm(y, *layer.qkv, false, workspace.qkv.data() + item.row_begin * 3 * inner_);
+}
+
+void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
+                                        EncoderWorkspace& workspace) {
+  const EncoderLayer& layer = weights_.encoder[item.layer];
+  const size_t rows = item.row_end - item.row_begin;
+  const float eps = config_.layer_norm_epsilon;
+  float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
+
+  const Activations attended = attended_.Rows(0, rows);
+  const float* qkv = workspace.qkv.data();
+  backend_.EncoderAttention({.q = qkv,
+                             .k = qkv + inner_,
+                             .v = qkv + 2 * inner_,
+                             .row_stride = 3 * inner_,
+                             .num_keys = tokens,
+                             .num_heads = config_.num_heads,
+                             .head_dim = config_.head_dim,
+                             .begin = item.row_begin,
+                             .bias = weights_.encoder_position_bias(),
+                             .out = attended});
+  backend_.Gemm(attended, *layer.o, true, x);
+
+  const Activations y = normed_.Rows(0, rows);
+  const Activations hidden = hidden_.Rows(0, rows);
+  backend_.RmsNorm(x, layer.ffn.norm.data(), eps, y);
+  backend_.Gemm(y, *layer.ffn.wi, false, wide_.data());
+  backend_.Activate(config_.gated ? ActivationKind::kGatedGelu : ActivationKind::kRelu,
+                    wide_.data(), hidden);
+  backend_.Gemm(hidden, *layer.ffn.wo, true, x);
+
+  if (item.layer + 1 == config_.num_encoder_layers) {
+    backend_.RmsNorm(x, weights_.encoder_final_norm.data(), eps,
+                     workspace.encoded.Rows(item.row_begin, rows));
+  }
+}
+
+void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_pages,
+                      EncoderWorkspace& workspace) {
+  const PackedMatrix& w = *weights_.decoder[item.layer].cross_kv;
+  const KvRegion& region = layout_.cross.layers[item.layer];
+  const size_t rows = item.row_end - item.row_begin;
+  backend_.Gemm(workspace.encoded.Rows(item.row_begin, rows), w, false, wide_.data());
+  for (size_t i = 0; i < rows; ++i) {
+    const uint32_t position = item.row_begin + static_cast<uint32_t>(i);
+    slots_[i] = {cross_pages[position / region.slots], position % region.slots};
+  }
+  backend_.AppendKv({.k = wide_.data(),
+                     .v = wide_.data() + w.n() / 2,
+                     .row_stride = w.n(),
+                     .slots = {slots_.data(), rows},
+                     .pool = pool_,
+                     .region = region});
+}
+
+}  // namespace precis

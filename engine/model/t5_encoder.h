@@ -1,0 +1,81 @@
+// The encoder as a list of small pieces (engine/sched/encode_work.h), so that a step holds as much
+// of it as its budget allows. One document at a time in each workspace.
+//
+// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020; RMS norm before
+// each sublayer, no biases, relative position bias of the first layer shared by all.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/kv_layout.h"
+#include "engine/model/model_config.h"
+#include "engine/model/t5_weights.h"
+#include "engine/sched/encode_work.h"
+#include "engine/sched/step_plan.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+// A row-major buffer that feeds a GEMM, of the type the backend wants.
+class ActivationBuffer {
+ public:
+  ActivationBuffer(DType dtype, size_t max_rows, size_t cols)
+      : dtype_(dtype), cols_(cols), bytes_(max_rows * cols * ElementBytes(dtype)) {}
+  // `rows` rows from row `begin` on.
+  Activations Rows(size_t begin, size_t rows) {
+    return {bytes_.data() + begin * cols_ * ElementBytes(dtype_), dtype_, rows, cols_};
+  }
+
+ private:
+  DType dtype_;
+  size_t cols_;
+  std::vector<std::byte> bytes_;
+};
+
+// What a document in progress needs between its pieces.
+class EncoderWorkspace {
+ public:
+  EncoderWorkspace(const ModelConfig& config, DType activation_dtype, uint32_t max_source_tokens)
+      : x(size_t{max_source_tokens} * config.d_model),
+        qkv(size_t{max_source_tokens} * 3 * config.num_heads * config.head_dim),
+        encoded(activation_dtype, max_source_tokens, config.d_model) {}
+
+  std::vector<float> x;    // residual stream, [tokens, d_model]
+  std::vector<float> qkv;  // [tokens, 3 * H * head_dim]
+  ActivationBuffer encoded;  // final norm's output, [tokens, d_model]
+};
+
+class T5Encoder {
+ public:
+  T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
+            const KvPool& pool, uint32_t max_slice_rows, Backend& backend);
+
+  // One piece for the document `ids`; its cross K and V go to `cross_pages`.
+  void Run(const EncodeItem& item, std::span<const int32_t> ids,
+           std::span<const PageId> cross_pages, EncoderWorkspace& workspace);
+
+ private:
+  void Qkv(const EncodeItem& item, std::span<const int32_t> ids, EncoderWorkspace& workspace);
+  void AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
+                               EncoderWorkspace& workspace);
+  void Cross(const EncodeItem& item, std::span<const PageId> cross_pages,
+             EncoderWorkspace& workspace);
+
+  const ModelConfig& config_;
+  const T5Weights& weights_;
+  const KvLayout& layout_;
+  const KvPool pool_;
+  Backend& backend_;
+  const size_t inner_;  // num_heads * head_dim
+
+  // scratch of one slice
+  ActivationBuffer normed_;    // [rows, d_model]
+  ActivationBuffer attended_;  // [rows, H * head_dim]
+  ActivationBuffer hidden_;    // [rows, d_ff]
+  std::vector<float> wide_;    // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
+  std::vector<SlotRef> slots_;
+};
+
+}  // namespace precis

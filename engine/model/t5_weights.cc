@@ -1,0 +1,235 @@
+#include "engine/model/t5_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "engine/model/head_folding.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+// Vectors may read this many floats past the last value of a bias table.
+constexpr size_t kBiasOverhang = 64;
+
+GroupedHeads Flatten(const HeadGrouping& grouping) {
+  GroupedHeads out;
+  out.begin.push_back(0);
+  for (const auto& group : grouping.groups) {
+    out.heads.insert(out.heads.end(), group.begin(), group.end());
+    out.begin.push_back(static_cast<uint32_t>(out.heads.size()));
+  }
+  return out;
+}
+
+class Loader {
+ public:
+  Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
+         Backend& backend, DType dtype, const WeightLimits& limits)
+      : checkpoint_(checkpoint),
+        config_(config),
+        attention_(attention),
+        backend_(backend),
+        limits_(limits),
+        inner_(int64_t{config.num_heads} * config.head_dim) {
+    out_.dtype = dtype;
+  }
+
+  StatusOr<T5Weights> Load() {
+    PRECIS_RETURN_IF_ERROR(LoadEmbedding());
+    const LayerGroupings groupings = Groupings(config_, attention_);
+    for (uint32_t i = 0; i < config_.num_encoder_layers; ++i) {
+      PRECIS_RETURN_IF_ERROR(LoadEncoderLayer(i));
+    }
+    for (uint32_t i = 0; i < config_.num_decoder_layers; ++i) {
+      PRECIS_RETURN_IF_ERROR(LoadDecoderLayer(i, groupings.self[i], groupings.cross[i]));
+    }
+    PRECIS_ASSIGN_OR_RETURN(out_.encoder_final_norm, Norm("encoder.final_layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(out_.decoder_final_norm, Norm("decoder.final_layer_norm.weight"));
+    if (config_.scale_decoder_outputs) {
+      const float scale = 1.0f / std::sqrt(static_cast<float>(config_.d_model));
+      for (float& gain : out_.decoder_final_norm) gain *= scale;
+    }
+    PRECIS_ASSIGN_OR_RETURN(out_.encoder_bias, Bias("encoder", true));
+    PRECIS_ASSIGN_OR_RETURN(out_.decoder_bias, Bias("decoder", false));
+    return std::move(out_);
+  }
+
+ private:
+  StatusOr<std::vector<float>> Read(const std::string& name, int64_t rows, int64_t cols) {
+    return checkpoint_.Read(name, {rows, cols});
+  }
+
+  StatusOr<std::vector<float>> Norm(const std::string& name) {
+    return checkpoint_.Read(name, {int64_t{config_.d_model}});
+  }
+
+  // Packs one matrix made of `parts` below each other, each [?, k].
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const std::string& label,
+                                               std::vector<std::vector<float>> parts, size_t k,
+                                               size_t max_rows) {
+    std::vector<float> whole = std::move(parts[0]);
+    for (size_t i = 1; i < parts.size(); ++i) {
+      whole.insert(whole.end(), parts[i].begin(), parts[i].end());
+    }
+    PRECIS_ASSIGN_OR_RETURN(
+        auto packed, backend_.Pack(label, whole, whole.size() / k, k, out_.dtype, max_rows));
+    out_.bytes += packed->bytes();
+    return packed;
+  }
+
+  // What reads the residual stream: [rows, d_model] each.
+  StatusOr<std::unique_ptr<PackedMatrix>> PackIn(const std::string& label,
+                                                 std::vector<std::vector<float>> parts,
+                                                 size_t max_rows) {
+    return Pack(label, std::move(parts), config_.d_model, max_rows);
+  }
+
+  // What writes to the residual stream: [d_model, cols].
+  StatusOr<std::unique_ptr<PackedMatrix>> PackOut(const std::string& name, int64_t cols,
+                                                  size_t max_rows) {
+    PRECIS_ASSIGN_OR_RETURN(auto values, Read(name, config_.d_model, cols));
+    std::vector<std::vector<float>> parts;
+    parts.push_back(std::move(values));
+    return Pack(name, std::move(parts), static_cast<size_t>(cols), max_rows);
+  }
+
+  Status LoadEmbedding() {
+    PRECIS_ASSIGN_OR_RETURN(auto shared,
+                            Read("shared.weight", config_.vocab_size, config_.d_model));
+    out_.embedding.resize(shared.size() * ElementBytes(out_.dtype));
+    if (out_.dtype == DType::kF32) {
+      std::memcpy(out_.embedding.data(), shared.data(), out_.embedding.size());
+    } else {
+      auto* bits = reinterpret_cast<uint16_t*>(out_.embedding.data());
+      std::transform(shared.begin(), shared.end(), bits, F32ToBF16);
+    }
+    out_.bytes += out_.embedding.size();
+    if (checkpoint_.Has("lm_head.weight")) {
+      PRECIS_ASSIGN_OR_RETURN(shared,
+                              Read("lm_head.weight", config_.vocab_size, config_.d_model));
+    }
+    std::vector<std::vector<float>> parts;
+    parts.push_back(std::move(shared));
+    PRECIS_ASSIGN_OR_RETURN(out_.lm_head,
+                            PackIn("lm_head", std::move(parts), limits_.max_decode_rows));
+    return OkStatus();
+  }
+
+  StatusOr<FeedForward> LoadFeedForward(const std::string& layer, size_t max_rows) {
+    FeedForward out;
+    PRECIS_ASSIGN_OR_RETURN(out.norm, Norm(layer + "layer_norm.weight"));
+    const std::string p = layer + "DenseReluDense.";
+    std::vector<std::vector<float>> parts;
+    for (const char* name : config_.gated ? std::vector<const char*>{"wi_0", "wi_1"}
+                                          : std::vector<const char*>{"wi"}) {
+      PRECIS_ASSIGN_OR_RETURN(auto values,
+                              Read(p + name + ".weight", config_.d_ff, config_.d_model));
+      parts.push_back(std::move(values));
+    }
+    PRECIS_ASSIGN_OR_RETURN(out.wi, PackIn(p + "wi", std::move(parts), max_rows));
+    PRECIS_ASSIGN_OR_RETURN(out.wo, PackOut(p + "wo.weight", config_.d_ff, max_rows));
+    return out;
+  }
+
+  Status LoadEncoderLayer(uint32_t i) {
+    const std::string p = fmt::format("encoder.block.{}.layer.", i);
+    const size_t rows = limits_.max_encode_rows;
+    EncoderLayer layer;
+    PRECIS_ASSIGN_OR_RETURN(layer.norm, Norm(p + "0.layer_norm.weight"));
+    std::vector<std::vector<float>> parts;
+    for (const char* name : {"q", "k", "v"}) {
+      PRECIS_ASSIGN_OR_RETURN(auto values, Read(p + "0.SelfAttention." + name + ".weight", inner_,
+                                                config_.d_model));
+      parts.push_back(std::move(values));
+    }
+    PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(p + "0.SelfAttention.qkv", std::move(parts), rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.o, PackOut(p + "0.SelfAttention.o.weight", inner_, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "1.", rows));
+    out_.encoder.push_back(std::move(layer));
+    return OkStatus();
+  }
+
+  // K then V of one decoder attention, grouped.
+  StatusOr<std::vector<std::vector<float>>> GroupedKv(const std::string& prefix,
+                                                      const HeadGrouping& grouping) {
+    std::vector<std::vector<float>> parts;
+    for (const char which : {'k', 'v'}) {
+      std::string what;
+      PRECIS_ASSIGN_OR_RETURN(auto values,
+                              ReadGroupedProjection(checkpoint_, config_, attention_, grouping,
+                                                    prefix, which, &what));
+      if (!what.empty() &&
+          std::find(out_.folded.begin(), out_.folded.end(), what) == out_.folded.end()) {
+        out_.folded.push_back(what);
+      }
+      parts.push_back(std::move(values));
+    }
+    return parts;
+  }
+
+  Status LoadDecoderLayer(uint32_t i, const HeadGrouping& self, const HeadGrouping& cross) {
+    const std::string p = fmt::format("decoder.block.{}.layer.", i);
+    const size_t rows = limits_.max_decode_rows;
+    DecoderLayer layer;
+    layer.self_groups = Flatten(self);
+    layer.cross_groups = Flatten(cross);
+
+    std::string a = p + "0.SelfAttention.";
+    PRECIS_ASSIGN_OR_RETURN(layer.self_norm, Norm(p + "0.layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(auto q, Read(a + "q.weight", inner_, config_.d_model));
+    PRECIS_ASSIGN_OR_RETURN(auto parts, GroupedKv(a, self));
+    parts.insert(parts.begin(), std::move(q));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_o, PackOut(a + "o.weight", inner_, rows));
+
+    a = p + "1.EncDecAttention.";
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(q, Read(a + "q.weight", inner_, config_.d_model));
+    parts.clear();
+    parts.push_back(std::move(q));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_q, PackIn(a + "q", std::move(parts), rows));
+    PRECIS_ASSIGN_OR_RETURN(parts, GroupedKv(a, cross));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_kv,
+                            PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_o, PackOut(a + "o.weight", inner_, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
+    out_.decoder.push_back(std::move(layer));
+    return OkStatus();
+  }
+
+  StatusOr<ExpandedBias> Bias(const std::string& stack, bool bidirectional) {
+    const std::string name =
+        stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+    PRECIS_ASSIGN_OR_RETURN(
+        auto table, Read(name, config_.relative_attention_num_buckets, config_.num_heads));
+    const uint32_t longest =
+        bidirectional ? limits_.max_source_tokens : limits_.max_target_tokens;
+    ExpandedBias bias =
+        ExpandBias(table, config_.num_heads, bidirectional, config_.relative_attention_num_buckets,
+                   config_.relative_attention_max_distance, longest - 1,
+                   bidirectional ? longest - 1 : 0);
+    bias.values.resize(bias.values.size() + kBiasOverhang);
+    return bias;
+  }
+
+  Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  const ResolvedAttention& attention_;
+  Backend& backend_;
+  const WeightLimits limits_;
+  const int64_t inner_;  // num_heads * head_dim
+  T5Weights out_;
+};
+
+}  // namespace
+
+StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
+                                  const ResolvedAttention& attention, Backend& backend, DType dtype,
+                                  const WeightLimits& limits) {
+  return Loader(checkpoint, config, attention, backend, dtype, limits).Load();
+}
+
+}  // namespace precis

@@ -1,0 +1,90 @@
+// The weights of a T5, packed for one backend: QKV and gate+up are one matrix each, grouped K and V
+// are folded before packing, so that afterwards every grouping is a GQA model.
+//
+// Owner: the runner. Thread rule: loading on one thread; const afterwards.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/model/attention_variant.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/model_config.h"
+#include "engine/model/position_bias.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+struct FeedForward {
+  std::vector<float> norm;           // [d_model]
+  std::unique_ptr<PackedMatrix> wi;  // [d_ff, d_model], or [gate d_ff | up d_ff, d_model]
+  std::unique_ptr<PackedMatrix> wo;  // [d_model, d_ff]
+};
+
+struct EncoderLayer {
+  std::vector<float> norm;
+  std::unique_ptr<PackedMatrix> qkv;  // [3 * H * head_dim, d_model]
+  std::unique_ptr<PackedMatrix> o;    // [d_model, H * head_dim]
+  FeedForward ffn;
+};
+
+// Query heads in the order of the KV heads they read; the storage behind a HeadGroups.
+struct GroupedHeads {
+  std::vector<uint32_t> heads;
+  std::vector<uint32_t> begin;
+  HeadGroups view() const { return {heads, begin}; }
+  uint32_t num_kv_heads() const { return static_cast<uint32_t>(begin.size()) - 1; }
+};
+
+struct DecoderLayer {
+  std::vector<float> self_norm;
+  std::unique_ptr<PackedMatrix> self_qkv;  // [(H + 2 G) * head_dim, d_model]
+  std::unique_ptr<PackedMatrix> self_o;
+  GroupedHeads self_groups;
+  std::vector<float> cross_norm;
+  std::unique_ptr<PackedMatrix> cross_q;   // [H * head_dim, d_model]
+  std::unique_ptr<PackedMatrix> cross_kv;  // [2 G * head_dim, d_model]
+  std::unique_ptr<PackedMatrix> cross_o;
+  GroupedHeads cross_groups;
+  FeedForward ffn;
+};
+
+// Longest sequences and most rows that the weights' tables and matrices must serve.
+struct WeightLimits {
+  uint32_t max_source_tokens = 0;
+  uint32_t max_target_tokens = 0;
+  uint32_t max_encode_rows = 0;
+  uint32_t max_decode_rows = 0;
+};
+
+struct T5Weights {
+  DType dtype = DType::kF32;
+  std::vector<std::byte> embedding;  // [vocab, d_model] of dtype
+  std::vector<EncoderLayer> encoder;
+  std::vector<float> encoder_final_norm;
+  ExpandedBias encoder_bias;
+  std::vector<DecoderLayer> decoder;
+  std::vector<float> decoder_final_norm;  // times d_model**-0.5 where the model scales its outputs
+  ExpandedBias decoder_bias;
+  std::unique_ptr<PackedMatrix> lm_head;  // [vocab, d_model]
+  std::vector<std::string> folded;        // one line a distinct folding, for people
+  uint64_t bytes = 0;                     // packed matrices and embedding
+
+  PositionBias encoder_position_bias() const {
+    return {encoder_bias.values.data(), encoder_bias.stride, encoder_bias.zero};
+  }
+  PositionBias decoder_position_bias() const {
+    return {decoder_bias.values.data(), decoder_bias.stride, decoder_bias.zero};
+  }
+};
+
+// Reads, folds and packs everything. The error names file and tensor.
+StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
+                                  const ResolvedAttention& attention, Backend& backend, DType dtype,
+                                  const WeightLimits& limits);
+
+}  // namespace precis

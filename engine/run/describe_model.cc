@@ -1,0 +1,56 @@
+#include "engine/run/describe_model.h"
+
+#include <filesystem>
+
+#include "fmt/format.h"
+
+namespace precis {
+
+std::string ModelName(const std::string& model_dir) {
+  std::error_code error;
+  std::filesystem::path path = std::filesystem::weakly_canonical(model_dir, error);
+  if (error) path = model_dir;
+  if (path.filename().empty()) path = path.parent_path();
+  return path.filename().string();
+}
+
+std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers) {
+  std::vector<uint32_t> counts;
+  for (const HeadGrouping& layer : layers) {
+    counts.push_back(static_cast<uint32_t>(layer.groups.size()));
+  }
+  return counts;
+}
+
+ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
+                        const ResolvedAttention& attention, const KvLayout& layout) {
+  ModelInfo info;
+  info.name = ModelName(model_dir);
+  info.architecture =
+      fmt::format("{} {} ({} feed-forward, {} logits)", config.model_type == "mt5" ? "mT5" : "T5",
+                  config.gated ? "v1.1" : "v1.0", config.gated ? "gated-gelu" : "relu",
+                  config.scale_decoder_outputs ? "scaled" : "unscaled");
+  info.attention_variant = std::string(AttentionVariantName(attention.variant));
+  info.vocab_size = config.vocab_size;
+  info.d_model = config.d_model;
+  info.d_ff = config.d_ff;
+  info.head_dim = config.head_dim;
+  info.num_heads = config.num_heads;
+  info.num_encoder_layers = config.num_encoder_layers;
+  info.num_decoder_layers = config.num_decoder_layers;
+  const LayerGroupings groupings = Groupings(config, attention);
+  info.self_kv_heads = KvHeadCounts(groupings.self);
+  info.cross_kv_heads = KvHeadCounts(groupings.cross);
+  info.n_positions = config.n_positions;
+  info.pad_token_id = config.pad_token_id;
+  info.eos_token_id = config.eos_token_id;
+  info.decoder_start_token_id = config.decoder_start_token_id;
+  info.self_bytes_per_token = layout.self.bytes_per_token;
+  info.cross_bytes_per_token = layout.cross.bytes_per_token;
+  info.page_bytes = layout.page_bytes;
+  info.self_slots = layout.self.slots;
+  info.cross_slots = layout.cross.slots;
+  return info;
+}
+
+}  // namespace precis

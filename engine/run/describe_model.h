@@ -1,0 +1,25 @@
+// Fills a ModelInfo from what a checkpoint says; shared by the loader and `precis inspect`.
+// Functions, no state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/model/attention_variant.h"
+#include "engine/model/kv_layout.h"
+#include "engine/model/model_config.h"
+#include "engine/model_info.h"
+
+namespace precis {
+
+// The last part of a path: the name a model is served under.
+std::string ModelName(const std::string& model_dir);
+
+std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers);
+
+// Everything but fingerprint, folded, numerics, weight and pool bytes.
+ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
+                        const ResolvedAttention& attention, const KvLayout& layout);
+
+}  // namespace precis

@@ -1,0 +1,314 @@
+#include "engine/run/engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+// Encoder work a step may hold while nothing decodes: enough to fill a batch with short documents,
+// short enough that cancellation and shutdown stay prompt.
+constexpr double kIdleEncodeUs = 50'000;
+constexpr double kAverageWeight = 0.1;  // of the newest step in the moving average
+
+SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, const ModelRunner& runner) {
+  SchedulerOptions s;
+  s.max_sequences = options.max_sequences;
+  s.max_batch = options.max_batch;
+  s.self_slots = runner.self_slots();
+  s.cross_slots = runner.cross_slots();
+  s.encode_shape = runner.encode_shape();
+  s.encode_costs = runner.encode_costs();
+  return s;
+}
+
+SequenceSpec SpecOf(const SequenceRequest& request) {
+  return {static_cast<uint32_t>(request.source_ids.size()), request.options.max_new_tokens};
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(const EngineOptions& options, std::unique_ptr<ModelRunner> runner,
+                       int32_t eos_token_id, uint64_t page_bytes)
+    : options_(options),
+      eos_token_id_(eos_token_id),
+      page_bytes_(page_bytes),
+      runner_(std::move(runner)),
+      pool_(runner_->num_pages()),
+      scheduler_(MakeSchedulerOptions(options, *runner_), pool_),
+      active_(options.max_sequences),
+      submissions_(options.max_sequences) {
+  ids_in_use_.reserve(options.max_sequences);
+  outcomes_.reserve(options.max_batch);
+  tokens_.rows.reserve(options.max_batch);
+  Publish();
+  MutexLock lock(stop_mutex_);
+  thread_ = std::thread([this] { Run(); });
+}
+
+EngineLoop::~EngineLoop() { Stop(); }
+
+bool EngineLoop::CountIn() {
+  uint32_t n = unfinished_.load();
+  do {
+    if (n >= options_.max_sequences) return false;
+  } while (!unfinished_.compare_exchange_weak(n, n + 1));
+  if (n == 0) progress_ns_.store(clock_.Now().time_since_epoch().count());
+  return true;
+}
+
+StatusOr<std::shared_ptr<EventQueue>> EngineLoop::Submit(SequenceRequest request) {
+  const uint32_t worst = scheduler_.WorstCasePages(SpecOf(request));
+  if (worst > pool_.total()) {
+    return FieldError("source", fmt::format("{} source tokens and {} new tokens need {} pages, the "
+                                            "whole pool has {}",
+                                            request.source_ids.size(),
+                                            request.options.max_new_tokens, worst, pool_.total()));
+  }
+  if (stopping_.load()) {
+    return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the engine has stopped");
+  }
+  if (!CountIn()) {
+    return ReasonError(
+        absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+        fmt::format("{} requests are accepted and unfinished, which is the limit",
+                    options_.max_sequences));
+  }
+  auto queue = std::make_shared<EventQueue>(request.options.max_new_tokens, request.listener);
+  if (!submissions_.TryPush({std::move(request), queue, clock_.Now()})) {
+    unfinished_.fetch_sub(1);
+    return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the engine has stopped");
+  }
+  return queue;
+}
+
+void EngineLoop::Stop() {
+  stopping_.store(true);
+  submissions_.Close();
+  MutexLock lock(stop_mutex_);
+  if (thread_.joinable()) thread_.join();
+}
+
+EngineStats EngineLoop::stats() const {
+  EngineStats out;
+  {
+    MutexLock lock(stats_mutex_);
+    out = stats_;
+  }
+  const uint32_t unfinished = unfinished_.load();
+  const uint32_t known = out.waiting + out.encoding + out.decoding;
+  if (unfinished > known) out.waiting += unfinished - known;  // still in the submission queue
+  if (unfinished > 0) {
+    const Duration since(clock_.Now().time_since_epoch().count() - progress_ns_.load());
+    out.seconds_since_progress = std::max(0.0, Seconds(since));
+  }
+  return out;
+}
+
+std::span<const PageId> EngineLoop::SelfPages(SequenceId id) const {
+  return scheduler_.self_pages(id);
+}
+std::span<const PageId> EngineLoop::CrossPages(SequenceId id) const {
+  return scheduler_.cross_pages(id);
+}
+
+void EngineLoop::Run() {
+  while (Intake()) {
+    DropEnded();
+    if (!scheduler_.idle()) Step();
+    progress_ns_.store(clock_.Now().time_since_epoch().count());
+    Publish();
+  }
+  const Status stopped =
+      ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server is shutting down");
+  while (!ids_in_use_.empty()) {
+    const SequenceId id = ids_in_use_.back();
+    scheduler_.Remove(id);
+    Finish(id, FinishReason::kError, stopped);
+  }
+  while (auto submission = submissions_.TryPop()) {
+    FinishQueue(*submission->queue, submission->submitted, FinishReason::kError, stopped);
+  }
+  Publish();
+}
+
+bool EngineLoop::Intake() {
+  if (scheduler_.idle()) {
+    auto submission = submissions_.Pop();
+    if (!submission) return false;
+    if (stopping_.load()) {
+      FinishQueue(*submission->queue, submission->submitted, FinishReason::kError,
+                  ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped,
+                              "the server is shutting down"));
+      return false;
+    }
+    Join(*std::move(submission));
+  }
+  while (auto submission = submissions_.TryPop()) Join(*std::move(submission));
+  return !stopping_.load();
+}
+
+void EngineLoop::Join(Submission submission) {
+  const SequenceId id = scheduler_.Add(SpecOf(submission.request));
+  Active& a = active_[id];
+  a.request = std::move(submission.request);
+  a.queue = std::move(submission.queue);
+  a.submitted = submission.submitted;
+  a.last_token = {};
+  a.generated = 0;
+  ids_in_use_.push_back(id);
+  runner_->Join(id, {a.request.source_ids, &a.request.options, a.request.options.max_new_tokens});
+}
+
+void EngineLoop::DropEnded() {
+  const TimePoint now = clock_.Now();
+  for (size_t i = 0; i < ids_in_use_.size();) {
+    const SequenceId id = ids_in_use_[i];
+    const Active& a = active_[id];
+    const bool cancelled = a.queue->cancel_requested();
+    const bool late = a.request.deadline && now >= *a.request.deadline;
+    if (!cancelled && !late) {
+      ++i;
+      continue;
+    }
+    scheduler_.Remove(id);
+    Finish(id, cancelled ? FinishReason::kCancelled : FinishReason::kDeadline, OkStatus());
+  }
+}
+
+void EngineLoop::Step() {
+  const TimePoint start = clock_.Now();
+  const bool decodes = scheduler_.decoding() > 0;
+  const double encode_us = decodes ? options_.encode_budget * decode_us_ : kIdleEncodeUs;
+  const StepPlan& plan = scheduler_.Schedule({encode_us});
+  for (const SequenceId id : scheduler_.started()) {
+    active_[id].queue->mutable_timings().queue = start - active_[id].submitted;
+    active_[id].queue->Push({TokenEvent::Kind::kStarted, 0, {}, OkStatus()});
+    active_[id].queue->Notify();
+  }
+  const Status status = runner_->Run(plan, *this, &tokens_);
+  Observe(plan, clock_.Now() - start);
+  if (status.ok()) {
+    Emit(plan);
+  } else {
+    FailPlan(plan, status);
+  }
+}
+
+// Applies the step's tokens and tells each sequence's reader.
+void EngineLoop::Emit(const StepPlan& plan) {
+  const TimePoint now = clock_.Now();
+  EngineObserver* observer = observer_.load();
+  outcomes_.clear();
+  for (size_t i = 0; i < plan.decodes.size(); ++i) {
+    const SequenceId id = plan.decodes[i].sequence;
+    const RowToken& row = tokens_.rows[i];
+    Active& a = active_[id];
+    const bool eos = row.token == eos_token_id_;
+    if (!row.failed) ++a.generated;
+    const bool finished = row.failed || eos || a.generated >= a.request.options.max_new_tokens;
+    outcomes_.push_back({id, finished});
+    if (row.failed) continue;
+    if (a.generated == 1) {
+      a.queue->mutable_timings().first_token = now - a.submitted;
+    } else if (observer != nullptr) {
+      observer->OnInterTokenSeconds(Seconds(now - a.last_token));
+    }
+    a.last_token = now;
+    if (!eos) a.queue->Push({TokenEvent::Kind::kToken, row.token, {}, OkStatus()});
+    if (!eos && !finished) a.queue->Notify();
+  }
+  local_.generated_tokens += plan.decodes.size();
+  scheduler_.Apply(outcomes_);
+  for (size_t i = 0; i < outcomes_.size(); ++i) {
+    if (!outcomes_[i].finished) continue;
+    const RowToken& row = tokens_.rows[i];
+    if (row.failed) {
+      Finish(outcomes_[i].sequence, FinishReason::kError,
+             Internal("the model's output was not finite for this request"));
+    } else {
+      const bool eos = row.token == eos_token_id_;
+      Finish(outcomes_[i].sequence, eos ? FinishReason::kEndOfSequence : FinishReason::kLength,
+             OkStatus());
+    }
+  }
+}
+
+void EngineLoop::FailPlan(const StepPlan& plan, const Status& status) {
+  spdlog::error("a step failed, its {} sequences end: {}",
+                plan.decodes.size() + plan.encodes.size(), std::string(status.message()));
+  outcomes_.clear();
+  for (const DecodeRow& row : plan.decodes) outcomes_.push_back({row.sequence, true});
+  std::vector<SequenceId> encoding;
+  for (const EncodeSlice& slice : plan.encodes) encoding.push_back(slice.sequence);
+  scheduler_.Apply(outcomes_);
+  for (const RowOutcome& outcome : outcomes_) {
+    Finish(outcome.sequence, FinishReason::kError, status);
+  }
+  for (const SequenceId id : encoding) {
+    scheduler_.Remove(id);
+    Finish(id, FinishReason::kError, status);
+  }
+}
+
+void EngineLoop::FinishQueue(EventQueue& queue, TimePoint submitted, FinishReason reason,
+                             Status status) {
+  queue.mutable_timings().total = clock_.Now() - submitted;
+  // Before the event: whoever sees the end may submit again at once.
+  unfinished_.fetch_sub(1);
+  queue.Push({TokenEvent::Kind::kFinished, 0, reason, std::move(status)});
+  queue.Notify();
+}
+
+// The scheduler has already let go of `id`.
+void EngineLoop::Finish(SequenceId id, FinishReason reason, Status status) {
+  runner_->Leave(id);
+  ids_in_use_.erase(std::find(ids_in_use_.begin(), ids_in_use_.end(), id));
+  Active& a = active_[id];
+  const std::shared_ptr<EventQueue> queue = std::move(a.queue);
+  a.request = {};
+  Publish();  // before the event: whoever sees the end sees the pages given back
+  FinishQueue(*queue, a.submitted, reason, std::move(status));
+}
+
+void EngineLoop::Observe(const StepPlan& plan, Duration step_time) {
+  StepObservation step;
+  step.seconds = Seconds(step_time);
+  step.decode_rows = static_cast<uint32_t>(plan.decodes.size());
+  const EncodeShape shape = runner_->encode_shape();
+  for (const EncodeSlice& slice : plan.encodes) {
+    const uint32_t tokens = scheduler_.source_tokens(slice.sequence);
+    for (uint32_t i = slice.begin_item; i < slice.end_item; ++i) {
+      const EncodeItem item = EncodeItemAt(shape, tokens, i);
+      step.encode_rows += item.row_end - item.row_begin;
+    }
+    if (slice.last) local_.encoded_tokens += tokens;
+  }
+  ++local_.steps;
+  if (!plan.decodes.empty()) {
+    ++local_.decode_steps;
+    local_.decode_rows += plan.decodes.size();
+    const double us = tokens_.decode_us;
+    decode_us_ = decode_us_ == 0 ? us : decode_us_ + kAverageWeight * (us - decode_us_);
+  }
+  if (EngineObserver* observer = observer_.load()) observer->OnStep(step);
+}
+
+void EngineLoop::Publish() {
+  local_.waiting = scheduler_.waiting();
+  local_.encoding = scheduler_.encoding();
+  local_.decoding = scheduler_.decoding();
+  local_.pages_total = pool_.total();
+  local_.pages_self = pool_.leased(PageKind::kSelf);
+  local_.pages_cross = pool_.leased(PageKind::kCross);
+  local_.pages_promised = pool_.promised();
+  local_.pages_peak = pool_.peak_leased();
+  local_.page_bytes = page_bytes_;
+  MutexLock lock(stats_mutex_);
+  stats_ = local_;
+}
+
+}  // namespace precis

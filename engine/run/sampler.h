@@ -1,0 +1,36 @@
+// Draws one token from processed logits: temperature, then top-k, then top-p, then the inverse of
+// the distribution's sum in the order of ids, at a number that depends on (seed, sequence, position)
+// only. So the same request gives the same text whatever else is in the batch.
+//
+// Owner: the runner. Thread rule: the step thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/generation.h"
+
+namespace precis {
+
+// Uniform in [0, 1) with 53 bits: a chain of splitmix64 over the words, as attention_variants.md
+// has it for PGQA.
+double CounterUniform(uint64_t seed, uint64_t sequence, uint64_t position);
+
+class Sampler {
+ public:
+  explicit Sampler(uint32_t vocab_size);
+
+  // logits: [vocab], may hold -inf; changed in place. Requires options.Samples().
+  int32_t Sample(std::span<float> logits, const GenerationOptions& options, uint32_t sequence,
+                 uint32_t position);
+
+ private:
+  void KeepTopK(std::span<float> logits, uint32_t k);
+  void KeepTopP(std::span<float> logits, float p);
+
+  std::vector<float> values_;    // scratch, [vocab]
+  std::vector<int32_t> order_;   // scratch, [vocab]
+};
+
+}  // namespace precis

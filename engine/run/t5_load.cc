@@ -1,0 +1,124 @@
+// T5Runner::Load: from a directory to a model that can run, in the order in which things fail
+// cheapest: options, config, tensors' headers, backend, weights, memory.
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "engine/machine.h"
+#include "engine/model/attention_variant.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/generation_defaults.h"
+#include "engine/run/describe_model.h"
+#include "engine/run/t5_runner.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+constexpr uint32_t kLeastSliceRows = 64;
+
+Status CheckOptions(const EngineOptions& o) {
+  if (o.model_dir.empty()) return InvalidArgument("no model directory was given (--model)");
+  const auto range = [](std::string_view flag, uint64_t value, uint64_t least, uint64_t most) {
+    if (value >= least && value <= most) return OkStatus();
+    return InvalidArgument(fmt::format("{} is {}, must be {} to {}", flag, value, least, most));
+  };
+  PRECIS_RETURN_IF_ERROR(range("--max-batch", o.max_batch, 1, 1024));
+  PRECIS_RETURN_IF_ERROR(range("--max-sequences", o.max_sequences, 1, 1u << 20));
+  PRECIS_RETURN_IF_ERROR(range("--max-source-tokens", o.max_source_tokens, 1, 1u << 17));
+  PRECIS_RETURN_IF_ERROR(range("--max-new-tokens", o.max_new_tokens, 1, 1u << 16));
+  PRECIS_RETURN_IF_ERROR(
+      range("--encode-slice-rows", o.encode_slice_rows, kLeastSliceRows, 1u << 13));
+  if (!(o.encode_budget >= 0 && o.encode_budget <= 1000)) {
+    return InvalidArgument(
+        fmt::format("--encode-budget is {}, must be 0 to 1000", o.encode_budget));
+  }
+  return OkStatus();
+}
+
+StatusOr<DType> ParseDType(std::string_view flag, const std::string& name, DType automatic) {
+  if (name == "auto") return automatic;
+  if (name == "f32") return DType::kF32;
+  if (name == "bf16") return DType::kBF16;
+  return InvalidArgument(fmt::format("{} is '{}', must be auto, f32 or bf16", flag, name));
+}
+
+bool HasNativeBf16(const Backend& backend) {
+  return backend.isa() == "avx512_bf16" || backend.isa() == "amx";
+}
+
+StatusOr<uint32_t> PoolPages(const EngineOptions& options, uint64_t weight_bytes,
+                             uint64_t page_bytes) {
+  uint64_t bytes = options.pool_bytes;
+  if (bytes == 0) {
+    const uint64_t limit = DetectMemoryLimitBytes();
+    const uint64_t left = limit > weight_bytes ? limit - weight_bytes : 0;
+    bytes = left / 5 * 4;
+  }
+  const uint64_t pages = std::min<uint64_t>(bytes / page_bytes, 1u << 30);
+  if (pages < 2) {
+    return InvalidArgument(fmt::format(
+        "a page pool of {} bytes is too small: one page has {} bytes (--pool-bytes)", bytes,
+        page_bytes));
+  }
+  return static_cast<uint32_t>(pages);
+}
+
+void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
+  for (const std::string& name : checkpoint.UnreadNames()) {
+    spdlog::warn("{} is not used", checkpoint.Describe(name));
+  }
+  for (const std::string& key : defaults.unsupported) {
+    spdlog::warn("not honoured: {}", key);
+  }
+}
+
+}  // namespace
+
+StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
+  PRECIS_RETURN_IF_ERROR(CheckOptions(options));
+  const std::string& dir = options.model_dir;
+  PRECIS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(dir));
+  PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
+  PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir));
+  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
+
+  const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
+  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({options.backend, options.isa, threads}));
+  const DType automatic = HasNativeBf16(*backend) ? DType::kBF16 : DType::kF32;
+  PRECIS_ASSIGN_OR_RETURN(const DType dtype, ParseDType("--dtype", options.dtype, automatic));
+  PRECIS_ASSIGN_OR_RETURN(const DType kv_dtype, ParseDType("--kv-dtype", options.kv_dtype, dtype));
+
+  const LayerGroupings groupings = Groupings(config, attention);
+  const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
+                                       config.head_dim, kv_dtype);
+  PRECIS_ASSIGN_OR_RETURN(
+      T5Weights weights,
+      LoadT5Weights(*checkpoint, config, attention, *backend, dtype,
+                    {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
+                     options.max_batch}));
+  PRECIS_RETURN_IF_ERROR(backend->Prepare({config.num_heads, config.head_dim,
+                                           options.max_source_tokens, options.max_new_tokens,
+                                           options.max_batch, options.encode_slice_rows}));
+  PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
+                          PoolPages(options, weights.bytes, layout.page_bytes));
+  PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(pages, layout.page_bytes));
+
+  Loaded out;
+  out.info = DescribeModel(dir, config, attention, layout);
+  out.info.defaults = std::move(defaults);
+  Warn(*checkpoint, out.info.defaults);
+  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
+  out.info.folded = weights.folded;
+  out.info.weight_bytes = weights.bytes;
+  out.info.pool_pages = pages;
+  out.info.pool_bytes = uint64_t{pages} * layout.page_bytes;
+  out.info.numerics = fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(dtype),
+                                  DTypeName(kv_dtype), std::string(backend->name()),
+                                  std::string(backend->isa()), backend->num_threads());
+  out.runner.reset(new T5Runner(options, std::move(config), std::move(backend), std::move(weights),
+                                layout, std::move(memory)));
+  return out;
+}
+
+}  // namespace precis

@@ -1,0 +1,193 @@
+#include "engine/run/t5_runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "engine/sched/encode_work.h"
+
+namespace precis {
+namespace {
+
+uint32_t PagesFor(size_t tokens, uint32_t slots) {
+  return static_cast<uint32_t>((tokens + slots - 1) / slots);
+}
+
+EncodeShape ShapeOf(const ModelConfig& config, const EngineOptions& options) {
+  return {config.num_encoder_layers, config.num_decoder_layers, options.encode_slice_rows};
+}
+
+}  // namespace
+
+T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
+                   std::unique_ptr<Backend> backend, T5Weights weights, KvLayout layout,
+                   KvMemory memory)
+    : config_(std::move(config)),
+      backend_(std::move(backend)),
+      weights_(std::move(weights)),
+      layout_(std::move(layout)),
+      memory_(std::move(memory)),
+      shape_(ShapeOf(config_, options)),
+      encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, *backend_),
+      decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, *backend_),
+      sampler_(config_.vocab_size),
+      sequences_(options.max_sequences),
+      best_(options.max_batch) {
+  const DType activations = backend_->activation_dtype(weights_.dtype);
+  for (int i = 0; i < 2; ++i) {
+    workspaces_.emplace_back(config_, activations, options.max_source_tokens);
+  }
+  batch_.Reserve(options.max_batch, PagesFor(options.max_new_tokens, layout_.self.slots),
+                 PagesFor(options.max_source_tokens, layout_.cross.slots));
+  Calibrate();
+}
+
+void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
+  Sequence& s = sequences_[id];
+  s.source_ids = sequence.source_ids;
+  s.history.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+}
+
+void T5Runner::Leave(SequenceId id) { sequences_[id].source_ids = {}; }
+
+Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) {
+  for (const EncodeSlice& slice : plan.encodes) Encode(slice, pages);
+  out->rows.clear();
+  out->decode_us = 0;
+  if (plan.decodes.empty()) return OkStatus();
+  const SteadyClock clock;
+  const TimePoint start = clock.Now();
+  FillBatch(plan, pages);
+  PickTokens(plan, decoder_.Run(batch_), out);
+  out->decode_us = Microseconds(clock.Now() - start);
+  return OkStatus();
+}
+
+void T5Runner::Encode(const EncodeSlice& slice, const PageTables& pages) {
+  const std::span<const int32_t> ids = sequences_[slice.sequence].source_ids;
+  const auto tokens = static_cast<uint32_t>(ids.size());
+  for (uint32_t i = slice.begin_item; i < slice.end_item; ++i) {
+    encoder_.Run(EncodeItemAt(shape_, tokens, i), ids, pages.CrossPages(slice.sequence),
+                 workspaces_[slice.workspace]);
+  }
+}
+
+void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
+  batch_.Clear();
+  for (const DecodeRow& row : plan.decodes) {
+    const Sequence& s = sequences_[row.sequence];
+    const std::span<const PageId> self = pages.SelfPages(row.sequence);
+    const std::span<const PageId> cross = pages.CrossPages(row.sequence);
+    batch_.tokens.push_back(s.history.last());
+    batch_.slots.push_back({row.page, row.slot});
+    batch_.self_rows.push_back({static_cast<uint32_t>(batch_.self_pages.size()), row.position + 1,
+                                row.position});
+    batch_.self_pages.insert(batch_.self_pages.end(), self.begin(), self.end());
+    batch_.cross_rows.push_back({static_cast<uint32_t>(batch_.cross_pages.size()),
+                                 static_cast<uint32_t>(s.source_ids.size()), row.position});
+    batch_.cross_pages.insert(batch_.cross_pages.end(), cross.begin(), cross.end());
+  }
+}
+
+void T5Runner::PickTokens(const StepPlan& plan, std::span<float> logits, StepTokens* out) {
+  const size_t vocab = config_.vocab_size;
+  const size_t rows = plan.decodes.size();
+  for (size_t i = 0; i < rows; ++i) {
+    sequences_[plan.decodes[i].sequence].history.Process(logits.subspan(i * vocab, vocab));
+  }
+  backend_->ArgMax(logits.data(), rows, vocab, best_.data());
+  for (size_t i = 0; i < rows; ++i) {
+    TokenHistory& history = sequences_[plan.decodes[i].sequence].history;
+    const std::span<float> row = logits.subspan(i * vocab, vocab);
+    RowToken token{best_[i], !std::isfinite(row[best_[i]])};
+    if (!token.failed && history.options().Samples()) {
+      token.token = sampler_.Sample(row, history.options(), 0, history.generated());
+    }
+    if (!token.failed) history.Push(token.token);
+    out->rows.push_back(token);
+  }
+}
+
+// --- calibration -----------------------------------------------------------------------------------
+
+// Microseconds of the layer-0 items of `stage` for a document of `tokens` tokens.
+double T5Runner::TimeItems(uint32_t tokens, EncodeStage stage) {
+  std::vector<int32_t> ids(tokens, config_.eos_token_id);
+  std::vector<PageId> pages(PagesFor(tokens, layout_.cross.slots));
+  std::iota(pages.begin(), pages.end(), 0);
+  const SteadyClock clock;
+  double best = 0;
+  for (int round = 0; round < 3; ++round) {
+    const TimePoint start = clock.Now();
+    for (uint32_t i = 0; i < NumEncodeItems(shape_, tokens); ++i) {
+      const EncodeItem item = EncodeItemAt(shape_, tokens, i);
+      if (item.stage == stage && item.layer == 0) encoder_.Run(item, ids, pages, workspaces_[0]);
+    }
+    const double us = Microseconds(clock.Now() - start);
+    best = round == 0 ? us : std::min(best, us);
+  }
+  return best;
+}
+
+// Fits the linear cost model at two lengths of document: the scheduler predicts with it.
+void T5Runner::Calibrate() {
+  const uint64_t most = std::min<uint64_t>(
+      {workspaces_[0].x.size() / config_.d_model, uint64_t{num_pages()} * layout_.cross.slots, 512});
+  const auto small = static_cast<uint32_t>(std::max<uint64_t>(1, most / 4));
+  const auto large = static_cast<uint32_t>(most);
+  costs_.qkv_us_per_row = TimeItems(large, EncodeStage::kQkv) / large;
+  const double few = TimeItems(small, EncodeStage::kAttention) / small;
+  const double many = TimeItems(large, EncodeStage::kAttention) / large;
+  const double per_key = large > small ? std::max(0.0, (many - few) / (large - small)) : 0.0;
+  costs_.attention_us_per_row_key = per_key;
+  costs_.attention_us_per_row = std::max(many - per_key * large, 0.0);
+  costs_.cross_us_per_row = TimeItems(large, EncodeStage::kCross) / large;
+}
+
+// --- for verification ------------------------------------------------------------------------------
+
+std::vector<float> T5Runner::Encode(std::span<const int32_t> ids) {
+  const auto tokens = static_cast<uint32_t>(ids.size());
+  std::vector<PageId> pages(PagesFor(tokens, layout_.cross.slots));
+  PRECIS_CHECK(pages.size() <= num_pages());
+  std::iota(pages.begin(), pages.end(), 0);
+  for (uint32_t i = 0; i < NumEncodeItems(shape_, tokens); ++i) {
+    encoder_.Run(EncodeItemAt(shape_, tokens, i), ids, pages, workspaces_[0]);
+  }
+  const Activations encoded = workspaces_[0].encoded.Rows(0, tokens);
+  std::vector<float> out(size_t{tokens} * config_.d_model);
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i] = encoded.dtype == DType::kF32 ? static_cast<const float*>(encoded.data)[i]
+                                          : BF16ToF32(static_cast<const uint16_t*>(encoded.data)[i]);
+  }
+  return out;
+}
+
+std::vector<float> T5Runner::Logits(std::span<const int32_t> ids,
+                                    std::span<const int32_t> target) {
+  Encode(ids);
+  const auto tokens = static_cast<uint32_t>(ids.size());
+  const uint32_t cross = PagesFor(tokens, layout_.cross.slots);
+  const uint32_t slots = layout_.self.slots;
+  PRECIS_CHECK(cross + PagesFor(target.size(), slots) <= num_pages());
+  std::vector<float> out;
+  for (uint32_t t = 0; t < target.size(); ++t) {
+    batch_.Clear();
+    batch_.tokens.push_back(target[t]);
+    batch_.slots.push_back({static_cast<int32_t>(cross + t / slots), t % slots});
+    batch_.self_rows.push_back({0, t + 1, t});
+    for (uint32_t p = 0; p <= t / slots; ++p) {
+      batch_.self_pages.push_back(static_cast<int32_t>(cross + p));
+    }
+    batch_.cross_rows.push_back({0, tokens, t});
+    for (uint32_t p = 0; p < cross; ++p) batch_.cross_pages.push_back(static_cast<int32_t>(p));
+    const std::span<float> logits = decoder_.Run(batch_);
+    out.insert(out.end(), logits.begin(), logits.end());
+  }
+  return out;
+}
+
+}  // namespace precis

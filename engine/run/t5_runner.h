@@ -1,0 +1,87 @@
+// The real model runner: a loaded T5 with its pages, its encoder workspaces and the decoding state
+// of every sequence. It turns a step plan into flat arrays, runs the model and picks tokens.
+//
+// Owner: the engine loop. Thread rule: Load on one thread, the rest on the step thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/engine.h"
+#include "engine/model/kv_layout.h"
+#include "engine/model/kv_memory.h"
+#include "engine/model/model_config.h"
+#include "engine/model/t5_decoder.h"
+#include "engine/model/t5_encoder.h"
+#include "engine/model/t5_weights.h"
+#include "engine/model_info.h"
+#include "engine/run/model_runner.h"
+#include "engine/run/sampler.h"
+#include "engine/run/token_history.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+class T5Runner final : public ModelRunner {
+ public:
+  struct Loaded {
+    std::unique_ptr<T5Runner> runner;
+    ModelInfo info;
+  };
+  // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's costs.
+  static StatusOr<Loaded> Load(const EngineOptions& options);
+
+  EncodeShape encode_shape() const override { return shape_; }
+  EncodeCosts encode_costs() const override { return costs_; }
+  uint32_t num_pages() const override { return memory_.num_pages(); }
+  uint32_t self_slots() const override { return layout_.self.slots; }
+  uint32_t cross_slots() const override { return layout_.cross.slots; }
+  void Join(SequenceId id, const RunnerSequence& sequence) override;
+  void Leave(SequenceId id) override;
+  Status Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) override;
+
+  // For verification and tests: what lies between the tokens.
+  const T5Weights& weights() const { return weights_; }
+  const KvLayout& layout() const { return layout_; }
+  const ModelConfig& config() const { return config_; }
+  Backend& backend() { return *backend_; }
+  // [tokens, d_model] as f32: the final norm's output of a document encoded on its own.
+  std::vector<float> Encode(std::span<const int32_t> ids);
+  // Teacher-forced logits [target.size(), vocab] for `ids`.
+  std::vector<float> Logits(std::span<const int32_t> ids, std::span<const int32_t> target);
+
+ private:
+  struct Sequence {
+    std::span<const int32_t> source_ids;
+    TokenHistory history;
+  };
+
+  T5Runner(const EngineOptions& options, ModelConfig config, std::unique_ptr<Backend> backend,
+           T5Weights weights, KvLayout layout, KvMemory memory);
+
+  void Calibrate();
+  double TimeItems(uint32_t tokens, EncodeStage stage);
+  void Encode(const EncodeSlice& slice, const PageTables& pages);
+  void FillBatch(const StepPlan& plan, const PageTables& pages);
+  void PickTokens(const StepPlan& plan, std::span<float> logits, StepTokens* out);
+
+  const ModelConfig config_;
+  const std::unique_ptr<Backend> backend_;
+  const T5Weights weights_;
+  const KvLayout layout_;
+  const KvMemory memory_;
+  const EncodeShape shape_;
+  EncodeCosts costs_;
+  T5Encoder encoder_;
+  T5Decoder decoder_;
+  Sampler sampler_;
+  std::vector<EncoderWorkspace> workspaces_;
+  std::vector<Sequence> sequences_;  // by SequenceId
+  DecodeBatch batch_;
+  std::vector<int32_t> best_;        // [rows], argmax of the processed logits
+};
+
+}  // namespace precis

@@ -1,0 +1,44 @@
+// Text as the pieces spell it: characters mapped, spaces collapsed, each space written U+2581, one
+// space put in front. As SentencePiece does it, byte for byte.
+// Owner: the tokenizer. Thread rule: const after Create; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/status.h"
+#include "engine/text/charsmap.h"
+#include "engine/text/piece_trie.h"
+#include "engine/text/unigram_spec.h"
+
+namespace precis {
+
+class Normalizer {
+ public:
+  static StatusOr<Normalizer> Create(const UnigramSpec& spec);
+
+  // `text` is UTF-8.
+  std::string Normalize(std::string_view text) const;
+
+ private:
+  struct Step {
+    std::string_view output;  // points into the text or the rules
+    size_t consumed = 0;
+  };
+
+  Normalizer() = default;
+  Step Next(std::string_view text) const;
+  Step Mapped(std::string_view text) const;
+  void AppendEscaped(std::string_view text, std::string* out) const;
+  std::string_view space() const { return escape_ ? kSpaceSymbol : std::string_view(" "); }
+
+  Charsmap charsmap_;
+  PieceTrie user_defined_;  // these are never rewritten
+  bool prefix_ = true;
+  bool suffix_ = false;
+  bool collapse_ = true;
+  bool escape_ = true;
+  bool any_whitespace_ = false;
+};
+
+}  // namespace precis

@@ -1,0 +1,25 @@
+// The parts of a tokenizer.json around its model: normalizer, pre-tokenizer, decoder and
+// post-processor, understood as far as they say what SentencePiece's own rules say. Anything else
+// is refused by name. Called by tokenizer_json.cc. Thread rule: functions of their arguments.
+#pragma once
+
+#include "common/status.h"
+#include "engine/text/unigram_spec.h"
+#include "nlohmann/json.hpp"
+
+namespace precis {
+
+struct JsonPipeline {
+  NormalizerSpec normalizer;
+  bool splits_at_spaces = false;  // no piece may have a space anywhere but in front
+};
+
+StatusOr<JsonPipeline> ParseJsonPipeline(const nlohmann::json& root);
+
+// root[key], or null if it is not there.
+const nlohmann::json& JsonMember(const nlohmann::json& object, const char* key);
+// The string at object[key]; empty if there is none.
+std::string JsonString(const nlohmann::json& object, const char* key);
+bool JsonBool(const nlohmann::json& object, const char* key, bool absent);
+
+}  // namespace precis

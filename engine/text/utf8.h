@@ -1,0 +1,29 @@
+// UTF-8 as the tokenizer needs it: where text is broken, and how long a character is.
+// Called by engine/text. Thread rule: functions of their arguments.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace precis {
+
+constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
+
+// Bytes of the well-formed character at the start of `text`; 0 if there is none. Overlong forms,
+// surrogates and anything above U+10FFFF are not well-formed.
+size_t Utf8CharLength(std::string_view text);
+
+// Offset of the first byte that is not part of a well-formed character.
+std::optional<size_t> FindBrokenUtf8(std::string_view text);
+
+// Whether more bytes could make a well-formed character of `text` (which is not one yet).
+bool IsUtf8CharPrefix(std::string_view text);
+
+// Whether `text` is one character of Unicode's White_Space property.
+bool IsUnicodeWhitespace(std::string_view text);
+
+inline bool IsUtf8Continuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
+
+}  // namespace precis

@@ -1,0 +1,247 @@
+#include "engine/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "engine/run/blocking_run.h"
+#include "engine/run/golden_file.h"
+#include "engine/run/t5_runner.h"
+#include "engine/text/tokenizer.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+// Limits of tests/golden/README.md. Tokens are demanded of f32 only: rounded weights may decide
+// near ties otherwise.
+constexpr double kF32Limit = 2e-4;
+constexpr double kBf16MeanLimit = 0.08;
+constexpr double kBf16MaxLimit = 1.0;
+constexpr double kBf16SameBest = 0.90;
+constexpr double kScoreLimit = 1e-4;  // relative
+
+struct Errors {
+  double max = 0;
+  double sum = 0;
+  uint64_t count = 0;
+  void Add(double got, double want) {
+    const double error = std::abs(got - want);
+    // A NaN must not pass for a small error.
+    max = std::isnan(error) ? HUGE_VAL : std::max(max, error);
+    sum += error;
+    ++count;
+  }
+  double mean() const { return count == 0 ? 0 : sum / static_cast<double>(count); }
+};
+
+std::string Ids(const std::vector<int32_t>& ids) { return fmt::format("{}", fmt::join(ids, " ")); }
+
+class Verifier {
+ public:
+  Verifier(const VerifyOptions& options, const std::function<void(const VerifyCheck&)>& on_check)
+      : options_(options), on_check_(on_check) {}
+
+  StatusOr<VerifyReport> Run() {
+    EngineOptions& o = options_.engine;
+    if (o.dtype == "auto") o.dtype = "f32";
+    PRECIS_ASSIGN_OR_RETURN(golden_, LoadGolden(o.model_dir + "/golden.json"));
+    FitLimits();
+    PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(o));
+    exact_ = loaded.runner->weights().dtype == DType::kF32 &&
+             loaded.runner->layout().self.layers[0].dtype == DType::kF32;
+    CheckTokenizer(loaded.info);
+    for (const GoldenCase& c : golden_.cases) CheckNumbers(c, *loaded.runner);
+    if (exact_) PRECIS_RETURN_IF_ERROR(CheckTokens(std::move(loaded)));
+    return std::move(report_);
+  }
+
+ private:
+  void Report(std::string name, bool passed, std::string detail) {
+    report_.checks.push_back({std::move(name), passed, std::move(detail)});
+    if (on_check_) on_check_(report_.checks.back());
+  }
+
+  // The cases decide how long sources and summaries may get.
+  void FitLimits() {
+    uint32_t source = 1;
+    uint32_t target = 1;
+    for (const auto* list : {&golden_.cases, &golden_.batched}) {
+      for (const GoldenCase& c : *list) {
+        source = std::max(source, static_cast<uint32_t>(c.input_ids.size()));
+        target = std::max(target, static_cast<uint32_t>(c.decoder_input_ids.size()));
+        for (const GoldenRun& run : c.runs) {
+          target = std::max(target, run.options.max_new_tokens.value_or(1));
+        }
+      }
+    }
+    options_.engine.max_source_tokens = source;
+    options_.engine.max_new_tokens = target;
+  }
+
+  void CheckTokenizer(const ModelInfo& info) {
+    namespace fs = std::filesystem;
+    const std::string& dir = options_.engine.model_dir;
+    if (!fs::exists(dir + "/spiece.model") && !fs::exists(dir + "/tokenizer.json")) return;
+    auto tokenizer = Tokenizer::Load(dir, info.vocab_size);
+    if (!tokenizer.ok()) {
+      Report("tokenizer", false, std::string(tokenizer.status().message()));
+      return;
+    }
+    for (const GoldenCase& c : golden_.cases) {
+      if (!c.text) continue;
+      auto ids = (*tokenizer)->Encode(*c.text);
+      if (!ids.ok()) {
+        Report(c.name + ": tokens", false, std::string(ids.status().message()));
+        continue;
+      }
+      if (c.max_source_length && ids->size() > *c.max_source_length - 1) {
+        ids->resize(*c.max_source_length - 1);
+      }
+      ids->push_back(info.eos_token_id);
+      Report(c.name + ": tokens", *ids == c.input_ids,
+             *ids == c.input_ids ? fmt::format("{} ids", ids->size()) : "other ids: " + Ids(*ids));
+    }
+  }
+
+  void CheckNumbers(const GoldenCase& c, T5Runner& runner) {
+    if (c.encoder && exact_) CheckEncoder(c, runner);
+    if (c.logits && !c.decoder_input_ids.empty()) CheckLogits(c, runner);
+  }
+
+  void CheckEncoder(const GoldenCase& c, T5Runner& runner) {
+    const std::vector<float> x = runner.Encode(c.input_ids);
+    const size_t d = runner.config().d_model;
+    Errors errors;
+    for (const GoldenRow& row : c.encoder->rows) {
+      for (size_t i = 0; i < row.head8.size(); ++i) {
+        errors.Add(x[row.position * d + i], row.head8[i]);
+        errors.Add(x[(row.position + 1) * d - row.tail8.size() + i], row.tail8[i]);
+      }
+    }
+    double sum = 0;
+    double abs_sum = 0;
+    for (const float v : x) {
+      sum += v;
+      abs_sum += std::abs(v);
+    }
+    const auto n = static_cast<double>(x.size());
+    errors.Add(sum / n, c.encoder->mean);
+    errors.Add(abs_sum / n, c.encoder->abs_mean);
+    Report(c.name + ": encoder", errors.max <= kF32Limit,
+           fmt::format("largest difference {:.2g}", errors.max));
+  }
+
+  void CheckLogits(const GoldenCase& c, T5Runner& runner) {
+    const std::vector<float> logits = runner.Logits(c.input_ids, c.decoder_input_ids);
+    const size_t vocab = runner.config().vocab_size;
+    Errors errors;
+    for (const auto& [position, row] : c.logits->rows) {
+      for (size_t i = 0; i < row.size(); ++i) {
+        errors.Add(logits[position * vocab + i], row[i]);
+      }
+    }
+    uint32_t same_best = 0;
+    const size_t positions = c.logits->top_ids.size();
+    for (size_t t = 0; t < positions; ++t) {
+      const float* row = logits.data() + t * vocab;
+      for (size_t i = 0; i < c.logits->top_ids[t].size(); ++i) {
+        errors.Add(row[c.logits->top_ids[t][i]], c.logits->top_values[t][i]);
+      }
+      const auto best = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
+      same_best += best == c.logits->top_ids[t][0];
+    }
+    const double same = positions == 0 ? 1.0 : double{1} * same_best / static_cast<double>(positions);
+    const bool passed = exact_ ? errors.max <= kF32Limit && same_best == positions
+                               : errors.mean() <= kBf16MeanLimit && errors.max <= kBf16MaxLimit &&
+                                     same >= kBf16SameBest;
+    Report(c.name + ": logits", passed,
+           fmt::format("largest difference {:.2g}, mean {:.2g}, same best token {:.0f} %",
+                       errors.max, errors.mean(), 100 * same));
+  }
+
+  struct Pending {
+    const GoldenCase* golden_case;
+    const GoldenRun* run;
+    StatusOr<BlockingRun> submitted;
+  };
+
+  Status CheckTokens(T5Runner::Loaded loaded) {
+    const int32_t start = loaded.info.decoder_start_token_id;
+    const int32_t eos = loaded.info.eos_token_id;
+    PRECIS_ASSIGN_OR_RETURN(auto engine,
+                            Engine::CreateWithRunner(options_.engine, std::move(loaded.runner),
+                                                     std::move(loaded.info)));
+    std::vector<Pending> pending;
+    const auto settle = [&] {
+      for (Pending& p : pending) Compare(p, start, eos);
+      pending.clear();
+    };
+    for (const GoldenCase& c : golden_.cases) {
+      for (const GoldenRun& run : c.runs) {
+        pending.push_back({&c, &run, Submit(*engine, c, run)});
+        if (!options_.mixed) settle();
+      }
+    }
+    settle();
+    for (const GoldenCase& c : golden_.batched) {
+      for (const GoldenRun& run : c.runs) {
+        pending.push_back({&c, &run, Submit(*engine, c, run)});
+      }
+    }
+    settle();
+    return OkStatus();
+  }
+
+  StatusOr<BlockingRun> Submit(Engine& engine, const GoldenCase& c, const GoldenRun& run) {
+    if (!run.problem.empty()) return Unimplemented(run.problem);
+    const GenerationLimits limits{options_.engine.max_new_tokens, engine.info().vocab_size};
+    PRECIS_ASSIGN_OR_RETURN(const ResolvedOptions resolved,
+                            ResolveOptions({}, run.options, limits, 0));
+    return BlockingRun::Submit(engine, c.input_ids, resolved.options);
+  }
+
+  void Compare(Pending& p, int32_t start, int32_t eos) {
+    const std::string name = p.golden_case->name + ": " + p.run->name;
+    if (!p.submitted.ok()) {
+      Report(name, false, "cannot be run: " + std::string(p.submitted.status().message()));
+      return;
+    }
+    const RunResult result = p.submitted->Wait();
+    if (!result.status.ok()) {
+      Report(name, false, std::string(result.status.message()));
+      return;
+    }
+    std::vector<int32_t> ids = {start};
+    ids.insert(ids.end(), result.tokens.begin(), result.tokens.end());
+    if (result.reason == FinishReason::kEndOfSequence) ids.push_back(eos);
+    const std::vector<int32_t>& want = p.run->sequences.at(0);
+    Report(name, ids == want,
+           ids == want ? fmt::format("{} ids", ids.size())
+                       : fmt::format("got {}, want {}", Ids(ids), Ids(want)));
+  }
+
+  VerifyOptions options_;
+  const std::function<void(const VerifyCheck&)>& on_check_;
+  GoldenFile golden_;
+  bool exact_ = true;
+  VerifyReport report_;
+};
+
+}  // namespace
+
+uint32_t VerifyReport::passed() const {
+  return static_cast<uint32_t>(
+      std::count_if(checks.begin(), checks.end(), [](const VerifyCheck& c) { return c.passed; }));
+}
+
+uint32_t VerifyReport::failed() const { return static_cast<uint32_t>(checks.size()) - passed(); }
+
+StatusOr<VerifyReport> Verify(const VerifyOptions& options,
+                              const std::function<void(const VerifyCheck&)>& on_check) {
+  return Verifier(options, on_check).Run();
+}
+
+}  // namespace precis

@@ -1,0 +1,10 @@
+// Stands in for kernels/cuda in a build without CUDA.
+#include "kernels/backend.h"
+
+namespace precis {
+
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
+  return Unavailable("this precis was built without CUDA; use the backend cpu or ref");
+}
+
+}  // namespace precis

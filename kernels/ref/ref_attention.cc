@@ -1,0 +1,124 @@
+// Attention of the oracle: for each query and head a plain softmax over all keys, then a plain sum.
+#include <algorithm>
+#include <cmath>
+
+#include "common/check.h"
+#include "kernels/ref/elements.h"
+#include "kernels/ref/ref_backend.h"
+
+namespace precis {
+namespace {
+
+double BiasAt(const PositionBias& bias, size_t head, size_t key, size_t query) {
+  if (bias.data == nullptr) return 0;
+  return bias.data[head * bias.stride + bias.zero + key - query];
+}
+
+// Scores to probabilities, in place.
+void Softmax(double* scores, size_t num_keys) {
+  const double max = *std::max_element(scores, scores + num_keys);
+  double sum = 0;
+  for (size_t i = 0; i < num_keys; ++i) sum += scores[i] = std::exp(scores[i] - max);
+  for (size_t i = 0; i < num_keys; ++i) scores[i] /= sum;
+}
+
+// Where K and V of one row's keys lie.
+class PagedKeys {
+ public:
+  PagedKeys(const PagedAttentionParams& params, const PagedRow& row, size_t kv_head)
+      : params_(params), region_(params.region), row_(row), kv_head_(kv_head) {}
+
+  double K(size_t key, size_t d) const {
+    const size_t index = (kv_head_ * region_.head_dim + d) * region_.slots + key % region_.slots;
+    return LoadElement(Page(key) + region_.k_offset, region_.dtype, index);
+  }
+  double V(size_t key, size_t d) const {
+    const size_t index = (kv_head_ * region_.slots + key % region_.slots) * region_.head_dim + d;
+    return LoadElement(Page(key) + region_.v_offset, region_.dtype, index);
+  }
+
+ private:
+  const std::byte* Page(size_t key) const {
+    const int32_t page = params_.pages[row_.first_page + key / region_.slots];
+    return params_.pool.base + static_cast<size_t>(page) * params_.pool.page_bytes;
+  }
+
+  const PagedAttentionParams& params_;
+  const KvRegion& region_;
+  const PagedRow& row_;
+  size_t kv_head_;
+};
+
+}  // namespace
+
+void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
+  PRECIS_CHECK(p.num_keys <= scores_.size() && p.begin + p.out.rows <= p.num_keys);
+  for (size_t i = 0; i < p.out.rows; ++i) {
+    const size_t query = p.begin + i;
+    for (size_t h = 0; h < p.num_heads; ++h) {
+      const size_t column = h * p.head_dim;
+      for (size_t key = 0; key < p.num_keys; ++key) {
+        double dot = BiasAt(p.bias, h, key, query);
+        for (size_t d = 0; d < p.head_dim; ++d) {
+          dot += static_cast<double>(p.q[query * p.row_stride + column + d]) *
+                 p.k[key * p.row_stride + column + d];
+        }
+        scores_[key] = dot;
+      }
+      Softmax(scores_.data(), p.num_keys);
+      for (size_t d = 0; d < p.head_dim; ++d) {
+        double sum = 0;
+        for (size_t key = 0; key < p.num_keys; ++key) {
+          sum += scores_[key] * p.v[key * p.row_stride + column + d];
+        }
+        StoreElement(p.out.data, p.out.dtype, i * p.out.cols + column + d, static_cast<float>(sum));
+      }
+    }
+  }
+}
+
+void RefBackend::AppendKv(const AppendKvParams& p) {
+  const KvRegion& r = p.region;
+  for (size_t i = 0; i < p.slots.size(); ++i) {
+    const SlotRef at = p.slots[i];
+    std::byte* page = p.pool.base + static_cast<size_t>(at.page) * p.pool.page_bytes;
+    for (size_t g = 0; g < r.num_kv_heads; ++g) {
+      for (size_t d = 0; d < r.head_dim; ++d) {
+        const size_t column = i * p.row_stride + g * r.head_dim + d;
+        StoreElement(page + r.k_offset, r.dtype, (g * r.head_dim + d) * r.slots + at.slot,
+                     p.k[column]);
+        StoreElement(page + r.v_offset, r.dtype, (g * r.slots + at.slot) * r.head_dim + d,
+                     p.v[column]);
+      }
+    }
+  }
+}
+
+void RefBackend::PagedAttention(const PagedAttentionParams& p) {
+  const size_t head_dim = p.region.head_dim;
+  for (size_t i = 0; i < p.rows.size(); ++i) {
+    const PagedRow& row = p.rows[i];
+    PRECIS_CHECK(row.num_keys >= 1 && row.num_keys <= scores_.size());
+    for (size_t g = 0; g < p.region.num_kv_heads; ++g) {
+      const PagedKeys keys(p, row, g);
+      for (size_t j = p.groups.begin[g]; j < p.groups.begin[g + 1]; ++j) {
+        const size_t head = p.groups.heads[j];
+        const float* q = p.q + i * p.q_stride + head * head_dim;
+        for (size_t key = 0; key < row.num_keys; ++key) {
+          double dot = BiasAt(p.bias, head, key, row.position);
+          for (size_t d = 0; d < head_dim; ++d) dot += q[d] * keys.K(key, d);
+          scores_[key] = dot;
+        }
+        Softmax(scores_.data(), row.num_keys);
+        for (size_t d = 0; d < head_dim; ++d) {
+          double sum = 0;
+          for (size_t key = 0; key < row.num_keys; ++key) sum += scores_[key] * keys.V(key, d);
+          StoreElement(p.out.data, p.out.dtype, i * p.out.cols + head * head_dim + d,
+                       static_cast<float>(sum));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace precis

@@ -1,0 +1,130 @@
+#include "kernels/ref/ref_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+#include "common/check.h"
+#include "fmt/format.h"
+#include "kernels/ref/elements.h"
+
+namespace precis {
+namespace {
+
+// Kept as f32, rounded to the asked type once.
+class RefMatrix final : public PackedMatrix {
+ public:
+  RefMatrix(std::vector<float> w, size_t n, size_t k, DType dtype)
+      : w_(std::move(w)), n_(n), k_(k), dtype_(dtype) {}
+  size_t n() const override { return n_; }
+  size_t k() const override { return k_; }
+  DType dtype() const override { return dtype_; }
+  size_t bytes() const override { return w_.size() * sizeof(float); }
+  const float* row(size_t i) const { return w_.data() + i * k_; }
+
+ private:
+  std::vector<float> w_;
+  size_t n_;
+  size_t k_;
+  DType dtype_;
+};
+
+// Four partial sums, because one chain of double additions would make the oracle needlessly slow.
+double Dot(const double* a, const float* b, size_t k) {
+  double sum[4] = {0, 0, 0, 0};
+  size_t i = 0;
+  for (; i + 4 <= k; i += 4) {
+    for (size_t j = 0; j < 4; ++j) sum[j] += a[i + j] * b[i + j];
+  }
+  for (; i < k; ++i) sum[0] += a[i] * b[i];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+double GeluTanh(double x) {
+  const double inner = std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+  return 0.5 * x * (1.0 + std::tanh(inner));
+}
+
+}  // namespace
+
+std::string RefBackend::Describe() const { return "ref: scalar, in double, 1 thread"; }
+
+StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view label,
+                                                         std::span<const float> w, size_t n,
+                                                         size_t k, DType dtype, size_t max_rows) {
+  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
+  if (dtype != DType::kF32 && dtype != DType::kBF16) {
+    return InvalidArgument(
+        fmt::format("{}: the ref backend has no {} weights", label, DTypeName(dtype)));
+  }
+  row_.resize(std::max(row_.size(), k));
+  std::vector<float> copy(w.begin(), w.end());
+  if (dtype == DType::kBF16) {
+    for (float& x : copy) x = BF16ToF32(F32ToBF16(x));
+  }
+  return std::make_unique<RefMatrix>(std::move(copy), n, k, dtype);
+}
+
+Status RefBackend::Prepare(const BackendLimits& limits) {
+  scores_.resize(std::max(limits.max_source_tokens, limits.max_target_tokens));
+  return OkStatus();
+}
+
+void RefBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+                       float* out) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const size_t begin = static_cast<size_t>(ids[i]) * d;
+    for (size_t j = 0; j < d; ++j) out[i * d + j] = LoadElement(table, table_dtype, begin + j);
+  }
+}
+
+void RefBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+  for (size_t i = 0; i < out.rows; ++i, x += out.cols) {
+    double sum = 0;
+    for (size_t j = 0; j < out.cols; ++j) sum += static_cast<double>(x[j]) * x[j];
+    const double scale = 1.0 / std::sqrt(sum / static_cast<double>(out.cols) + eps);
+    for (size_t j = 0; j < out.cols; ++j) {
+      StoreElement(out.data, out.dtype, i * out.cols + j,
+                   static_cast<float>(x[j] * scale * gain[j]));
+    }
+  }
+}
+
+void RefBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  const auto& matrix = static_cast<const RefMatrix&>(w);
+  PRECIS_CHECK(in.cols == w.k() && in.dtype == activation_dtype(w.dtype()));
+  for (size_t i = 0; i < in.rows; ++i) {
+    for (size_t j = 0; j < in.cols; ++j) {
+      row_[j] = LoadElement(in.data, in.dtype, i * in.cols + j);
+    }
+    for (size_t j = 0; j < w.n(); ++j) {
+      float& y = out[i * w.n() + j];
+      const double dot = Dot(row_.data(), matrix.row(j), in.cols);
+      y = static_cast<float>(accumulate ? y + dot : dot);
+    }
+  }
+}
+
+void RefBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
+  const bool gated = kind == ActivationKind::kGatedGelu;
+  const size_t d_ff = out.cols;
+  for (size_t i = 0; i < out.rows; ++i) {
+    const float* row = in + i * (gated ? 2 * d_ff : d_ff);
+    for (size_t j = 0; j < d_ff; ++j) {
+      const double y = gated ? GeluTanh(row[j]) * row[d_ff + j] : std::max(row[j], 0.0f);
+      StoreElement(out.data, out.dtype, i * d_ff + j, static_cast<float>(y));
+    }
+  }
+}
+
+void RefBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
+  for (size_t i = 0; i < rows; ++i) {
+    const float* row = logits + i * vocab;
+    ids[i] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
+  }
+}
+
+StatusOr<std::unique_ptr<Backend>> MakeRefBackend() { return std::make_unique<RefBackend>(); }
+
+}  // namespace precis

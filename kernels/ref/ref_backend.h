@@ -1,0 +1,43 @@
+// The oracle: every op scalar and in double, one thread. Slow on purpose, right by inspection.
+//
+// Owner: whoever called MakeRefBackend(). Thread rule: one caller at a time, as every Backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend.h"
+
+namespace precis {
+
+class RefBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "ref"; }
+  std::string Describe() const override;
+  std::string_view isa() const override { return "scalar"; }
+  uint32_t num_threads() const override { return 1; }
+  DType activation_dtype(DType weights) const override { return weights; }
+
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
+                                               size_t n, size_t k, DType dtype,
+                                               size_t max_rows) override;
+  Status Prepare(const BackendLimits& limits) override;
+
+  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+             float* out) override;
+  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
+  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void EncoderAttention(const EncoderAttentionParams& params) override;
+  void AppendKv(const AppendKvParams& params) override;
+  void PagedAttention(const PagedAttentionParams& params) override;
+  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
+
+ private:
+  std::vector<double> scores_;  // one query against all its keys
+  std::vector<double> row_;     // one row of a GEMM's input, as wide as the widest matrix
+};
+
+}  // namespace precis

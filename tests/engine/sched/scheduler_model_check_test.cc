@@ -1,0 +1,203 @@
+// Exhaustive search of small worlds: every interleaving of arrivals, cancellations, budgets and
+// early finishes, state by state. A state is reached by replaying the acts that lead to it, so the
+// scheduler needs no hook; states that differ only in the names of ids and pages are one.
+#include <cstdio>
+#include <deque>
+#include <limits>
+#include <ostream>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tests/engine/sched/checked_scheduler.h"
+
+namespace precis {
+namespace {
+
+constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+
+struct World {
+  // How gtest names the case: without this it prints bytes.
+  friend void PrintTo(const World& world, std::ostream* os) { *os << world.name; }
+
+  const char* name;
+  uint32_t num_pages;
+  uint32_t num_arrivals;
+  SchedulerOptions options;
+  std::vector<SequenceSpec> kinds;  // of documents
+  std::vector<double> budgets_us;
+};
+
+struct Act {
+  enum class Kind : uint8_t { kAdd, kRemove, kStep } kind;
+  uint8_t which;    // kAdd: the kind; kRemove: the place in Unfinished(); kStep: the budget
+  uint32_t finish;  // kStep: bit i finishes decode row i
+};
+
+std::vector<SequenceId> Unfinished(const CheckedScheduler& s) {
+  std::vector<SequenceId> ids = s.waiting();
+  ids.insert(ids.end(), s.encoding().begin(), s.encoding().end());
+  ids.insert(ids.end(), s.decoding().begin(), s.decoding().end());
+  return ids;
+}
+
+void Do(const World& world, const Act& act, CheckedScheduler* s) {
+  switch (act.kind) {
+    case Act::Kind::kAdd:
+      s->Add(world.kinds[act.which]);
+      break;
+    case Act::Kind::kRemove:
+      s->Remove(Unfinished(*s)[act.which]);
+      break;
+    case Act::Kind::kStep: {
+      std::vector<bool> finished(s->decoding().size());
+      for (size_t i = 0; i < finished.size(); ++i) finished[i] = (act.finish >> i & 1) != 0;
+      s->Step(world.budgets_us[act.which], finished);
+      break;
+    }
+  }
+}
+
+std::vector<Act> ActsIn(const World& world, uint32_t arrivals_left, const CheckedScheduler& s) {
+  std::vector<Act> acts;
+  for (uint8_t i = 0; arrivals_left > 0 && i < world.kinds.size(); ++i) {
+    if (s.scheduler().HasRoom()) acts.push_back({Act::Kind::kAdd, i, 0});
+  }
+  const size_t num_unfinished = Unfinished(s).size();
+  for (uint8_t i = 0; i < num_unfinished; ++i) acts.push_back({Act::Kind::kRemove, i, 0});
+  uint32_t forced = 0;  // rows that finish whatever we say: one way to say it is enough
+  for (size_t i = 0; i < s.decoding().size(); ++i) {
+    if (s.OnLastPosition(s.decoding()[i])) forced |= 1u << i;
+  }
+  for (uint8_t b = 0; b < world.budgets_us.size(); ++b) {
+    for (uint32_t mask = 0; mask < 1u << s.decoding().size(); ++mask) {
+      if ((mask & forced) == 0) acts.push_back({Act::Kind::kStep, b, mask});
+    }
+  }
+  return acts;
+}
+
+struct Path {
+  std::vector<Act> acts;
+  uint32_t arrivals_left;
+};
+
+struct Totals {
+  size_t states = 0;
+  size_t acts = 0;
+  size_t idle_states = 0;
+  size_t overtakes = 0;  // acts that planned a later document's end before the oldest one's
+};
+
+class Search {
+ public:
+  explicit Search(const World& world) : world_(world) {}
+
+  Totals Run() {
+    frontier_.push_back({{}, world_.num_arrivals});
+    seen_.insert(Key(CheckedScheduler(world_.options, world_.num_pages), world_.num_arrivals));
+    while (!frontier_.empty() && !testing::Test::HasFailure()) {
+      const Path path = std::move(frontier_.front());
+      frontier_.pop_front();
+      ++totals_.states;
+      Expand(path);
+    }
+    return totals_;
+  }
+
+ private:
+  static std::string Key(const CheckedScheduler& s, uint32_t arrivals_left) {
+    return s.StateKey() + std::to_string(arrivals_left);
+  }
+
+  void Replay(const Path& path, CheckedScheduler* s) const {
+    s->set_thorough(false);  // each of these states was checked when it was first met
+    for (const Act& act : path.acts) Do(world_, act, s);
+    s->set_thorough(true);
+  }
+
+  void Expand(const Path& path) {
+    std::vector<Act> acts;
+    {
+      CheckedScheduler here(world_.options, world_.num_pages);
+      Replay(path, &here);
+      acts = ActsIn(world_, path.arrivals_left, here);
+      if (here.scheduler().idle()) {
+        ++totals_.idle_states;
+        ASSERT_EQ(here.pool().available(), here.pool().total()) << "an idle scheduler holds pages";
+      }
+    }
+    for (const Act& act : acts) {
+      CheckedScheduler next(world_.options, world_.num_pages);
+      Replay(path, &next);
+      const std::vector<SequenceId> in_progress = next.encoding();
+      Do(world_, act, &next);
+      ++totals_.acts;
+      if (act.kind == Act::Kind::kStep && in_progress.size() == 2 &&
+          next.encoding() == std::vector<SequenceId>{in_progress[0]}) {
+        ++totals_.overtakes;
+      }
+      const uint32_t left = path.arrivals_left - (act.kind == Act::Kind::kAdd ? 1 : 0);
+      if (!seen_.insert(Key(next, left)).second) continue;
+      Path longer = path;
+      longer.acts.push_back(act);
+      longer.arrivals_left = left;
+      frontier_.push_back(std::move(longer));
+    }
+  }
+
+  const World& world_;
+  std::deque<Path> frontier_;
+  std::unordered_set<std::string> seen_;
+  Totals totals_;
+};
+
+constexpr EncodeShape kShape = {.encoder_layers = 1, .decoder_layers = 1, .slice_rows = 64};
+// A slice of 64 rows costs 64 us in each stage.
+constexpr EncodeCosts kCosts = {.qkv_us_per_row = 1,
+                                .attention_us_per_row = 1,
+                                .attention_us_per_row_key = 0,
+                                .cross_us_per_row = 1};
+
+SchedulerOptions Options(uint32_t max_batch, uint32_t self_slots, uint32_t max_overtakes) {
+  return {.max_sequences = 5,
+          .max_batch = max_batch,
+          .self_slots = self_slots,
+          .cross_slots = 64,
+          .max_overtakes = max_overtakes,
+          .encode_shape = kShape,
+          .encode_costs = kCosts};
+}
+
+std::vector<World> Worlds() {
+  return {
+      // Pages are short: the longest document's worst case is most of the pool.
+      {"scarce_pages", 8, 6, Options(4, 1, 1), {{64, 2}, {128, 3}, {192, 2}}, {0, 150, kUnlimited}},
+      // Rows are short.
+      {"scarce_rows", 12, 6, Options(2, 2, 2), {{64, 3}, {128, 1}}, {0, 150, kUnlimited}},
+      // Neither is: workspaces and overtaking decide.
+      {"scarce_workspaces", 16, 6, Options(4, 2, 2), {{64, 1}, {192, 3}}, {0, 130, 400}},
+      {"strict_order", 12, 6, Options(3, 2, 0), {{64, 1}, {128, 3}}, {0, 250, kUnlimited}},
+  };
+}
+
+class SchedulerModelCheck : public testing::TestWithParam<World> {};
+
+TEST_P(SchedulerModelCheck, KeepsItsRulesInEveryReachableState) {
+  const Totals totals = Search(GetParam()).Run();
+  EXPECT_GT(totals.states, 3000u) << "the world is too small to show anything";
+  EXPECT_EQ(totals.idle_states, GetParam().num_arrivals + 1) << "one for each count of arrivals";
+  const bool may_overtake =
+      GetParam().options.max_overtakes > 0 && GetParam().options.max_batch > 1;
+  EXPECT_EQ(totals.overtakes > 0, may_overtake);
+  RecordProperty("states", static_cast<int>(totals.states));
+  std::printf("%zu states, %zu acts, %zu overtakes\n", totals.states, totals.acts,
+              totals.overtakes);
+}
+
+INSTANTIATE_TEST_SUITE_P(Worlds, SchedulerModelCheck, testing::ValuesIn(Worlds()),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace precis
