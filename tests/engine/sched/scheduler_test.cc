@@ -1,3 +1,5 @@
+// What the scheduler promises, one fact a test, in the order of docs/scheduling.md. Longer than
+// most files: one fixture and one class, and a reader looks for a fact in one place.
 #include "engine/sched/scheduler.h"
 
 #include <algorithm>
@@ -268,6 +270,7 @@ TEST_F(SchedulerTest, AShortDocumentOvertakesTheOldest) {
 }
 
 TEST_F(SchedulerTest, OvertakingIsBounded) {
+  Start(Defaults(), 1000);
   const SequenceId oldest = scheduler_->Add({640, 5});
   for (int i = 0; i < 5; ++i) scheduler_->Add({16, 100});
   std::vector<SequenceId> encoded;

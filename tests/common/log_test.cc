@@ -1,0 +1,104 @@
+#include "common/log.h"
+
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace precis {
+namespace {
+
+using Json = nlohmann::json;
+
+// What a log collector reads back.
+Json ParseString(const std::string& inside) {
+  return Json::parse("\"" + inside + "\"", nullptr, /*allow_exceptions=*/false);
+}
+
+TEST(JsonEscape, LeavesPlainTextAlone) {
+  EXPECT_EQ(JsonEscape(""), "");
+  EXPECT_EQ(JsonEscape("request 12 took 3 ms (ok) [a/b]"), "request 12 took 3 ms (ok) [a/b]");
+}
+
+TEST(JsonEscape, EscapesQuotesBackslashesAndControlCharacters) {
+  EXPECT_EQ(JsonEscape("a\"b\\c"), "a\\\"b\\\\c");
+  EXPECT_EQ(JsonEscape("1\n2\r3\t4"), "1\\n2\\r3\\t4");
+  EXPECT_EQ(JsonEscape(std::string("\0\x01\x1b", 3)), "\\u0000\\u0001\\u001b");
+}
+
+TEST(JsonEscape, KeepsUtf8) { EXPECT_EQ(JsonEscape("Größe 漢字 🙂"), "Größe 漢字 🙂"); }
+
+TEST(JsonEscape, EveryAsciiCharacterIsReadBackAsItself) {
+  for (int c = 0; c < 0x80; ++c) {
+    const std::string text(1, static_cast<char>(c));
+    const Json parsed = ParseString(JsonEscape(text));
+    ASSERT_TRUE(parsed.is_string()) << "character " << c;
+    EXPECT_EQ(parsed.get<std::string>(), text) << "character " << c;
+  }
+}
+
+// What ConfigureLog has set is global: each test sets it, this puts it back.
+class LogTest : public testing::Test {
+ protected:
+  void SetUp() override { before_ = spdlog::default_logger(); }
+  void TearDown() override { spdlog::set_default_logger(before_); }
+
+  // Lines written to stderr by `act`.
+  template <typename Act>
+  static std::vector<std::string> Lines(const LogOptions& options, Act act) {
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(ConfigureLog(options).ok());
+    act();
+    spdlog::default_logger()->flush();
+    std::istringstream text(testing::internal::GetCapturedStderr());
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(text, line);) lines.push_back(line);
+    return lines;
+  }
+
+ private:
+  std::shared_ptr<spdlog::logger> before_;
+};
+
+TEST_F(LogTest, RefusesAnUnknownLevelByName) {
+  const Status status = ConfigureLog({.level = "loud", .json = false});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("'loud'"), absl::string_view::npos);
+}
+
+TEST_F(LogTest, WritesTheLevelsFromItsOwnUp) {
+  const auto lines = Lines({.level = "warn", .json = false}, [] {
+    spdlog::info("below");
+    spdlog::warn("at");
+    spdlog::error("above");
+  });
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_NE(lines[0].find(" W at"), std::string::npos);
+  EXPECT_NE(lines[1].find(" E above"), std::string::npos);
+}
+
+TEST_F(LogTest, OffWritesNothing) {
+  EXPECT_TRUE(Lines({.level = "off", .json = false}, [] { spdlog::critical("x"); }).empty());
+}
+
+TEST_F(LogTest, WritesOneJsonObjectALineWhateverTheMessage) {
+  const std::vector<std::string> messages = {"plain", "two\nlines", R"({"a": "b\c"})", "100 %v %*",
+                                             "Größe"};
+  const auto lines = Lines({.level = "info", .json = true}, [&] {
+    for (const std::string& message : messages) spdlog::info("{}", message);
+  });
+  ASSERT_EQ(lines.size(), messages.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const Json line = Json::parse(lines[i], nullptr, /*allow_exceptions=*/false);
+    ASSERT_TRUE(line.is_object()) << lines[i];
+    EXPECT_EQ(line["message"], messages[i]);
+    EXPECT_EQ(line["level"], "info");
+    EXPECT_TRUE(line["time"].is_string());
+  }
+}
+
+}  // namespace
+}  // namespace precis
