@@ -1,0 +1,171 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+// Below this many elements a parallel region costs more than it saves.
+constexpr size_t kParallelElements = 16 << 10;
+// Rows of AppendKv that one work item writes.
+constexpr size_t kAppendRows = 16;
+
+constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
+constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
+
+}  // namespace
+
+CpuBackend::CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine> gemm)
+    : isa_(std::move(isa)),
+      num_threads_(num_threads),
+      kernels_(SelectKernels(isa_.hwy_targets)),
+      gemm_(std::move(gemm)) {}
+
+std::string CpuBackend::Describe() const {
+  return fmt::format("cpu: isa {}, {} thread{}, GEMM by oneDNN: {}", isa_.name, num_threads_,
+                     num_threads_ == 1 ? "" : "s", gemm_->Describe());
+}
+
+StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(std::string_view label,
+                                                         std::span<const float> w, size_t n,
+                                                         size_t k, DType dtype, size_t max_rows) {
+  return gemm_->Pack(label, w, n, k, dtype, max_rows);
+}
+
+Status CpuBackend::Prepare(const BackendLimits& limits) {
+  limits_ = limits;
+  PRECIS_RETURN_IF_ERROR(gemm_->Prepare());
+  const size_t floats = std::max(EncoderScratchFloats(limits.head_dim),
+                                 PagedScratchFloats(limits.num_heads, limits.head_dim));
+  scratch_floats_ = CeilDiv(floats, 2 * kMaxLanes) * 2 * kMaxLanes;
+  scratch_.resize(num_threads_ * scratch_floats_);
+  const size_t chunks = Chunks(std::max(limits.max_source_tokens, limits.max_target_tokens));
+  // Rows of one chunk need no partials.
+  if (chunks > 1) {
+    partials_.resize(limits.max_decode_rows * chunks * limits.num_heads *
+                     PartialFloats(limits.head_dim));
+  }
+  first_chunk_.resize(limits.max_decode_rows + 1);
+  return OkStatus();
+}
+
+float* CpuBackend::ThreadScratch() {
+  return scratch_.data() + static_cast<size_t>(omp_get_thread_num()) * scratch_floats_;
+}
+
+void CpuBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+                       float* out) {
+  const size_t n = ids.size();
+#pragma omp parallel for num_threads(num_threads_) if (n * d >= kParallelElements)
+  for (size_t i = 0; i < n; ++i) {
+    const size_t begin = static_cast<size_t>(ids[i]) * d;
+    if (table_dtype == DType::kBF16) {
+      kernels_.widen_bf16(static_cast<const uint16_t*>(table) + begin, d, out + i * d);
+    } else {
+      std::copy_n(static_cast<const float*>(table) + begin, d, out + i * d);
+    }
+  }
+}
+
+void CpuBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+#pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
+  for (size_t i = 0; i < out.rows; ++i) kernels_.rms_norm(x + i * out.cols, gain, eps, out, i);
+}
+
+void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  gemm_->Run(in, w, accumulate, out);
+}
+
+void CpuBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
+  const size_t width = kind == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
+#pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
+  for (size_t i = 0; i < out.rows; ++i) kernels_.activate(kind, in + i * width, out, i);
+}
+
+void CpuBackend::EncoderAttention(const EncoderAttentionParams& p) {
+  PRECIS_CHECK(p.head_dim <= limits_.head_dim && p.begin + p.out.rows <= p.num_keys);
+  // Smaller blocks of rows when whole ones would leave threads without work.
+  size_t block = kEncoderQueryRows;
+  while (block > 8 && p.num_heads * CeilDiv(p.out.rows, block) < 2 * num_threads_) block /= 2;
+  const size_t blocks = CeilDiv(p.out.rows, block);
+#pragma omp parallel for num_threads(num_threads_) schedule(dynamic)
+  for (size_t i = 0; i < p.num_heads * blocks; ++i) {
+    const size_t first = i % blocks * block;
+    kernels_.encoder_attention(p, i / blocks, first, std::min(block, p.out.rows - first),
+                               ThreadScratch());
+  }
+}
+
+void CpuBackend::AppendKv(const AppendKvParams& p) {
+  const size_t rows = p.slots.size();
+  const size_t width = static_cast<size_t>(p.region.num_kv_heads) * p.region.head_dim;
+#pragma omp parallel for num_threads(num_threads_) if (rows * width >= kParallelElements)
+  for (size_t begin = 0; begin < rows; begin += kAppendRows) {
+    kernels_.append_kv(p, begin, std::min(begin + kAppendRows, rows));
+  }
+}
+
+void CpuBackend::CountChunks(std::span<const PagedRow> rows) {
+  PRECIS_CHECK(rows.size() < first_chunk_.size());
+  const uint32_t max_keys = std::max(limits_.max_source_tokens, limits_.max_target_tokens);
+  uint32_t chunks = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    PRECIS_CHECK(rows[i].num_keys >= 1 && rows[i].num_keys <= max_keys);
+    first_chunk_[i] = chunks;
+    chunks += static_cast<uint32_t>(Chunks(rows[i].num_keys));
+  }
+  first_chunk_[rows.size()] = chunks;
+}
+
+void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
+  const size_t num_heads = p.groups.heads.size();
+  const size_t num_kv_heads = p.region.num_kv_heads;
+  const size_t head_dim = p.region.head_dim;
+  PRECIS_CHECK(num_heads <= limits_.num_heads && head_dim <= limits_.head_dim);
+  CountChunks(p.rows);
+  const auto starts = std::span(first_chunk_).first(p.rows.size() + 1);
+  const size_t chunk_floats = num_heads * PartialFloats(head_dim);
+#pragma omp parallel num_threads(num_threads_)
+  {
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < starts.back() * num_kv_heads; ++i) {
+      const size_t chunk = i / num_kv_heads;
+      const auto row =
+          static_cast<size_t>(std::ranges::upper_bound(starts, chunk) - starts.begin() - 1);
+      const bool single = starts[row + 1] - starts[row] == 1;
+      kernels_.paged_attention(p, row, i % num_kv_heads, chunk - starts[row], ThreadScratch(),
+                               single ? nullptr : partials_.data() + chunk * chunk_floats);
+    }
+    // The implied barrier: all partials are written.
+#pragma omp for
+    for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
+      const size_t row = i / num_heads;
+      const size_t head = i % num_heads;
+      const size_t chunks = starts[row + 1] - starts[row];
+      if (chunks == 1) continue;
+      float* first = partials_.data() + starts[row] * chunk_floats + head * PartialFloats(head_dim);
+      kernels_.merge_partials(first, chunks, chunk_floats, head_dim, p.out,
+                              row * p.out.cols + head * head_dim);
+    }
+  }
+}
+
+void CpuBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
+#pragma omp parallel for num_threads(num_threads_) if (rows * vocab >= kParallelElements)
+  for (size_t i = 0; i < rows; ++i) ids[i] = kernels_.arg_max(logits + i * vocab, vocab);
+}
+
+StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(const BackendOptions& options) {
+  PRECIS_ASSIGN_OR_RETURN(Isa isa, ChooseIsa(options.isa));
+  const uint32_t threads = std::max(options.threads, 1u);
+  PRECIS_ASSIGN_OR_RETURN(std::unique_ptr<GemmEngine> gemm, GemmEngine::Make(threads));
+  return std::make_unique<CpuBackend>(std::move(isa), threads, std::move(gemm));
+}
+
+}  // namespace precis

@@ -1,0 +1,63 @@
+// The CPU backend: GEMM by oneDNN, everything else by our own kernels, spread over OpenMP's
+// threads. Only independent work is spread, so results do not depend on the number of threads.
+//
+// Owner: whoever called MakeCpuBackend(). Thread rule: one caller at a time, as every Backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/kernels.h"
+
+namespace precis {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine> gemm);
+
+  std::string_view name() const override { return "cpu"; }
+  std::string Describe() const override;
+  std::string_view isa() const override { return isa_.name; }
+  uint32_t num_threads() const override { return num_threads_; }
+  DType activation_dtype(DType weights) const override { return weights; }
+
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
+                                               size_t n, size_t k, DType dtype,
+                                               size_t max_rows) override;
+  Status Prepare(const BackendLimits& limits) override;
+
+  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+             float* out) override;
+  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
+  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void EncoderAttention(const EncoderAttentionParams& params) override;
+  void AppendKv(const AppendKvParams& params) override;
+  void PagedAttention(const PagedAttentionParams& params) override;
+  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
+
+  // Of oneDNN, so far; constant after Prepare().
+  uint64_t primitives_created() const { return gemm_->primitives_created(); }
+
+ private:
+  float* ThreadScratch();
+  void CountChunks(std::span<const PagedRow> rows);
+
+  const Isa isa_;
+  const uint32_t num_threads_;
+  const CpuKernels kernels_;
+  std::unique_ptr<GemmEngine> gemm_;
+
+  BackendLimits limits_;
+  size_t scratch_floats_ = 0;          // of one thread
+  std::vector<float> scratch_;         // [num_threads_, scratch_floats_]
+  std::vector<float> partials_;        // [chunks of all rows, num_heads, PartialFloats()]
+  std::vector<uint32_t> first_chunk_;  // [rows + 1]: where a row's chunks begin
+};
+
+}  // namespace precis

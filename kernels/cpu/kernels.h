@@ -1,0 +1,66 @@
+// Our own kernels as a table of function pointers, each compiled for several instruction sets from
+// one source (Highway). A function does one work item on one thread; CpuBackend spreads the items.
+//
+// Owner: CpuBackend has one table. Thread rule: the functions are pure but for their outputs and
+// the scratch memory that each thread has of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/ops.h"
+
+namespace precis {
+
+// Query rows of one encoder work item, at most; keys of one chunk. Chunks lie at fixed absolute
+// positions, so that the order of reduction is the same in every call.
+inline constexpr size_t kEncoderQueryRows = 64;
+inline constexpr size_t kEncoderChunkKeys = 256;
+inline constexpr size_t kPagedChunkKeys = 512;
+// The widest vector of any target, in floats: rows of scratch are padded to it.
+inline constexpr size_t kMaxLanes = 16;
+
+constexpr size_t PadToLanes(size_t n) { return (n + kMaxLanes - 1) / kMaxLanes * kMaxLanes; }
+
+// Floats of scratch that one thread needs.
+size_t EncoderScratchFloats(size_t head_dim);
+size_t PagedScratchFloats(size_t num_heads, size_t head_dim);
+
+// One head's share of one chunk of keys, not yet divided: [head_dim] values, their maximum score
+// and their sum.
+constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
+
+struct CpuKernels {
+  // out[0 .. d) = row[0 .. d), widened.
+  void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
+  // One row; `index` is the row of `out`.
+  void (*rms_norm)(const float* x, const float* gain, float eps, const Activations& out,
+                   size_t index);
+  void (*activate)(ActivationKind kind, const float* in, const Activations& out, size_t index);
+  // Rows [begin, end) of params.slots.
+  void (*append_kv)(const AppendKvParams& params, size_t begin, size_t end);
+  // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
+  void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
+                            size_t rows, float* scratch);
+  // One row, KV head and chunk of keys. partials == nullptr: the row has one chunk, and its result
+  // goes to params.out; else one partial a query head is written at partials + head *
+  // PartialFloats.
+  void (*paged_attention)(const PagedAttentionParams& params, size_t row, size_t kv_head,
+                          size_t chunk, float* scratch, float* partials);
+  // Joins the partials of one row and head, `chunk_stride` floats apart, in the order of the
+  // chunks; uses the first up. out_index: the element of `out` where the result begins.
+  void (*merge_partials)(float* partials, size_t num_chunks, size_t chunk_stride, size_t head_dim,
+                         const Activations& out, size_t out_index);
+  int32_t (*arg_max)(const float* logits, size_t vocab);
+};
+
+// The best functions within `hwy_targets` (Isa::hwy_targets).
+CpuKernels SelectKernels(int64_t hwy_targets);
+
+// Each source file fills in its own.
+void SelectRowKernels(int64_t hwy_targets, CpuKernels* table);
+void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
+void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table);
+void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);
+
+}  // namespace precis

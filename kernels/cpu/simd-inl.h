@@ -1,0 +1,105 @@
+// Vector helpers of all kernels: loads and stores of f32 and bf16, exp.
+//
+// Included once per target by the kernels' sources. Thread rule: pure functions.
+#if defined(PRECIS_KERNELS_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PRECIS_KERNELS_CPU_SIMD_INL_H_
+#undef PRECIS_KERNELS_CPU_SIMD_INL_H_
+#else
+#define PRECIS_KERNELS_CPU_SIMD_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hwy/highway.h"
+#include "kernels/dtype.h"
+#include "kernels/ops.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace precis {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using DF = hn::ScalableTag<float>;
+using VF = hn::Vec<DF>;
+using DI = hn::RebindToSigned<DF>;
+using DU = hn::RebindToUnsigned<DF>;
+using DH = hn::Rebind<uint16_t, DF>;
+
+HWY_INLINE size_t LanesF() { return hn::Lanes(DF()); }
+
+HWY_INLINE VF LoadF(const float* p) { return hn::LoadU(DF(), p); }
+HWY_INLINE VF LoadF(const uint16_t* p) {
+  return hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(DU(), hn::LoadU(DH(), p))));
+}
+
+// The bits of F32ToBF16, a vector at a time.
+HWY_INLINE void StoreBF16(VF v, uint16_t* p) {
+  const DU du;
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, odd), hn::Set(du, 0x7fff)));
+  const auto nan = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40));
+  const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
+  const auto half = hn::IfThenElse(is_nan, nan, rounded);
+  hn::StoreU(hn::DemoteTo(DH(), hn::BitCast(DI(), half)), DH(), p);
+}
+
+// Stores the first `count` lanes (at most a vector) as elements index .. index+count-1.
+HWY_INLINE void StoreActivation(VF v, void* data, DType dtype, size_t index, size_t count) {
+  if (dtype == DType::kF32) {
+    float* p = static_cast<float*>(data) + index;
+    if (count == LanesF()) {
+      hn::StoreU(v, DF(), p);
+      return;
+    }
+    HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(v, DF(), lanes);
+    for (size_t i = 0; i < count; ++i) p[i] = lanes[i];
+  } else {
+    uint16_t* p = static_cast<uint16_t*>(data) + index;
+    if (count == LanesF()) {
+      StoreBF16(v, p);
+      return;
+    }
+    HWY_ALIGN uint16_t lanes[HWY_MAX_BYTES / sizeof(float)];
+    StoreBF16(v, lanes);
+    for (size_t i = 0; i < count; ++i) p[i] = lanes[i];
+  }
+}
+
+// Loads `count` (less than a vector) floats, the rest is `fill`; reads nothing behind them.
+HWY_INLINE VF LoadPartial(const float* p, size_t count, float fill) {
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(hn::Set(DF(), fill), DF(), lanes);
+  for (size_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return hn::Load(DF(), lanes);
+}
+
+// exp(x) within 2 ulp; 0 below -87.3, exp(88) above 88. The polynomial is that of Cephes' expf.
+HWY_INLINE VF Exp(VF x) {
+  const DF d;
+  const auto underflow = hn::Lt(x, hn::Set(d, -87.3f));
+  x = hn::Min(hn::Max(x, hn::Set(d, -87.3f)), hn::Set(d, 88.0f));
+  // Adding 1.5 * 2^23 leaves round(x / ln 2) in the low bits, both as integer and as float.
+  const auto magic = hn::Set(d, 12582912.0f);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), magic);
+  const auto n = hn::Sub(shifted, magic);
+  auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  auto y = hn::MulAdd(r, hn::Set(d, 1.9875691500e-4f), hn::Set(d, 1.3981999507e-3f));
+  y = hn::MulAdd(y, r, hn::Set(d, 8.3334519073e-3f));
+  y = hn::MulAdd(y, r, hn::Set(d, 4.1665795894e-2f));
+  y = hn::MulAdd(y, r, hn::Set(d, 1.6666665459e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 5.0000001201e-1f));
+  y = hn::MulAdd(y, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
+  const DI di;
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  return hn::IfThenZeroElse(underflow, hn::BitCast(d, hn::Add(hn::BitCast(di, y), exponent)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace precis
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,197 @@
+// GEMM of the cpu backend against ref, and the promise that a row's bits depend on that row alone.
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/gemm_invariance.h"
+#include "tests/kernels/kernel_testing.h"
+
+namespace precis {
+namespace {
+
+struct Shape {
+  size_t n;
+  size_t k;
+};
+constexpr Shape kShapes[] = {{1, 1},   {1, 7},    {7, 17},  {17, 64},  {64, 1},
+                             {96, 65}, {130, 96}, {64, 64}, {768, 200}};
+constexpr size_t kMaxRows = 150;
+constexpr size_t kRowCounts[] = {1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 33, 64, 65, 127, 129, 145, 150};
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
+
+struct Case {
+  DType dtype;
+  Shape shape;
+  std::unique_ptr<PackedMatrix> w;
+  std::unique_ptr<PackedMatrix> ref_w;
+  std::vector<std::byte> in;  // [kMaxRows, k]
+};
+
+// Everything packed into one backend, as a model does.
+class GemmTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    cpu_ = Cpu();
+    PRECIS_SKIP_WITHOUT(cpu_);
+    for (const DType dtype : kTypes) {
+      for (const Shape shape : kShapes) AddCase(dtype, shape);
+    }
+    ASSERT_TRUE(cpu_->Prepare({}).ok());
+    ASSERT_TRUE(ref_->Prepare({}).ok());
+    EXPECT_GE(cases_.size(), std::size(kShapes));
+  }
+
+  void AddCase(DType dtype, Shape shape) {
+    const auto weights = RandomFloats(shape.n * shape.k, 1);
+    auto w = cpu_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows);
+    if (dtype == DType::kBF16 && cpu_->isa() == "avx2") {
+      EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
+      return;
+    }
+    ASSERT_TRUE(w.ok()) << w.status();
+    EXPECT_EQ((*w)->n(), shape.n);
+    EXPECT_EQ((*w)->k(), shape.k);
+    EXPECT_EQ((*w)->dtype(), dtype);
+    EXPECT_GE((*w)->bytes(), shape.n * shape.k * ElementBytes(dtype));
+    cases_.push_back({dtype, shape, *std::move(w),
+                      ref_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows).value(),
+                      Encode(RandomFloats(kMaxRows * shape.k, 2), dtype)});
+  }
+
+  // Rows [first, first + rows) of the case's input, as an exact copy.
+  Guarded Run(Backend* backend, const Case& c, const PackedMatrix& w, size_t first, size_t rows,
+              bool accumulate) {
+    const size_t row_bytes = c.shape.k * ElementBytes(c.dtype);
+    std::vector<std::byte> in(c.in.begin() + static_cast<ptrdiff_t>(first * row_bytes),
+                              c.in.begin() + static_cast<ptrdiff_t>((first + rows) * row_bytes));
+    Guarded out = Guarded::Floats(rows * c.shape.n);
+    const auto start = RandomFloats(kMaxRows * c.shape.n, 3);
+    std::copy_n(start.begin() + static_cast<ptrdiff_t>(first * c.shape.n), out.size(),
+                out.floats());
+    backend->Gemm({in.data(), c.dtype, rows, c.shape.k}, w, accumulate, out.floats());
+    return out;
+  }
+
+  std::unique_ptr<Backend> cpu_;
+  std::unique_ptr<Backend> ref_ = Ref();
+  std::vector<Case> cases_;
+};
+
+TEST_F(GemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
+  for (const Case& c : cases_) {
+    for (const bool accumulate : {false, true}) {
+      for (const size_t rows : kRowCounts) {
+        const Guarded got = Run(cpu_.get(), c, *c.w, 0, rows, accumulate);
+        const Guarded want = Run(ref_.get(), c, *c.ref_w, 0, rows, accumulate);
+        const double tolerance = 1e-6 * (1 + std::sqrt(static_cast<double>(c.shape.k)));
+        EXPECT_TRUE(AllNear(got, want, DType::kF32, tolerance))
+            << DTypeName(c.dtype) << " n " << c.shape.n << " k " << c.shape.k << " rows " << rows
+            << " accumulate " << accumulate;
+      }
+    }
+  }
+}
+
+TEST_F(GemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
+  for (const Case& c : cases_) {
+    const size_t row_bytes = c.shape.n * sizeof(float);
+    for (const bool accumulate : {false, true}) {
+      const Guarded all = Run(cpu_.get(), c, *c.w, 0, kMaxRows, accumulate);
+      for (size_t rows = 1; rows <= 40; ++rows) {
+        const size_t first = (rows * 37) % (kMaxRows - rows);
+        const Guarded some = Run(cpu_.get(), c, *c.w, first, rows, accumulate);
+        EXPECT_EQ(
+            std::memcmp(some.data(), static_cast<const std::byte*>(all.data()) + first * row_bytes,
+                        rows * row_bytes),
+            0)
+            << DTypeName(c.dtype) << " n " << c.shape.n << " k " << c.shape.k << " rows " << rows;
+      }
+    }
+  }
+}
+
+TEST_F(GemmTest, MakesNoPrimitiveAfterPrepare) {
+  const auto& cpu = static_cast<const CpuBackend&>(*cpu_);
+  const uint64_t prepared = cpu.primitives_created();
+  EXPECT_GT(prepared, 0u);
+  for (const Case& c : cases_) {
+    for (const size_t rows : kRowCounts) Run(cpu_.get(), c, *c.w, 0, rows, rows % 2 == 0);
+  }
+  EXPECT_EQ(cpu.primitives_created(), prepared);
+}
+
+TEST_F(GemmTest, DescribesIsaThreadsAndImplementations) {
+  const std::string line = cpu_->Describe();
+  EXPECT_NE(line.find("isa " + std::string(cpu_->isa())), std::string::npos) << line;
+  EXPECT_NE(line.find("2 threads"), std::string::npos) << line;
+  EXPECT_NE(line.find("f32 "), std::string::npos) << line;
+  EXPECT_EQ(line.find("ref"), std::string::npos) << line;
+}
+
+TEST(Gemm, MatricesOfOneShapeShareTheirPrimitives) {
+  const auto one = Cpu();
+  PRECIS_SKIP_WITHOUT(one);
+  const auto two = Cpu();
+  const auto weights = RandomFloats(32 * 48, 1);
+  std::vector<std::unique_ptr<PackedMatrix>> kept;
+  kept.push_back(one->Pack("a", weights, 32, 48, DType::kF32, 64).value());
+  for (const size_t max_rows : {16, 64, 32}) {
+    kept.push_back(two->Pack("a", weights, 32, 48, DType::kF32, max_rows).value());
+  }
+  ASSERT_TRUE(one->Prepare({}).ok());
+  ASSERT_TRUE(two->Prepare({}).ok());
+  EXPECT_EQ(static_cast<CpuBackend&>(*one).primitives_created(),
+            static_cast<CpuBackend&>(*two).primitives_created());
+}
+
+TEST(Gemm, RefusesInt8Weights) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  const auto weights = RandomFloats(4, 1);
+  const auto w = cpu->Pack("lm_head", weights, 2, 2, DType::kI8, 1);
+  EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(w.status().message().find("lm_head"), std::string_view::npos);
+}
+
+TEST(RowBuckets, AreOneTwoFourEightThenSixteens) {
+  EXPECT_EQ(RowBuckets(1), (std::vector<size_t>{1}));
+  EXPECT_EQ(RowBuckets(3), (std::vector<size_t>{1, 2, 4}));
+  EXPECT_EQ(RowBuckets(8), (std::vector<size_t>{1, 2, 4, 8}));
+  EXPECT_EQ(RowBuckets(33), (std::vector<size_t>{1, 2, 4, 8, 16, 32, 48}));
+}
+
+// A GEMM that adds `noise(bucket, row)` to what it should give.
+std::vector<bool> Invariant(const std::vector<size_t>& rows,
+                            const std::function<float(size_t, size_t)>& noise) {
+  const GemmShape shape{3, 1, DType::kF32};
+  return FindInvariantBuckets(
+      shape, rows, [&](size_t bucket, bool accumulate, const void* in, float* out) {
+        for (size_t i = 0; i < rows[bucket]; ++i) {
+          for (size_t j = 0; j < 3; ++j) {
+            const float y = static_cast<const float*>(in)[i] + noise(bucket, i);
+            out[i * 3 + j] = accumulate ? out[i * 3 + j] + y : y;
+          }
+        }
+      });
+}
+
+TEST(GemmInvariance, KeepsAllBucketsThatAgree) {
+  EXPECT_EQ(Invariant({1, 2, 4, 8, 16}, [](size_t, size_t) { return 0.0f; }),
+            std::vector<bool>(5, true));
+}
+
+TEST(GemmInvariance, DropsABucketWithOtherBits) {
+  EXPECT_EQ(Invariant({1, 2, 4, 8, 16}, [](size_t b, size_t) { return b == 2 ? 1e-3f : 0.0f; }),
+            (std::vector<bool>{true, true, false, true, true}));
+}
+
+TEST(GemmInvariance, DropsABucketWhoseBitsDependOnTheRowsPlace) {
+  EXPECT_EQ(Invariant({1, 2, 4, 8, 16},
+                      [](size_t b, size_t i) { return b == 4 && i == 13 ? 1e-3f : 0.0f; }),
+            (std::vector<bool>{true, true, true, true, false}));
+}
+
+TEST(GemmInvariance, FindsOneBucketWhenAllDiffer) {
+  EXPECT_EQ(Invariant({1, 2, 8}, [](size_t b, size_t) { return 0.1f * static_cast<float>(b); }),
+            (std::vector<bool>{false, false, true}));
+}
+
+}  // namespace
+}  // namespace precis

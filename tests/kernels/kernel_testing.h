@@ -1,0 +1,106 @@
+// What the kernel tests share: guarded buffers, random numbers, backends, comparisons.
+//
+// Thread rule: one test thread.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/backend.h"
+#include "kernels/dtype.h"
+#include "kernels/ref/elements.h"
+
+namespace precis {
+
+// Memory between two guards; a kernel that writes past either end changes one.
+class Guarded {
+ public:
+  Guarded(size_t elements, DType dtype)
+      : dtype_(dtype),
+        payload_bytes_(elements * ElementBytes(dtype)),
+        bytes_(kGuardBytes + payload_bytes_ + kGuardBytes, std::byte{0xAB}) {}
+  static Guarded Floats(size_t elements) { return Guarded(elements, DType::kF32); }
+
+  void* data() { return bytes_.data() + kGuardBytes; }
+  const void* data() const { return bytes_.data() + kGuardBytes; }
+  float* floats() { return static_cast<float*>(data()); }
+  size_t size() const { return payload_bytes_ / ElementBytes(dtype_); }
+  float at(size_t i) const { return LoadElement(data(), dtype_, i); }
+  Activations View(size_t rows, size_t cols) { return {data(), dtype_, rows, cols}; }
+
+  bool intact() const {
+    for (size_t i = 0; i < kGuardBytes; ++i) {
+      if (bytes_[i] != std::byte{0xAB}) return false;
+      if (bytes_[kGuardBytes + payload_bytes_ + i] != std::byte{0xAB}) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr size_t kGuardBytes = 256;  // keeps the payload aligned as the vector is
+  DType dtype_;
+  size_t payload_bytes_;
+  std::vector<std::byte> bytes_;
+};
+
+// Exactly as large as it must be, so that the address sanitizer sees every read past the end.
+inline std::vector<float> RandomFloats(size_t n, uint32_t seed, float scale = 1.0f) {
+  std::minstd_rand random(seed + 1);
+  std::uniform_real_distribution<float> uniform(-scale, scale);
+  std::vector<float> values(n);
+  for (float& x : values) x = uniform(random);
+  return values;
+}
+
+inline std::vector<std::byte> Encode(const std::vector<float>& values, DType dtype) {
+  std::vector<std::byte> bytes(values.size() * ElementBytes(dtype));
+  for (size_t i = 0; i < values.size(); ++i) StoreElement(bytes.data(), dtype, i, values[i]);
+  return bytes;
+}
+
+// Each run of the test binary tests one ISA, because oneDNN's cap holds for a process.
+inline std::string TestedIsa() {
+  const char* isa = std::getenv("PRECIS_TEST_ISA");
+  return isa == nullptr ? "auto" : isa;
+}
+
+inline std::unique_ptr<Backend> Ref() { return MakeBackend({.name = "ref"}).value(); }
+
+// Null when this machine lacks the tested ISA.
+inline std::unique_ptr<Backend> Cpu(uint32_t threads = 2) {
+  auto backend = MakeBackend({.name = "cpu", .isa = TestedIsa(), .threads = threads});
+  if (backend.ok()) return *std::move(backend);
+  EXPECT_EQ(backend.status().code(), absl::StatusCode::kInvalidArgument) << backend.status();
+  return nullptr;
+}
+
+#define PRECIS_SKIP_WITHOUT(backend) \
+  if ((backend) == nullptr) GTEST_SKIP() << "this machine lacks isa " << TestedIsa()
+
+// Values that a type rounds are compared within one unit in its last place.
+inline double Tolerance(DType dtype, double expected, double absolute) {
+  return absolute + (dtype == DType::kBF16 ? std::abs(expected) / 128 : std::abs(expected) * 1e-6);
+}
+
+inline ::testing::AssertionResult AllNear(const Guarded& got, const Guarded& want, DType dtype,
+                                          double absolute) {
+  if (!got.intact()) return ::testing::AssertionFailure() << "wrote outside its output";
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double error = std::abs(static_cast<double>(got.at(i)) - want.at(i));
+    if (!(error <= Tolerance(dtype, want.at(i), absolute))) {
+      return ::testing::AssertionFailure()
+             << "element " << i << ": " << got.at(i) << " instead of " << want.at(i);
+    }
+  }
+  return ::testing::AssertionSuccess();
+}
+
+}  // namespace precis

@@ -1,0 +1,95 @@
+// AppendKv and paged attention of the cpu backend against ref: groups, page sizes, types, batches.
+#include "tests/kernels/paged_testing.h"
+
+namespace precis {
+namespace {
+
+std::vector<PagedCase> Cases() {
+  const std::vector<std::vector<std::vector<uint32_t>>> groupings = {
+      {{0}, {1}, {2}},                 // MHA
+      {{0, 1, 2}, {3, 4, 5}},          // GQA
+      {{0, 1, 2, 3, 4, 5, 6, 7}},      // MQA
+      {{0, 5}, {1, 2, 4, 7}, {3, 6}},  // QCQA: unequal, not side by side
+      {{4, 1, 0}, {}, {3}, {2}},       // KDGQA: a group may be empty
+  };
+  std::vector<PagedCase> cases;
+  for (const auto& groups : groupings) {
+    for (const auto& [slots, head_dim] : {std::pair{16u, 64u},
+                                         {16u, 24u},
+                                         {1u, 8u},
+                                         {7u, 7u},
+                                         {17u, 16u},
+                                         {64u, 128u},
+                                         {100u, 33u}}) {
+      for (const DType kv : {DType::kF32, DType::kBF16}) {
+        cases.push_back(
+            {groups, slots, head_dim, kv, slots % 2 == 0, slots == 7 ? DType::kBF16 : DType::kF32});
+      }
+    }
+  }
+  return cases;
+}
+
+class PagedAttentionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    cpu_ = Cpu();
+    PRECIS_SKIP_WITHOUT(cpu_);
+    ASSERT_TRUE(cpu_->Prepare(kPagedLimits).ok());
+    ASSERT_TRUE(ref_->Prepare(kPagedLimits).ok());
+  }
+
+  std::unique_ptr<Backend> cpu_;
+  std::unique_ptr<Backend> ref_ = Ref();
+};
+
+TEST_F(PagedAttentionTest, AppendWritesTheBytesThatRefWritesAndNoOthers) {
+  for (const PagedCase& c : Cases()) {
+    PagedBatch a(c);
+    PagedBatch b(c);
+    a.Append(cpu_.get());
+    b.Append(ref_.get());
+    EXPECT_EQ(a.pool, b.pool) << c.Name();
+  }
+}
+
+TEST_F(PagedAttentionTest, IsNearRefForOddShapes) {
+  for (const PagedCase& c : Cases()) {
+    PagedBatch batch(c);
+    batch.Append(ref_.get());
+    const Guarded got = batch.Run(cpu_.get(), 0, batch.rows.size());
+    const Guarded want = batch.Run(ref_.get(), 0, batch.rows.size());
+    EXPECT_TRUE(AllNear(got, want, c.out, 5e-6)) << c.Name();
+  }
+}
+
+TEST_F(PagedAttentionTest, RowsInABatchHaveTheBitsOfRowsAlone) {
+  const auto other_threads = Cpu(5);
+  ASSERT_TRUE(other_threads->Prepare(kPagedLimits).ok());
+  for (const PagedCase& c : Cases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
+    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      const Guarded one = batch.Run(other_threads.get(), i, 1);
+      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
+                            row_bytes),
+                0)
+          << c.Name() << ", row " << i;
+    }
+  }
+}
+
+TEST_F(PagedAttentionTest, PagesMayBeReadPastThePoolByNoMoreThan64Bytes) {
+  // The batch's pool is allocated with exactly 64 bytes behind it and the last page is in use; the
+  // address sanitizer sees the rest.
+  const PagedCase c = {{{0, 1, 2}}, 7, 7, DType::kF32, true, DType::kF32};
+  PagedBatch batch(c);
+  batch.Append(cpu_.get());
+  EXPECT_TRUE(batch.UsesLastPage());
+  EXPECT_TRUE(batch.Run(cpu_.get(), 0, batch.rows.size()).intact());
+}
+
+}  // namespace
+}  // namespace precis

@@ -1,0 +1,149 @@
+// A batch of sequences with pages in a pool, for tests of AppendKv and PagedAttention.
+//
+// Thread rule: one test thread.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "fmt/format.h"
+#include "tests/kernels/kernel_testing.h"
+
+namespace precis {
+
+inline constexpr BackendLimits kPagedLimits = {.num_heads = 8,
+                                               .head_dim = 128,
+                                               .max_source_tokens = 1100,
+                                               .max_target_tokens = 64,
+                                               .max_decode_rows = 16,
+                                               .max_encode_rows = 64};
+
+struct PagedCase {
+  std::vector<std::vector<uint32_t>> groups;
+  uint32_t slots;
+  uint32_t head_dim;
+  DType kv;
+  bool bias;
+  DType out;
+
+  size_t num_heads() const {
+    size_t n = 0;
+    for (const auto& group : groups) n += group.size();
+    return n;
+  }
+  std::string Name() const {
+    return fmt::format("{} heads in {} groups of {}, {} slots, kv {}, bias {}, out {}", num_heads(),
+                       groups.size(), head_dim, slots, DTypeName(kv), bias, DTypeName(out));
+  }
+};
+
+// Rows with numbers of keys around the page size and around the chunk size of the kernels; pages in
+// a shuffled order; everything unwritten is NaN, in pages and between them.
+struct PagedBatch {
+  explicit PagedBatch(const PagedCase& paged_case) : c(paged_case) {
+    MakeGroups();
+    MakeRegion();
+    for (const uint32_t keys :
+         {1u, c.slots - 1, c.slots, c.slots + 1, 2 * c.slots + 1, 511u, 512u, 513u, 1100u}) {
+      if (keys > 0) AddRow(keys);
+    }
+    MakePool();
+    const size_t width = c.num_heads() * c.head_dim;
+    q = RandomFloats(rows.size() * width, 1,
+                     std::sqrt(6.0f / std::sqrt(static_cast<float>(c.head_dim))));
+    bias = RandomFloats(c.num_heads() * 1100, 2, 2.0f);
+  }
+
+  KvPool Pool() { return {Base(), page_bytes}; }
+  std::byte* Base() {
+    const auto address = reinterpret_cast<uintptr_t>(pool_memory.get());
+    return pool_memory.get() + (64 - address % 64) % 64;
+  }
+  bool UsesLastPage() const {
+    return *std::ranges::max_element(pages) == static_cast<int32_t>(num_pages) - 1;
+  }
+
+  // Writes the keys and values of all rows, one call a sequence.
+  void Append(Backend* backend) {
+    const size_t width = c.groups.size() * c.head_dim;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto k = RandomFloats(rows[i].num_keys * width, static_cast<uint32_t>(10 + i),
+                                  std::sqrt(6.0f / std::sqrt(static_cast<float>(c.head_dim))));
+      const auto v = RandomFloats(rows[i].num_keys * width, static_cast<uint32_t>(50 + i));
+      std::vector<SlotRef> slots;
+      for (uint32_t key = 0; key < rows[i].num_keys; ++key) {
+        slots.push_back({pages[rows[i].first_page + key / c.slots], key % c.slots});
+      }
+      backend->AppendKv({k.data(), v.data(), width, slots, Pool(), region});
+    }
+    pool.assign(Base(), Base() + num_pages * page_bytes);
+  }
+
+  Guarded Run(Backend* backend, size_t first, size_t count) {
+    const size_t width = c.num_heads() * c.head_dim;
+    Guarded out(count * width, c.out);
+    PagedAttentionParams p{.q = q.data() + first * width,
+                           .q_stride = width,
+                           .rows = std::span(rows).subspan(first, count),
+                           .pages = pages,
+                           .pool = Pool(),
+                           .region = region,
+                           .groups = {heads, begin},
+                           .bias = {},
+                           .out = out.View(count, width)};
+    if (c.bias) p.bias = {bias.data(), 1100, 1099};
+    backend->PagedAttention(p);
+    return out;
+  }
+
+  PagedCase c;
+  KvRegion region;
+  size_t page_bytes = 0;
+  size_t num_pages = 0;
+  std::vector<uint32_t> heads;
+  std::vector<uint32_t> begin = {0};
+  std::vector<PagedRow> rows;
+  std::vector<int32_t> pages;
+  std::unique_ptr<std::byte[]> pool_memory;
+  std::vector<std::byte> pool;  // a copy of the pages after Append()
+  std::vector<float> q;
+  std::vector<float> bias;
+
+ private:
+  void MakeGroups() {
+    for (const auto& group : c.groups) {
+      heads.insert(heads.end(), group.begin(), group.end());
+      begin.push_back(static_cast<uint32_t>(heads.size()));
+    }
+  }
+  void MakeRegion() {
+    const size_t bytes = c.groups.size() * c.slots * c.head_dim * ElementBytes(c.kv);
+    const size_t aligned = (bytes + 63) / 64 * 64;
+    // Not at 0, and V last: what hangs over V's end hangs over the page's.
+    region = {.k_offset = 64,
+              .v_offset = 64 + aligned,
+              .slots = c.slots,
+              .num_kv_heads = static_cast<uint32_t>(c.groups.size()),
+              .head_dim = c.head_dim,
+              .dtype = c.kv};
+    page_bytes = 64 + 2 * aligned;
+  }
+  void AddRow(uint32_t keys) {
+    rows.push_back({static_cast<uint32_t>(pages.size()), keys, keys - 1});
+    for (uint32_t i = 0; i < keys; i += c.slots) {
+      pages.push_back(static_cast<int32_t>(pages.size()));
+    }
+  }
+  void MakePool() {
+    num_pages = pages.size();
+    std::ranges::shuffle(pages, std::minstd_rand(7));
+    const size_t bytes = num_pages * page_bytes + 64;
+    pool_memory = std::make_unique<std::byte[]>(bytes + 63);
+    // What is past the 64 readable bytes is not ours; an allocation is seldom aligned to 64 itself.
+    std::memset(pool_memory.get(), 0xFF, bytes + 63);
+  }
+};
+
+}  // namespace precis
