@@ -1,0 +1,44 @@
+// How a call about one document begins: through the gate, parsed, checked, with a place in the
+// queue.
+//
+// Called by the reactors. Thread rule: any thread.
+#pragma once
+
+#include <utility>
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/core.h"
+#include "server/request.h"
+#include "server/wire.h"
+
+namespace precis {
+
+struct OpenedCall {
+  Ticket ticket;
+  SummarizeRequest request;
+  AdmissionPermit permit;
+};
+
+// After the gate; the order is that of cost.
+template <typename Message>
+Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall* call) {
+  Message message;
+  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, &message));
+  PRECIS_ASSIGN_OR_RETURN(call->request,
+                          ToRequest(ViewOf(message), core.summarizer.info(), core.options));
+  PRECIS_ASSIGN_OR_RETURN(call->permit, core.admission.TryAdmit(EstimateTokens(call->request)));
+  return OkStatus();
+}
+
+// A refusal is recorded here; the caller sends it.
+template <typename Message>
+Status OpenCall(ServerCore& core, grpc::CallbackServerContext* context, Method method,
+                const grpc::ByteBuffer& bytes, OpenedCall* call) {
+  Status status = core.gate.Enter(context, method, &call->ticket);
+  if (status.ok()) status = CheckAndAdmit<Message>(core, bytes, call);
+  if (!status.ok()) RecordOutcome(core, call->ticket, status, nullptr);
+  return status;
+}
+
+}  // namespace precis

@@ -1,0 +1,167 @@
+#include "server/call_stream.h"
+
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "common/mutex.h"
+#include "server/call.h"
+#include "server/reply.h"
+#include "server/task.h"
+#include "server/wire.h"
+
+namespace precis {
+namespace {
+
+using Event = v1::StreamSummarizeResponse;
+
+class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public ReplySink {
+ public:
+  StreamReply(ServerCore& core, grpc::CallbackServerContext* context)
+      : core_(core), context_(context) {}
+
+  static void Run(std::shared_ptr<StreamReply> reply, OpenedCall call) {
+    reply->task_ =
+        std::make_shared<SummaryTask>(reply->core_, std::move(call.ticket), std::move(call.permit));
+    reply->self_ = reply;
+    reply->task_->Run(std::move(call.request), reply);
+  }
+  static void Refuse(std::shared_ptr<StreamReply> reply, const Status& why) {
+    reply->self_ = reply;
+    reply->Finish(ToGrpcStatus(why, reply->context_));
+  }
+
+  void Accepted(uint32_t source_tokens) override {
+    Event event;
+    event.mutable_accepted()->set_request_id(task_->ticket().request_id);
+    event.mutable_accepted()->set_source_tokens(source_tokens);
+    Push(std::move(event));
+  }
+  void Started() override { PushProgress(v1::PROGRESS_STAGE_ENCODING); }
+  void Delta(uint32_t index, const std::string& text) override;
+  void Finished(const StatusOr<Summary>& result) override;
+
+  void OnWriteDone(bool /*ok*/) override {
+    // When it failed the call is over, and OnCancel ends the task.
+    {
+      MutexLock lock(mutex_);
+      writing_ = false;
+    }
+    Pump();
+  }
+  void OnCancel() override {
+    if (task_) task_->Abort(WhyCancelled(*context_));
+  }
+  void OnDone() override {
+    std::shared_ptr<StreamReply> last;  // after the lock
+    MutexLock lock(mutex_);
+    last = std::move(self_);
+  }
+
+ private:
+  void Push(Event event) {
+    {
+      MutexLock lock(mutex_);
+      if (ended_) return;
+      waiting_.push_back(std::move(event));
+    }
+    Pump();
+  }
+  void PushProgress(v1::ProgressStage stage) {
+    Event event;
+    event.mutable_progress()->set_stage(stage);
+    event.mutable_progress()->set_windows_total(1);
+    Push(std::move(event));
+  }
+  // Writes the next event, or ends the call after the last; one write is in flight at a time.
+  void Pump();
+
+  ServerCore& core_;
+  grpc::CallbackServerContext* const context_;
+  std::shared_ptr<SummaryTask> task_;  // null when the call was refused
+  std::shared_ptr<StreamReply> self_;  // shared with the task, which may speak after gRPC has left
+  grpc::ByteBuffer in_flight_;
+  Mutex mutex_;
+  std::deque<Event> waiting_ PRECIS_GUARDED_BY(mutex_);
+  bool decoding_ PRECIS_GUARDED_BY(mutex_) = false;  // progress has said so
+  bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
+  Status outcome_ PRECIS_GUARDED_BY(mutex_);
+};
+
+void StreamReply::Delta(uint32_t index, const std::string& text) {
+  bool first = false;
+  {
+    MutexLock lock(mutex_);
+    if (ended_) return;
+    first = !std::exchange(decoding_, true);
+    // A slow reader gets fewer and larger deltas.
+    if (!waiting_.empty() && waiting_.back().has_delta() &&
+        waiting_.back().delta().sequence_index() == index) {
+      waiting_.back().mutable_delta()->mutable_text()->append(text);
+      return;
+    }
+  }
+  if (first) PushProgress(v1::PROGRESS_STAGE_DECODING);
+  Event event;
+  event.mutable_delta()->set_sequence_index(index);
+  event.mutable_delta()->set_text(text);
+  Push(std::move(event));
+}
+
+void StreamReply::Finished(const StatusOr<Summary>& result) {
+  {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    outcome_ = result.status();
+    if (result.ok()) {
+      *waiting_.emplace_back().mutable_finished()->mutable_summary() =
+          ToSummary(*result, core_.summarizer.info(), task_->ticket().request_id);
+    } else {
+      waiting_.clear();  // the text is incomplete in any case
+    }
+  }
+  Pump();
+}
+
+void StreamReply::Pump() {
+  Status outcome;
+  {
+    MutexLock lock(mutex_);
+    if (writing_ || finishing_) return;
+    if (!waiting_.empty()) {
+      SerializeMessage(waiting_.front(), &in_flight_);
+      waiting_.pop_front();
+      writing_ = true;
+      StartWrite(&in_flight_);
+      return;
+    }
+    if (!ended_) return;
+    finishing_ = true;
+    outcome = outcome_;
+  }
+  task_->ReplySent();
+  Finish(ToGrpcStatus(outcome, context_));
+}
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* OpenStream(ServerCore& core,
+                                                       grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer& request) {
+  OpenedCall call;
+  const Status status =
+      OpenCall<v1::StreamSummarizeRequest>(core, context, Method::kStreamSummarize, request, &call);
+  auto reply = std::make_shared<StreamReply>(core, context);
+  StreamReply* reactor = reply.get();
+  // From here the call may be over at any moment: only the pointer's value is used below.
+  if (status.ok()) {
+    StreamReply::Run(std::move(reply), std::move(call));
+  } else {
+    StreamReply::Refuse(std::move(reply), status);
+  }
+  return reactor;
+}
+
+}  // namespace precis

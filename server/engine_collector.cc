@@ -1,0 +1,78 @@
+#include "server/engine_collector.h"
+
+#include <string>
+#include <utility>
+
+namespace precis {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+class Families {
+ public:
+  void Gauge(std::string name, std::string help, double value) {
+    GaugeBy(std::move(name), std::move(help), "", {{"", value}});
+  }
+
+  void GaugeBy(std::string name, std::string help, const std::string& label,
+               const std::vector<std::pair<std::string, double>>& values) {
+    MetricFamily family{std::move(name), std::move(help), MetricType::Gauge, {}};
+    for (const auto& [text, value] : values) {
+      ClientMetric metric;
+      if (!label.empty()) metric.label.push_back({label, text});
+      metric.gauge.value = value;
+      family.metric.push_back(std::move(metric));
+    }
+    families_.push_back(std::move(family));
+  }
+
+  void Counter(std::string name, std::string help, uint64_t value) {
+    ClientMetric metric;
+    metric.counter.value = static_cast<double>(value);
+    families_.push_back({std::move(name), std::move(help), MetricType::Counter, {metric}});
+  }
+
+  std::vector<MetricFamily> Take() { return std::move(families_); }
+
+ private:
+  std::vector<MetricFamily> families_;
+};
+
+}  // namespace
+
+std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
+  const EngineStats s = engine_.stats();
+  const uint32_t used = s.pages_self + s.pages_cross + s.pages_promised;
+  // A snapshot, but not one instant: never show a free count below zero.
+  const uint32_t free = s.pages_total > used ? s.pages_total - used : 0;
+
+  Families f;
+  f.Gauge("precis_admitted_requests", "Requests accepted and unfinished.",
+          static_cast<double>(admission_.requests()));
+  f.Gauge("precis_admitted_source_tokens", "Source tokens of the requests accepted and unfinished.",
+          static_cast<double>(admission_.tokens()));
+  f.Gauge("precis_waiting_sequences", "Sequences whose encoder work has not begun.", s.waiting);
+  f.Gauge("precis_encoding_sequences", "Sequences whose document is being encoded.", s.encoding);
+  f.Gauge("precis_decoding_sequences", "Sequences that get a token in every step.", s.decoding);
+  f.GaugeBy("precis_pool_pages", "Pages of the pool by what they are for; the kinds add up to it.",
+            "kind",
+            {{"self", s.pages_self},
+             {"cross", s.pages_cross},
+             {"promised", s.pages_promised},
+             {"free", free}});
+  f.Gauge("precis_pool_peak_pages", "Most pages leased at once since the start.", s.pages_peak);
+  f.Gauge("precis_pool_page_bytes", "Bytes of one page.", static_cast<double>(s.page_bytes));
+  f.Gauge("precis_progress_age_seconds", "Time since the last step while there is work, else 0.",
+          s.seconds_since_progress);
+  f.Counter("precis_steps_total", "Steps of the engine.", s.steps);
+  f.Counter("precis_decode_steps_total", "Steps that decoded at least one sequence.",
+            s.decode_steps);
+  f.Counter("precis_decode_rows_total", "Sequences decoded, summed over steps.", s.decode_rows);
+  f.Counter("precis_encoded_tokens_total", "Source tokens encoded.", s.encoded_tokens);
+  f.Counter("precis_generated_tokens_total", "Tokens generated.", s.generated_tokens);
+  return f.Take();
+}
+
+}  // namespace precis

@@ -1,0 +1,26 @@
+// The engine's own figures, read when Prometheus asks: nothing is copied in between.
+//
+// Owner: the server; the exposer holds it weakly. Thread rule: any thread.
+#pragma once
+
+#include <vector>
+
+#include "engine/engine.h"
+#include "prometheus/collectable.h"
+#include "prometheus/metric_family.h"
+#include "server/admission.h"
+
+namespace precis {
+
+class EngineCollector final : public prometheus::Collectable {
+ public:
+  EngineCollector(const Engine& engine, const Admission& admission)
+      : engine_(engine), admission_(admission) {}
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const Engine& engine_;
+  const Admission& admission_;
+};
+
+}  // namespace precis

@@ -1,0 +1,117 @@
+#include "server/errors.h"
+
+#include <chrono>
+
+#include "absl/strings/cord.h"
+#include "fmt/format.h"
+#include "google/rpc/error_details.pb.h"
+#include "grpcpp/server_context.h"
+
+namespace precis {
+namespace {
+
+using absl::StatusCode;
+using std::chrono::seconds;
+
+constexpr Duration kNoRetry{0};
+// A second is a few summaries: a place in the queue is likely by then. Draining asks for longer, so
+// that a balancer has taken this server out; another server can be asked at once.
+constexpr OutcomeRow kOutcomes[] = {
+    {StatusCode::kOk, {}, "ok", "", kNoRetry},
+    {StatusCode::kResourceExhausted, Reason::kQueueFull, "queue_full", "QUEUE_FULL", seconds(1)},
+    {StatusCode::kResourceExhausted, Reason::kPoolFull, "pool_full", "POOL_FULL", seconds(1)},
+    {StatusCode::kResourceExhausted, Reason::kQuota, "quota", "QUOTA", seconds(10)},
+    {StatusCode::kInvalidArgument, Reason::kTooLarge, "too_large", "TOO_LARGE", kNoRetry},
+    {StatusCode::kUnavailable, Reason::kDraining, "draining", "DRAINING", seconds(5)},
+    {StatusCode::kUnavailable, Reason::kStopped, "stopped", "STOPPED", seconds(5)},
+    {StatusCode::kInvalidArgument, {}, "invalid_argument", "INVALID_ARGUMENT", kNoRetry},
+    {StatusCode::kNotFound, {}, "not_found", "NOT_FOUND", kNoRetry},
+    {StatusCode::kUnimplemented, {}, "unimplemented", "UNIMPLEMENTED", kNoRetry},
+    {StatusCode::kCancelled, {}, "cancelled", "CANCELLED", kNoRetry},
+    {StatusCode::kDeadlineExceeded, {}, "deadline_exceeded", "DEADLINE_EXCEEDED", kNoRetry},
+    {StatusCode::kResourceExhausted, {}, "resource_exhausted", "RESOURCE_EXHAUSTED", seconds(1)},
+    {StatusCode::kUnavailable, {}, "unavailable", "UNAVAILABLE", seconds(1)},
+    // Last: whatever else comes is our fault.
+    {StatusCode::kInternal, {}, "internal", "INTERNAL", kNoRetry},
+};
+
+// `from` with another code; its message and payloads stay.
+Status WithCode(const Status& from, StatusCode code) {
+  Status out(code, from.message());
+  from.ForEachPayload(
+      [&out](absl::string_view key, const absl::Cord& value) { out.SetPayload(key, value); });
+  return out;
+}
+
+}  // namespace
+
+std::span<const OutcomeRow> OutcomeTable() { return kOutcomes; }
+
+const OutcomeRow& OutcomeOf(const Status& status) {
+  if (const auto reason = ReasonOf(status)) {
+    for (const OutcomeRow& row : kOutcomes) {
+      if (row.reason == reason) return row;
+    }
+  }
+  for (const OutcomeRow& row : kOutcomes) {
+    if (!row.reason && row.code == status.code()) return row;
+  }
+  return kOutcomes[std::size(kOutcomes) - 1];
+}
+
+Status FieldTooLarge(std::string_view field, std::string_view message) {
+  Status out = FieldError(field, message);
+  const Status reason = ReasonError(StatusCode::kInvalidArgument, Reason::kTooLarge, "");
+  reason.ForEachPayload(
+      [&out](absl::string_view key, const absl::Cord& value) { out.SetPayload(key, value); });
+  return out;
+}
+
+Status FieldNotFound(std::string_view field, std::string_view message) {
+  return WithCode(FieldError(field, message), StatusCode::kNotFound);
+}
+
+google::rpc::Status ToRpcStatus(const Status& status) {
+  const OutcomeRow& row = OutcomeOf(status);
+  const std::string message(status.message());
+  google::rpc::Status out;
+  // The absl codes are gRPC's. What the table does not name goes out as INTERNAL.
+  out.set_code(static_cast<int>(row.code));
+  out.set_message(message);
+  if (status.ok()) return out;
+
+  const auto field = FieldOf(status);
+  if (field) {
+    google::rpc::BadRequest bad;
+    auto* violation = bad.add_field_violations();
+    violation->set_field(*field);
+    violation->set_description(message);
+    out.add_details()->PackFrom(bad);
+  }
+  google::rpc::ErrorInfo info;
+  info.set_reason(row.wire_reason);
+  info.set_domain(kErrorDomain);
+  if (field) (*info.mutable_metadata())["field"] = *field;
+  out.add_details()->PackFrom(info);
+  if (row.retry.count() != 0) {
+    google::rpc::RetryInfo retry;
+    retry.mutable_retry_delay()->set_seconds(row.retry / seconds(1));
+    out.add_details()->PackFrom(retry);
+  }
+  return out;
+}
+
+grpc::Status ToGrpcStatus(const Status& status, grpc::CallbackServerContext* context) {
+  if (status.ok()) return grpc::Status::OK;
+  const google::rpc::Status rpc = ToRpcStatus(status);
+  const OutcomeRow& row = OutcomeOf(status);
+  if (context != nullptr && row.retry.count() != 0) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(row.retry).count();
+    context->AddTrailingMetadata("grpc-retry-pushback-ms", fmt::format("{}", ms));
+    context->AddTrailingMetadata("retry-after", fmt::format("{}", row.retry / seconds(1)));
+  }
+  return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(),
+                      rpc.SerializeAsString());
+}
+
+}  // namespace precis

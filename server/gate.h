@@ -1,0 +1,61 @@
+// The one place that every RPC but health passes first: who calls, what it is called in the log,
+// until when it may run, and whether this server still takes requests.
+//
+// Owner: the server. Thread rule: any thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/clock.h"
+#include "common/status.h"
+#include "grpcpp/server_context.h"
+#include "server/metrics.h"
+#include "server/options.h"
+
+namespace precis {
+
+// What is known of a call before its content is read.
+struct Ticket {
+  Method method = Method::kSummarize;
+  std::string request_id;
+  TimePoint start;
+  std::optional<TimePoint> deadline;
+};
+
+class Gate {
+ public:
+  explicit Gate(const ServerOptions& options);
+
+  // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
+  // `x-request-id` into the initial metadata.
+  Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
+
+  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it.
+  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
+                    size_t index) const;
+
+  // From now on every call is refused with Reason::kDraining.
+  void Close() { closed_.store(true, std::memory_order_release); }
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+
+ private:
+  std::string NewRequestId();
+  std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
+                                      TimePoint now) const;
+
+  const ServerOptions& options_;
+  std::atomic<bool> closed_{false};
+  std::atomic<uint64_t> next_id_;
+};
+
+// 1 to 64 letters, digits, '.', '_' and '-': what may stand in a log line.
+bool IsSafeRequestId(const std::string& id);
+
+// The status of a call that its client or its deadline ended.
+Status WhyCancelled(const grpc::CallbackServerContext& context);
+
+}  // namespace precis

@@ -1,0 +1,33 @@
+// Whether the health service says SERVING: not while draining, not while the engine is stuck.
+//
+// Owner: the server. Thread rule: any thread.
+#pragma once
+
+#include "common/mutex.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "server/metrics.h"
+
+namespace precis {
+
+inline constexpr char kServiceName[] = "precis.v1.SummarizationService";
+
+class Health {
+ public:
+  // `service` may be null: then only the metrics tell.
+  Health(grpc::HealthCheckServiceInterface* service, ServerMetrics& metrics);
+
+  void SetDraining();
+  void SetStalled(bool stalled);
+  bool serving() const;
+
+ private:
+  void Tell() PRECIS_REQUIRES(mutex_);
+
+  grpc::HealthCheckServiceInterface* const service_;
+  ServerMetrics& metrics_;
+  mutable Mutex mutex_;
+  bool draining_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool stalled_ PRECIS_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace precis

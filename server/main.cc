@@ -1,0 +1,145 @@
+// precis-server: options, model, server; then waits for a signal and ends in order.
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/log.h"
+#include "fmt/format.h"
+#include "server/address.h"
+#include "server/config.h"
+#include "server/probe.h"
+#include "server/server.h"
+#include "server/startup.h"
+
+namespace precis {
+namespace {
+
+constexpr std::chrono::seconds kProbeTimeout{3};
+constexpr Duration kTick = std::chrono::milliseconds(20);
+
+int Fail(const Status& status) {
+  const std::string message(status.message());
+  std::fprintf(stderr, "precis-server: %s\n", message.c_str());
+  return 1;
+}
+
+// SIGTERM and SIGINT are blocked in every thread and taken here, by the main thread.
+class EndSignals {
+ public:
+  EndSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  void Wait() {
+    int number = 0;
+    while (sigwait(&set_, &number) != 0) {
+    }
+  }
+  // True when one came within `timeout`.
+  bool WaitFor(Duration timeout) {
+    const timespec time{.tv_sec = timeout.count() / 1'000'000'000,
+                        .tv_nsec = timeout.count() % 1'000'000'000};
+    return sigtimedwait(&set_, nullptr, &time) > 0;
+  }
+
+ private:
+  sigset_t set_;
+};
+
+// Ends the process without waiting for an engine that may not answer; every client has its outcome.
+[[noreturn]] void EndNow(int code) {
+  spdlog::default_logger()->flush();
+  std::_Exit(code);
+}
+
+int RunUntilSignal(Server& server, EndSignals& signals, const ServerOptions& options) {
+  signals.Wait();
+  spdlog::info("drain: refusing new requests, finishing {} within {:.0f} s",
+               server.core().admission.requests(), Seconds(options.drain_timeout));
+  server.BeginDrain();
+  const auto end = std::chrono::steady_clock::now() + options.drain_timeout;
+  while (!server.WaitIdle(Duration(0))) {
+    const bool again = signals.WaitFor(kTick);
+    if (!again && std::chrono::steady_clock::now() < end) continue;
+    spdlog::warn("drain: {}; {} requests end with UNAVAILABLE",
+                 again ? "second signal" : "time is over", server.core().admission.requests());
+    server.Stop();
+    EndNow(again ? 1 : 0);
+  }
+  server.Stop();
+  spdlog::info("drain: all requests were finished");
+  return 0;
+}
+
+int Serve(const ServerOptions& options) {
+  EndSignals signals;  // before any thread is started
+  RouteLibraryLogs();
+  auto model = LoadModel(options.engine, options.text);
+  if (!model.ok()) return Fail(model.status());
+  LogModel(options, model->engine->info());
+  auto server = Server::Start(options, *std::move(model));
+  if (!server.ok()) return Fail(server.status());
+  const std::string place =
+      (*server)->port() == 0
+          ? options.listen
+          : fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')),
+                        (*server)->port());
+  if ((*server)->metrics_port() != 0) {
+    spdlog::info("metrics on port {}, path /metrics", (*server)->metrics_port());
+  }
+  const Status ports =
+      WritePortFile(options.port_file, (*server)->port(), (*server)->metrics_port());
+  if (!ports.ok()) return Fail(ports);
+  spdlog::info("listening on {}", place);
+  return RunUntilSignal(**server, signals, options);
+}
+
+int Check(const ServerOptions& options) {
+  RouteLibraryLogs();
+  auto model = LoadModel(options.engine, options.text);
+  if (!model.ok()) return Fail(model.status());
+  LogModel(options, model->engine->info());
+  return 0;
+}
+
+int Main(const std::vector<std::string>& args) {
+  auto command = ParseCommand(args, PrecisEnvironment(environ));
+  if (!command.ok()) return Fail(command.status());
+  const Status log = ConfigureLog(command->options.log);
+  if (!log.ok()) return Fail(log);
+  switch (command->act) {
+    case ServerCommand::Act::kPrint:
+      std::fputs(command->text.c_str(), stdout);
+      return 0;
+    case ServerCommand::Act::kPrintConfig:
+      std::fputs(FormatConfig(command->options).c_str(), stdout);
+      return 0;
+    case ServerCommand::Act::kCheck:
+      return Check(command->options);
+    case ServerCommand::Act::kProbe: {
+      const Status health = ProbeHealth(command->options.listen, kProbeTimeout);
+      return health.ok() ? 0 : Fail(health);
+    }
+    case ServerCommand::Act::kServe:
+      return Serve(command->options);
+  }
+  return 1;
+}
+
+}  // namespace
+}  // namespace precis
+
+int main(int argc, char** argv) {
+  return precis::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

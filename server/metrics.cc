@@ -1,0 +1,183 @@
+#include "server/metrics.h"
+
+#include <exception>
+#include <utility>
+
+#include "common/check.h"
+#include "fmt/format.h"
+#include "server/version.h"
+
+namespace precis {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+using Buckets = prometheus::Histogram::BucketBoundaries;
+
+// From 1 ms by 1, 2.5, 5 and 10.
+Buckets TimeBuckets() {
+  return {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 300};
+}
+Buckets BatchBuckets() { return {1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 512}; }
+
+constexpr FinishReason kFinishReasons[] = {FinishReason::kEndOfSequence, FinishReason::kLength,
+                                           FinishReason::kStopString,    FinishReason::kCancelled,
+                                           FinishReason::kDeadline,      FinishReason::kError};
+
+prometheus::Histogram* AddHistogram(prometheus::Registry& registry, const char* name,
+                                    const char* help, const Buckets& buckets) {
+  return &BuildHistogram().Name(name).Help(help).Register(registry).Add({}, buckets);
+}
+
+prometheus::Gauge* AddGauge(prometheus::Registry& registry, const char* name, const char* help,
+                            const prometheus::Labels& labels = {}) {
+  return &BuildGauge().Name(name).Help(help).Register(registry).Add(labels);
+}
+
+}  // namespace
+
+const char* MethodName(Method method) {
+  switch (method) {
+    case Method::kSummarize:
+      return "Summarize";
+    case Method::kStreamSummarize:
+      return "StreamSummarize";
+    case Method::kSummarizeMany:
+      return "SummarizeMany";
+    case Method::kListModels:
+      return "ListModels";
+  }
+  return "";
+}
+
+const char* FinishReasonLabel(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfSequence:
+      return "end_of_sequence";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kStopString:
+      return "stop_string";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "";
+}
+
+ServerMetrics::ServerMetrics(const ModelInfo& info)
+    : registry_(std::make_shared<prometheus::Registry>()) {
+  AddRequestFamilies();
+  AddModelFamilies(info);
+  auto& registry = *registry_;
+  step_seconds_ = AddHistogram(registry, "precis_step_seconds", "Time of one step of the engine.",
+                               TimeBuckets());
+  decode_batch_ = AddHistogram(registry, "precis_decode_batch_sequences",
+                               "Sequences decoded by one step that decoded any.", BatchBuckets());
+  queue_seconds_ =
+      AddHistogram(registry, "precis_queue_seconds",
+                   "Time from a request's arrival to its first encoder work.", TimeBuckets());
+  first_token_seconds_ =
+      AddHistogram(registry, "precis_time_to_first_token_seconds",
+                   "Time from a request's submission to its first token.", TimeBuckets());
+  inter_token_seconds_ = AddHistogram(registry, "precis_inter_token_seconds",
+                                      "Time between two tokens of one sequence.", TimeBuckets());
+  healthy_ = AddGauge(registry, "precis_healthy", "1 while the health service says SERVING.");
+  draining_ = AddGauge(registry, "precis_draining", "1 since the server was asked to end.");
+  watchdog_trips_ = &BuildCounter()
+                         .Name("precis_watchdog_trips_total")
+                         .Help("Times that the watchdog found work and no step.")
+                         .Register(registry)
+                         .Add({});
+}
+
+void ServerMetrics::AddRequestFamilies() {
+  auto& requests = BuildCounter()
+                       .Name("precis_requests_total")
+                       .Help("Requests that ended, by method and outcome; refused ones included.")
+                       .Register(*registry_);
+  auto& seconds = BuildHistogram()
+                      .Name("precis_request_seconds")
+                      .Help("Time from a request's arrival to its outcome, by method.")
+                      .Register(*registry_);
+  for (int m = 0; m < kNumMethods; ++m) {
+    const char* method = MethodName(static_cast<Method>(m));
+    requests_.emplace_back();
+    for (const OutcomeRow& row : OutcomeTable()) {
+      requests_.back().push_back(&requests.Add({{"method", method}, {"outcome", row.label}}));
+    }
+    request_seconds_.push_back(&seconds.Add({{"method", method}}, TimeBuckets()));
+  }
+  auto& sequences = BuildCounter()
+                        .Name("precis_sequences_total")
+                        .Help("Summaries returned, by the reason they end.")
+                        .Register(*registry_);
+  for (const FinishReason reason : kFinishReasons) {
+    PRECIS_CHECK(static_cast<size_t>(reason) == sequences_.size());
+    sequences_.push_back(&sequences.Add({{"finish_reason", FinishReasonLabel(reason)}}));
+  }
+}
+
+void ServerMetrics::AddModelFamilies(const ModelInfo& info) {
+  AddGauge(*registry_, "precis_build_info", "1; the label says which release this is.",
+           {{"version", kPrecisVersion}})
+      ->Set(1);
+  AddGauge(*registry_, "precis_model_info", "1; the labels say what is served.",
+           {{"name", info.name},
+            {"fingerprint", info.fingerprint},
+            {"architecture", info.architecture},
+            {"attention_variant", info.attention_variant},
+            {"numerics", info.numerics}})
+      ->Set(1);
+}
+
+void ServerMetrics::OnStep(const StepObservation& step) {
+  step_seconds_->Observe(step.seconds);
+  if (step.decode_rows > 0) decode_batch_->Observe(step.decode_rows);
+}
+
+void ServerMetrics::OnInterTokenSeconds(double seconds) { inter_token_seconds_->Observe(seconds); }
+
+void ServerMetrics::CountRequest(Method method, const OutcomeRow& outcome, double seconds) {
+  const auto m = static_cast<size_t>(method);
+  requests_[m][static_cast<size_t>(&outcome - OutcomeTable().data())]->Increment();
+  request_seconds_[m]->Observe(seconds);
+}
+
+void ServerMetrics::ObserveQueue(double seconds) { queue_seconds_->Observe(seconds); }
+
+void ServerMetrics::ObserveSummary(const Summary& summary) {
+  first_token_seconds_->Observe(Seconds(summary.timings.first_token));
+  for (const SummaryText& sequence : summary.sequences) {
+    sequences_[static_cast<size_t>(sequence.finish_reason)]->Increment();
+  }
+}
+
+void ServerMetrics::SetHealthy(bool healthy) { healthy_->Set(healthy ? 1 : 0); }
+void ServerMetrics::SetDraining() { draining_->Set(1); }
+void ServerMetrics::CountWatchdogTrip() { watchdog_trips_->Increment(); }
+
+StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Open(const std::string& address) {
+  try {  // civetweb throws when it cannot bind
+    auto exposer = std::make_unique<prometheus::Exposer>(address, 1);
+    const std::vector<int> ports = exposer->GetListeningPorts();
+    if (ports.empty()) {
+      return Unavailable(fmt::format("--metrics-listen: cannot listen on {}", address));
+    }
+    return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(std::move(exposer), ports[0]));
+  } catch (const std::exception& error) {
+    return Unavailable(fmt::format(
+        "--metrics-listen: cannot listen on {}: the address is taken or not of this machine ({})",
+        address, error.what()));
+  }
+}
+
+void MetricsEndpoint::Add(const std::shared_ptr<prometheus::Collectable>& collectable) {
+  exposer_->RegisterCollectable(collectable);
+}
+
+}  // namespace precis

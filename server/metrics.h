@@ -1,0 +1,85 @@
+// What the server counts, as Prometheus reads it. Names begin with precis_ and have base units;
+// labels come from closed lists, never from a request. docs/metrics.md says what each answers.
+//
+// Owner: the server; outlives the engine, whose step thread observes into it. Thread rule: any
+// thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/engine_stats.h"
+#include "engine/model_info.h"
+#include "engine/summarizer.h"
+#include "prometheus/collectable.h"
+#include "prometheus/counter.h"
+#include "prometheus/exposer.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "server/errors.h"
+
+namespace precis {
+
+enum class Method : uint8_t { kSummarize, kStreamSummarize, kSummarizeMany, kListModels };
+inline constexpr int kNumMethods = 4;
+const char* MethodName(Method method);
+const char* FinishReasonLabel(FinishReason reason);
+
+class ServerMetrics final : public EngineObserver {
+ public:
+  explicit ServerMetrics(const ModelInfo& info);
+
+  void OnStep(const StepObservation& step) override;
+  void OnInterTokenSeconds(double seconds) override;
+
+  void CountRequest(Method method, const OutcomeRow& outcome, double seconds);
+  void ObserveQueue(double seconds);
+  void ObserveSummary(const Summary& summary);
+  void SetHealthy(bool healthy);
+  void SetDraining();
+  void CountWatchdogTrip();
+
+  const std::shared_ptr<prometheus::Registry>& registry() { return registry_; }
+
+ private:
+  void AddRequestFamilies();
+  void AddModelFamilies(const ModelInfo& info);
+
+  // Shared with the exposer, which holds it weakly.
+  const std::shared_ptr<prometheus::Registry> registry_;
+  // By method, then by row of OutcomeTable().
+  std::vector<std::vector<prometheus::Counter*>> requests_;
+  std::vector<prometheus::Histogram*> request_seconds_;  // by method
+  std::vector<prometheus::Counter*> sequences_;          // by FinishReason
+  prometheus::Histogram* step_seconds_ = nullptr;
+  prometheus::Histogram* decode_batch_ = nullptr;
+  prometheus::Histogram* queue_seconds_ = nullptr;
+  prometheus::Histogram* first_token_seconds_ = nullptr;
+  prometheus::Histogram* inter_token_seconds_ = nullptr;
+  prometheus::Gauge* healthy_ = nullptr;
+  prometheus::Gauge* draining_ = nullptr;
+  prometheus::Counter* watchdog_trips_ = nullptr;
+};
+
+// The endpoint that Prometheus scrapes.
+class MetricsEndpoint {
+ public:
+  // UNAVAILABLE naming the address when it cannot be taken.
+  static StatusOr<std::unique_ptr<MetricsEndpoint>> Open(const std::string& address);
+  void Add(const std::shared_ptr<prometheus::Collectable>& collectable);
+  int port() const { return port_; }
+
+ private:
+  MetricsEndpoint(std::unique_ptr<prometheus::Exposer> exposer, int port)
+      : exposer_(std::move(exposer)), port_(port) {}
+  std::unique_ptr<prometheus::Exposer> exposer_;
+  int port_;
+};
+
+}  // namespace precis

@@ -1,0 +1,38 @@
+// Everything an operator may set, once parsed. Each field has a default, a unit, and what raising
+// it costs; server/config.h reads them from flags, environment and file.
+//
+// Owner: main, for the life of the process. Thread rule: a value; nobody changes it after the
+// start.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "engine/engine.h"
+#include "engine/summarizer.h"
+
+namespace precis {
+
+struct ServerOptions {
+  EngineOptions engine;    // the model, its numbers, its memory
+  SummarizerOptions text;  // tokenizing
+  LogOptions log;
+
+  std::string listen = "127.0.0.1:50051";         // host:port or unix:PATH; port 0: any free one
+  std::string metrics_listen = "127.0.0.1:9464";  // host:port; empty: no metrics
+  std::string port_file;   // the ports that were taken are written here; empty: nowhere
+  bool insecure = false;   // allows a plain-text address beyond loopback: anybody can read along
+  bool reflection = true;  // tells any client the names of our messages
+
+  uint32_t max_queue = 256;  // requests accepted and unfinished; longer waits, more memory
+  uint64_t max_queue_tokens = 1u << 20;  // their source tokens together; as max_queue
+  uint32_t stream_outstanding = 32;  // of one bulk stream; one client's share of the queue grows
+  Duration default_timeout{0};       // of a request that says none; 0: none
+  Duration max_timeout{0};           // longest a request may ask for; 0: any
+  Duration drain_timeout = std::chrono::seconds(30);     // the longest an orderly end takes
+  Duration watchdog_timeout = std::chrono::seconds(60);  // work and no step; 0: no watchdog
+};
+
+}  // namespace precis

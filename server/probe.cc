@@ -1,0 +1,34 @@
+#include "server/probe.h"
+
+#include <chrono>
+
+#include "fmt/format.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "server/address.h"
+
+namespace precis {
+
+Status ProbeHealth(const std::string& address, Duration timeout) {
+  namespace health = grpc::health::v1;
+  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--listen"));
+  const std::string target = ClientTarget(address);
+  auto stub =
+      health::Health::NewStub(grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::duration_cast<std::chrono::microseconds>(timeout));
+  health::HealthCheckResponse response;
+  const grpc::Status status = stub->Check(&context, {}, &response);
+  if (!status.ok()) {
+    return Unavailable(fmt::format("{}: {}", target, status.error_message()));
+  }
+  if (response.status() != health::HealthCheckResponse::SERVING) {
+    return Unavailable(fmt::format(
+        "{}: {}", target, health::HealthCheckResponse::ServingStatus_Name(response.status())));
+  }
+  return OkStatus();
+}
+
+}  // namespace precis

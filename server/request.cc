@@ -1,0 +1,150 @@
+#include "server/request.h"
+
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "fmt/format.h"
+#include "server/errors.h"
+
+namespace precis {
+namespace {
+
+namespace v1 = precis::v1;
+
+// English has 4 to 5 bytes a piece; fewer bytes a token would only count documents too long.
+constexpr uint64_t kBytesPerToken = 4;
+
+Status CheckModel(const RequestView& view, const ModelInfo& model) {
+  // The name asked for is the client's text: it is not repeated in a message that may be logged.
+  if (!view.model->empty() && *view.model != model.name) {
+    return FieldNotFound("model", fmt::format("no such model here; this is '{}'", model.name));
+  }
+  if (!view.adapter->empty()) return FieldNotFound("adapter", "this model has no adapters");
+  return OkStatus();
+}
+
+Status NotYet(const char* field) {
+  return FieldUnimplemented(std::string("options.") + field, "not supported by this release");
+}
+
+Status UnknownValue(const char* field, int value) {
+  return FieldError(std::string("options.") + field, fmt::format("{} is not a known value", value));
+}
+
+// What later releases bring. The value that says "as now" is accepted.
+Status CheckUnimplemented(const v1::GenerationOptions& o) {
+  if (!v1::Drafting_IsValid(o.drafting())) return UnknownValue("drafting", o.drafting());
+  if (!v1::Priority_IsValid(o.priority())) return UnknownValue("priority", o.priority());
+  if (!v1::LongDocumentPolicy_IsValid(o.long_document_policy())) {
+    return UnknownValue("long_document_policy", o.long_document_policy());
+  }
+  if (o.drafting() == v1::DRAFTING_PROMPT_LOOKUP) return NotYet("drafting");
+  if (o.priority() == v1::PRIORITY_LOW || o.priority() == v1::PRIORITY_HIGH) {
+    return NotYet("priority");
+  }
+  if (o.long_document_policy() == v1::LONG_DOCUMENT_POLICY_TRUNCATE ||
+      o.long_document_policy() == v1::LONG_DOCUMENT_POLICY_WINDOWS) {
+    return NotYet("long_document_policy");
+  }
+  if (o.has_log_probabilities()) return NotYet("log_probabilities");
+  if (o.has_forced_bos_token_id()) return NotYet("forced_bos_token_id");
+  if (o.has_forced_eos_token_id()) return NotYet("forced_eos_token_id");
+  if (o.has_suppressed_token_ids()) return NotYet("suppressed_token_ids");
+  if (o.has_bad_words()) return NotYet("bad_words");
+  if (o.has_noise_seed()) return NotYet("noise_seed");
+  return OkStatus();
+}
+
+template <typename To, typename From>
+void Copy(bool present, From value, std::optional<To>& to) {
+  if (present) to = value;
+}
+
+StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
+  PRECIS_RETURN_IF_ERROR(CheckUnimplemented(o));
+  GenerationOverrides out;
+  Copy(o.has_max_new_tokens(), o.max_new_tokens(), out.max_new_tokens);
+  Copy(o.has_min_new_tokens(), o.min_new_tokens(), out.min_new_tokens);
+  Copy(o.has_num_beams(), o.num_beams(), out.num_beams);
+  Copy(o.has_num_return_sequences(), o.num_return_sequences(), out.num_return_sequences);
+  Copy(o.has_length_penalty(), o.length_penalty(), out.length_penalty);
+  Copy(o.has_no_repeat_ngram_size(), o.no_repeat_ngram_size(), out.no_repeat_ngram_size);
+  Copy(o.has_repetition_penalty(), o.repetition_penalty(), out.repetition_penalty);
+  Copy(o.has_temperature(), o.temperature(), out.temperature);
+  Copy(o.has_top_k(), o.top_k(), out.top_k);
+  Copy(o.has_top_p(), o.top_p(), out.top_p);
+  Copy(o.has_seed(), o.seed(), out.seed);
+  if (o.has_prefix()) out.prefix = o.prefix();
+  out.stop.assign(o.stop().begin(), o.stop().end());
+  switch (o.early_stopping()) {
+    case v1::EARLY_STOPPING_UNSPECIFIED:
+      break;
+    case v1::EARLY_STOPPING_FALSE:
+      out.early_stopping = EarlyStopping::kFalse;
+      break;
+    case v1::EARLY_STOPPING_TRUE:
+      out.early_stopping = EarlyStopping::kTrue;
+      break;
+    case v1::EARLY_STOPPING_NEVER:
+      out.early_stopping = EarlyStopping::kNever;
+      break;
+    default:
+      return UnknownValue("early_stopping", o.early_stopping());
+  }
+  return out;
+}
+
+StatusOr<std::vector<int32_t>> ToIds(const v1::TokenIds& ids, const ModelInfo& model,
+                                     const ServerOptions& options) {
+  const auto count = static_cast<uint64_t>(ids.ids_size());
+  if (count == 0) return FieldError("token_ids", "is empty");
+  if (count > options.engine.max_source_tokens) {
+    return FieldTooLarge("token_ids", fmt::format("has {} tokens; at most {} are taken", count,
+                                                  options.engine.max_source_tokens));
+  }
+  std::vector<int32_t> out;
+  out.reserve(count);
+  for (const uint32_t id : ids.ids()) {
+    if (id >= model.vocab_size) {
+      return FieldError(
+          fmt::format("token_ids.ids[{}]", out.size()),
+          fmt::format("{} is not an id; the vocabulary has {}", id, model.vocab_size));
+    }
+    out.push_back(static_cast<int32_t>(id));
+  }
+  return out;
+}
+
+}  // namespace
+
+StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const ModelInfo& model,
+                                     const ServerOptions& options) {
+  PRECIS_RETURN_IF_ERROR(CheckModel(view, model));
+  SummarizeRequest out;
+  PRECIS_ASSIGN_OR_RETURN(out.options, ToOverrides(*view.options));
+  // The summarizer resolves them again; here they are refused before they cost a place in the
+  // queue.
+  const GenerationLimits limits{.max_new_tokens = options.engine.max_new_tokens,
+                                .vocab_size = model.vocab_size};
+  PRECIS_RETURN_IF_ERROR(ResolveOptions(model.defaults, out.options, limits, 0).status());
+  if (view.token_ids != nullptr) {
+    PRECIS_ASSIGN_OR_RETURN(out.source, ToIds(*view.token_ids, model, options));
+    return out;
+  }
+  if (view.text == nullptr) return FieldError("source", "neither text nor token_ids is set");
+  if (view.text->empty()) return FieldError("text", "is empty");
+  if (view.text->size() > options.text.max_text_bytes) {
+    return FieldTooLarge("text", fmt::format("has {} bytes; at most {} are taken",
+                                             view.text->size(), options.text.max_text_bytes));
+  }
+  out.source = *view.text;
+  return out;
+}
+
+uint64_t EstimateTokens(const SummarizeRequest& request) {
+  if (const auto* ids = std::get_if<std::vector<int32_t>>(&request.source)) return ids->size();
+  return std::get<std::string>(request.source).size() / kBytesPerToken + 1;
+}
+
+}  // namespace precis

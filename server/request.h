@@ -1,0 +1,43 @@
+// A message of the wire to a request of the engine: every cheap refusal, each naming its field.
+//
+// Called by the reactors, before a place in the queue is asked for. Thread rule: no state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/status.h"
+#include "engine/model_info.h"
+#include "engine/summarizer.h"
+#include "precis/v1/summarization.pb.h"
+#include "server/options.h"
+
+namespace precis {
+
+// What the three requests have in common; pointers into the message.
+struct RequestView {
+  const std::string* model = nullptr;
+  const std::string* adapter = nullptr;
+  const std::string* text = nullptr;  // one of text and token_ids, or neither
+  const precis::v1::TokenIds* token_ids = nullptr;
+  const precis::v1::GenerationOptions* options = nullptr;
+};
+
+template <typename Message>
+RequestView ViewOf(const Message& message) {
+  return {.model = &message.model(),
+          .adapter = &message.adapter(),
+          .text = message.has_text() ? &message.text() : nullptr,
+          .token_ids = message.has_token_ids() ? &message.token_ids() : nullptr,
+          .options = &message.options()};
+}
+
+// INVALID_ARGUMENT, NOT_FOUND or UNIMPLEMENTED, naming the field. The deadline is not set.
+StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const ModelInfo& model,
+                                     const ServerOptions& options);
+
+// Source tokens, exact for ids and about right for text: the queue counts them before anybody has
+// tokenized.
+uint64_t EstimateTokens(const SummarizeRequest& request);
+
+}  // namespace precis

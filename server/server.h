@@ -1,0 +1,64 @@
+// The server around a loaded model: services, metrics, health, watchdog, and an orderly end.
+//
+// Owner: main, or a test. Thread rule: one thread calls it; BeginDrain and Stop from any.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/clock.h"
+#include "common/status.h"
+#include "engine/summarizer.h"
+#include "grpcpp/server.h"
+#include "server/core.h"
+#include "server/engine_collector.h"
+#include "server/health.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/service.h"
+#include "server/watchdog.h"
+
+namespace precis {
+
+class Server {
+ public:
+  // Takes both addresses and answers from now on. The error names the address.
+  static StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, LoadedModel model);
+  ~Server();  // Stop(), then waits for the engine
+
+  int port() const { return port_; }  // 0 for a unix socket
+  int metrics_port() const { return endpoint_ ? endpoint_->port() : 0; }
+  bool serving() const { return health_->serving(); }
+
+  // Health goes off, new requests are refused with Reason::kDraining, bulk streams read no more.
+  // What was accepted goes on. Idempotent.
+  void BeginDrain();
+  // False when requests were still under way after `timeout`.
+  bool WaitIdle(Duration timeout) { return core_->admission.WaitIdle(timeout); }
+  // Everything under way ends with UNAVAILABLE, now; the addresses are free afterwards. Does not
+  // wait for the engine. Idempotent.
+  void Stop();
+
+  ServerCore& core() { return *core_; }
+
+ private:
+  Server(const ServerOptions& options, LoadedModel model);
+  Status OpenMetrics();
+  Status Listen();
+  void AddArguments(grpc::ServerBuilder& builder) const;
+
+  // In this order: each uses those above it.
+  const ServerOptions options_;
+  const std::unique_ptr<ServerMetrics> metrics_;
+  const LoadedModel model_;
+  std::unique_ptr<ServerCore> core_;
+  std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
+  std::unique_ptr<MetricsEndpoint> endpoint_;
+  SummarizationService service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Health> health_;
+  std::unique_ptr<Watchdog> watchdog_;
+  int port_ = 0;
+};
+
+}  // namespace precis

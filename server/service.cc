@@ -1,0 +1,45 @@
+#include "server/service.h"
+
+#include "server/call_many.h"
+#include "server/call_stream.h"
+#include "server/call_unary.h"
+#include "server/reply.h"
+#include "server/wire.h"
+
+namespace precis {
+
+grpc::ServerUnaryReactor* SummarizationService::Summarize(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request,
+                                                          grpc::ByteBuffer* response) {
+  return OpenUnary(core_, context, *request, response);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* SummarizationService::StreamSummarize(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return OpenStream(core_, context, *request);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SummarizationService::SummarizeMany(
+    grpc::CallbackServerContext* context) {
+  return OpenMany(core_, context);
+}
+
+grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerContext* context,
+                                                           const grpc::ByteBuffer* request,
+                                                           grpc::ByteBuffer* response) {
+  Ticket ticket;
+  Status status = core_.gate.Enter(context, Method::kListModels, &ticket);
+  v1::ListModelsRequest message;
+  if (status.ok()) status = ParseMessage(*request, &message);
+  if (status.ok()) {
+    v1::ListModelsResponse reply;
+    *reply.add_models() = ToModel(core_.summarizer.info(), core_.options);
+    SerializeMessage(reply, response);
+  }
+  RecordOutcome(core_, ticket, status, nullptr);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status, context));
+  return reactor;
+}
+
+}  // namespace precis

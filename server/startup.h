@@ -1,0 +1,18 @@
+// What a start tells: the log lines that say what was chosen and why, and the file with the ports.
+//
+// Called by main. Thread rule: one thread.
+#pragma once
+
+#include "common/status.h"
+#include "engine/model_info.h"
+#include "server/options.h"
+
+namespace precis {
+
+// Lines of gRPC, protobuf and this program go to one log.
+void RouteLibraryLogs();
+void LogModel(const ServerOptions& options, const ModelInfo& model);
+// "grpc=PORT" and "metrics=PORT", a line each; appears complete or not at all.
+Status WritePortFile(const std::string& path, int port, int metrics_port);
+
+}  // namespace precis

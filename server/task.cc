@@ -1,0 +1,103 @@
+#include "server/task.h"
+
+#include <chrono>
+#include <utility>
+
+namespace precis {
+
+SummaryTask::SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit)
+    : core_(core), ticket_(std::move(ticket)), permit_(std::move(permit)) {}
+
+SummaryTask::~SummaryTask() = default;
+
+void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink) {
+  {
+    MutexLock lock(mutex_);
+    sink_ = std::move(sink);
+  }
+  core_.live.Add(shared_from_this());
+  request.deadline = ticket_.deadline;
+  auto started = core_.summarizer.Start(std::move(request), shared_from_this());
+  if (!started.ok()) {
+    ReleaseHolder();  // the engine never had it
+    Finish(started.status());
+    return;
+  }
+  std::unique_ptr<SummaryCall> call = *std::move(started);
+  MutexLock lock(mutex_);
+  // When it has ended meanwhile, `call` is dropped after the lock.
+  if (!ended_) call_ = std::move(call);
+}
+
+void SummaryTask::Abort(const Status& why) {
+  std::unique_ptr<SummaryCall> dropped;  // outside the lock: dropping it cancels
+  {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    dropped = std::move(call_);
+  }
+  Finish(why);
+}
+
+void SummaryTask::OnAccepted(uint32_t source_tokens) {
+  AdmissionPermit permit;
+  {
+    // Out of the lock and in again: changing it may wake a bulk stream.
+    MutexLock lock(mutex_);
+    permit = std::move(permit_);
+  }
+  permit.SetTokens(source_tokens);
+  {
+    MutexLock lock(mutex_);
+    // Nobody else gives it back meanwhile: the engine still holds.
+    permit_ = std::move(permit);
+  }
+  if (auto reply = sink()) reply->Accepted(source_tokens);
+}
+
+void SummaryTask::OnStarted() {
+  core_.metrics.ObserveQueue(Seconds(std::chrono::steady_clock::now() - ticket_.start));
+  if (auto reply = sink()) reply->Started();
+}
+
+void SummaryTask::OnDelta(uint32_t index, const std::string& text) {
+  if (auto reply = sink()) reply->Delta(index, text);
+}
+
+void SummaryTask::OnFinished(StatusOr<Summary> summary) {
+  std::unique_ptr<SummaryCall> dropped;
+  {
+    MutexLock lock(mutex_);
+    ended_ = true;
+    dropped = std::move(call_);
+  }
+  // Before the reply: a client that sends its next request at once must find its place free.
+  ReleaseHolder();
+  Finish(summary);
+}
+
+void SummaryTask::Finish(const StatusOr<Summary>& result) {
+  if (finished_.exchange(true)) return;
+  core_.live.Remove(this);
+  RecordOutcome(core_, ticket_, result.status(), result.ok() ? &*result : nullptr);
+  std::shared_ptr<ReplySink> reply;
+  {
+    MutexLock lock(mutex_);
+    reply = std::move(sink_);
+  }
+  if (reply) reply->Finished(result);
+}
+
+void SummaryTask::ReleaseHolder() {
+  if (holders_.fetch_sub(1) != 1) return;
+  AdmissionPermit permit;  // given back outside the lock
+  MutexLock lock(mutex_);
+  permit = std::move(permit_);
+}
+
+std::shared_ptr<ReplySink> SummaryTask::sink() {
+  MutexLock lock(mutex_);
+  return sink_;
+}
+
+}  // namespace precis

@@ -1,0 +1,68 @@
+// One request between its place in the queue and its outcome: hears the engine, tells the reply,
+// and makes sure that there is one outcome, whoever is first to end it.
+//
+// Owner: shared by the reply that it serves and the summarizer that it listens to, because either
+// may be gone first (a client that left, an engine that is slow). Thread rule: any thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "common/mutex.h"
+#include "engine/summarizer.h"
+#include "server/core.h"
+
+namespace precis {
+
+// Where a task's events go. Calls may come from different threads, but Finished is the last that
+// counts: what a racing thread says after it is to be ignored.
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  virtual void Accepted(uint32_t /*source_tokens*/) {}
+  virtual void Started() {}
+  virtual void Delta(uint32_t /*index*/, const std::string& /*text*/) {}
+  // Once. The sink calls SummaryTask::ReplySent() when it has given the outcome to gRPC.
+  virtual void Finished(const StatusOr<Summary>& result) = 0;
+};
+
+class SummaryTask final : public SummaryListener,
+                          public LiveCall,
+                          public std::enable_shared_from_this<SummaryTask> {
+ public:
+  SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit);
+  ~SummaryTask() override;
+
+  // Gives the request to the summarizer. Whatever happens, the sink hears Finished once.
+  void Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink);
+  // Ends the request with `why`, now; the engine gives its pages back a step later. Idempotent.
+  void Abort(const Status& why) override;
+  // The place in the queue is free when the outcome was sent and the engine has let go.
+  void ReplySent() { ReleaseHolder(); }
+
+  const Ticket& ticket() const { return ticket_; }
+
+  void OnAccepted(uint32_t source_tokens) override;
+  void OnStarted() override;
+  void OnDelta(uint32_t index, const std::string& text) override;
+  void OnFinished(StatusOr<Summary> summary) override;
+
+ private:
+  void Finish(const StatusOr<Summary>& result);
+  void ReleaseHolder();
+  std::shared_ptr<ReplySink> sink();
+
+  ServerCore& core_;
+  const Ticket ticket_;
+  std::atomic<bool> finished_{false};
+  std::atomic<int> holders_{2};  // the reply and the engine; the last one gives the permit back
+
+  Mutex mutex_;
+  AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);
+  std::shared_ptr<ReplySink> sink_ PRECIS_GUARDED_BY(mutex_);  // until Finished
+  std::unique_ptr<SummaryCall> call_ PRECIS_GUARDED_BY(mutex_);
+  bool ended_ PRECIS_GUARDED_BY(mutex_) = false;  // no call is to be kept any more
+};
+
+}  // namespace precis
