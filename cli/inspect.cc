@@ -72,7 +72,6 @@ std::string FormatInspection(const Inspection& inspection, const InspectLoad& lo
   for (const std::string& key : inspection.info.defaults.unsupported) {
     Line(out, "not honoured", key);
   }
-  for (const std::string& tensor : inspection.unread) Line(out, "not read", tensor);
   return out;
 }
 
