@@ -19,7 +19,7 @@ constexpr size_t kFineRows = 128;
 constexpr size_t kSplitRows = 128;
 // Matrices so small that a slow implementation does no harm.
 constexpr size_t kTinyElements = 4096;
-constexpr size_t kParallelCopyBytes = 256 << 10;
+[[maybe_unused]] constexpr size_t kParallelCopyBytes = 256 << 10;
 
 dnnl::memory::data_type DnnlType(DType dtype) {
   return dtype == DType::kBF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
@@ -48,7 +48,7 @@ bool IsSlow(const GemmShape& shape, std::string_view implementation) {
   return implementation.find("ref") != std::string_view::npos && shape.n * shape.k > kTinyElements;
 }
 
-void CopyRows(void* to, const void* from, size_t bytes, uint32_t num_threads) {
+void CopyRows(void* to, const void* from, size_t bytes, [[maybe_unused]] uint32_t num_threads) {
   constexpr size_t kPiece = 64 << 10;
   const auto pieces = static_cast<int64_t>((bytes + kPiece - 1) / kPiece);
 #pragma omp parallel for num_threads(num_threads) if (bytes >= kParallelCopyBytes)
