@@ -55,7 +55,9 @@ function(precis_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  # Tests share their cores with other tests: spinning OpenMP threads would only slow them down.
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
   if(ARG_LABELS)
     add_dependencies(labelled_tests ${name})
   else()

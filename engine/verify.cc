@@ -54,6 +54,7 @@ class Verifier {
              loaded.runner->layout().self.layers[0].dtype == DType::kF32;
     CheckTokenizer(loaded.info);
     for (const GoldenCase& c : golden_.cases) CheckNumbers(c, *loaded.runner);
+    if (!exact_) CheckSameBest();
     if (exact_) PRECIS_RETURN_IF_ERROR(CheckTokens(std::move(loaded)));
     return std::move(report_);
   }
@@ -154,12 +155,21 @@ class Verifier {
       same_best += best == c.logits->top_ids[t][0];
     }
     const double same = positions == 0 ? 1.0 : double{1} * same_best / static_cast<double>(positions);
+    same_best_ += same_best;
+    positions_ += positions;
     const bool passed = exact_ ? errors.max <= kF32Limit && same_best == positions
-                               : errors.mean() <= kBf16MeanLimit && errors.max <= kBf16MaxLimit &&
-                                     same >= kBf16SameBest;
+                               : errors.mean() <= kBf16MeanLimit && errors.max <= kBf16MaxLimit;
     Report(c.name + ": logits", passed,
            fmt::format("largest difference {:.2g}, mean {:.2g}, same best token {:.0f} %",
                        errors.max, errors.mean(), 100 * same));
+  }
+
+  // One case has too few positions to ask for a share of them.
+  void CheckSameBest() {
+    if (positions_ == 0) return;
+    const double same = static_cast<double>(same_best_) / static_cast<double>(positions_);
+    Report("all cases: best tokens", same >= kBf16SameBest,
+           fmt::format("{} of {} positions have the same best token", same_best_, positions_));
   }
 
   struct Pending {
@@ -227,6 +237,8 @@ class Verifier {
   const std::function<void(const VerifyCheck&)>& on_check_;
   GoldenFile golden_;
   bool exact_ = true;
+  size_t same_best_ = 0;  // positions of all cases whose best token is the golden one
+  size_t positions_ = 0;
   VerifyReport report_;
 };
 
