@@ -41,6 +41,11 @@ function(precis_binary name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
 endfunction()
 
+# What scripts/test builds: tests without a label are unit tests and run under the sanitizers; tests
+# with one run on the optimised build.
+add_custom_target(unit_tests)
+add_custom_target(labelled_tests)
+
 # precis_test(NAME SOURCES... [DEPS targets...] [LABELS labels...]): one GoogleTest binary is one ctest
 # test; it runs in the source tree, so that tests name fixtures by their path in the repository.
 function(precis_test name)
@@ -51,4 +56,9 @@ function(precis_test name)
     set(ARG_TIMEOUT 300)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if(ARG_LABELS)
+    add_dependencies(labelled_tests ${name})
+  else()
+    add_dependencies(unit_tests ${name})
+  endif()
 endfunction()

@@ -77,14 +77,19 @@ void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
 
 StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
+  const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
+  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({options.backend, options.isa, threads}));
+  return LoadOn(std::move(backend), options);
+}
+
+StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
+                                            const EngineOptions& options) {
   const std::string& dir = options.model_dir;
   PRECIS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(dir));
   PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
   PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir));
   PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
 
-  const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
-  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({options.backend, options.isa, threads}));
   const DType automatic = HasNativeBf16(*backend) ? DType::kBF16 : DType::kF32;
   PRECIS_ASSIGN_OR_RETURN(const DType dtype, ParseDType("--dtype", options.dtype, automatic));
   PRECIS_ASSIGN_OR_RETURN(const DType kv_dtype, ParseDType("--kv-dtype", options.kv_dtype, dtype));

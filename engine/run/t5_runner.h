@@ -33,6 +33,8 @@ class T5Runner final : public ModelRunner {
   };
   // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's costs.
   static StatusOr<Loaded> Load(const EngineOptions& options);
+  // The same on a backend of the caller's choice; options.backend, isa and threads are not read.
+  static StatusOr<Loaded> LoadOn(std::unique_ptr<Backend> backend, const EngineOptions& options);
 
   EncodeShape encode_shape() const override { return shape_; }
   EncodeCosts encode_costs() const override { return costs_; }

@@ -152,10 +152,12 @@ StatusOr<JsonPipeline> Combine(Seen seen) {
                                        seen.collapses ? "Strip" : "Replace of ' {2,}'"));
   }
   JsonPipeline out;
+  // WhitespaceSplit cuts at any white space. The rules of T5's files make it spaces already, but
+  // for U+0085, where we stay with SentencePiece (docs/tokenizer.md); without rules it is on us.
+  out.normalizer.any_whitespace = seen.splits_words && seen.charsmap.empty();
   out.normalizer.charsmap = std::move(seen.charsmap);
   out.normalizer.add_dummy_prefix = seen.prefix;
   out.normalizer.remove_extra_whitespaces = seen.splits_words || seen.collapses;
-  out.normalizer.any_whitespace = seen.splits_words;
   out.splits_at_spaces = seen.splits_at_spaces || seen.splits_words;
   return out;
 }

@@ -1,13 +1,17 @@
 #include "engine/text/unigram.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
 namespace precis {
 namespace {
 
-constexpr float kUnknownPenalty = 10.0f;  // below the worst piece; SentencePiece's number
+// SentencePiece's numbers: how far an unknown character is below the worst piece, and the sum of
+// scores at which it starts counting from zero, lest a long text lose what tells near ties apart.
+constexpr float kUnknownPenalty = 10.0f;
+constexpr float kScoreResetThreshold = 100'000.0f;
 
 size_t CharBytes(char lead) {
   constexpr uint8_t kBytes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
@@ -57,11 +61,11 @@ size_t Unigram::Extend(std::string_view text, size_t begin, size_t base,
   const float so_far = (*nodes)[begin - base].score;
   size_t reach = begin;
   bool char_is_piece = false;
-  const auto offer = [&](size_t end, int32_t id, double score) {
+  const auto offer = [&](size_t end, int32_t id, float score) {
     if (nodes->size() <= end - base) nodes->resize(end - base + 1);
     Node& node = (*nodes)[end - base];
     if (node.length == 0 || score > node.score) {
-      node = {id, static_cast<uint32_t>(end - begin), static_cast<float>(score)};
+      node = {id, static_cast<uint32_t>(end - begin), score};
     }
     reach = std::max(reach, end);
   };
@@ -73,9 +77,9 @@ size_t Unigram::Extend(std::string_view text, size_t begin, size_t base,
     if (id == PieceTrie::kNone) continue;
     const Piece& piece = pieces_[id];
     // A user-defined piece always wins.
-    const double score = piece.type == PieceType::kUserDefined
-                             ? static_cast<float>(end - begin) * max_score_ - 0.1
-                             : piece.score;
+    const float score = piece.type == PieceType::kUserDefined
+                            ? static_cast<float>(end - begin) * max_score_ - 0.1f
+                            : piece.score;
     offer(end, static_cast<int32_t>(id), score + so_far);
     char_is_piece |= end - begin == char_bytes;
   }
@@ -112,6 +116,15 @@ void Unigram::Emit(std::string_view text, size_t base, const std::vector<Node>& 
   if (!ids.empty()) out->after_unknown = ids.back() == unk_id_;
 }
 
+void Unigram::Recenter(size_t first, std::vector<Node>* nodes) {
+  const float offset = (*nodes)[first].score;
+  if (std::abs(offset) <= kScoreResetThreshold) return;
+  (*nodes)[first].score = 0;
+  for (size_t i = first + 1; i < nodes->size(); ++i) {
+    if ((*nodes)[i].length > 0) (*nodes)[i].score -= offset;
+  }
+}
+
 std::vector<int32_t> Unigram::Encode(std::string_view normalized) const {
   Output out;
   std::vector<Node> nodes(1);
@@ -125,6 +138,7 @@ std::vector<int32_t> Unigram::Encode(std::string_view normalized) const {
       nodes.assign(1, Node{.score = nodes[begin - base].score});
       base = begin;
     }
+    Recenter(begin - base, &nodes);
     reach = std::max(reach, Extend(normalized, begin, base, &nodes));
     begin += std::min(CharBytes(normalized[begin]), normalized.size() - begin);
   }

@@ -24,13 +24,15 @@ class Unigram {
   struct Node {  // the best way to get to a byte of the text
     int32_t id = -1;
     uint32_t length = 0;  // bytes of the last piece; 0: not reached
-    float score = 0;      // float and not more, or near ties fall otherwise than in SentencePiece
+    float score = 0;      // float and not more: near ties must fall as they do in SentencePiece
   };
   struct Output;
 
   // Offers every piece that starts at `begin` to the nodes where they end; returns the furthest of
   // these. nodes[0] is text[base].
   size_t Extend(std::string_view text, size_t begin, size_t base, std::vector<Node>* nodes) const;
+  // Counts from zero again at nodes[first] when the sum has grown large.
+  static void Recenter(size_t first, std::vector<Node>* nodes);
   void Emit(std::string_view text, size_t base, const std::vector<Node>& nodes, Output* out) const;
 
   const std::vector<Piece>& pieces_;

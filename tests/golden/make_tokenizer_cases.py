@@ -10,6 +10,7 @@ Needs sentencepiece, transformers, tokenizers and protobuf. Writes beside itself
 """
 import io
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -72,6 +73,8 @@ OTHERS = {
     "code": "for (int i = 0; i < n; ++i) { x[i] *= 2.5e-3; } // done",
     "long_word": "Donaudampfschifffahrtsgesellschaftskapitaen" * 5,
     "case": "NASA's iPhone WAS loud; LOUD",
+    # Digits tie: "0" + "00" and "00" + "0" weigh the same but for rounding.
+    "ties": " ".join(str(7 ** n) for n in range(120)) + " 1,000,000",
 }
 LONG = {  # name: (what, times)
     "megabyte_of_a": ("a", 1 << 20),
@@ -79,6 +82,7 @@ LONG = {  # name: (what, times)
     "megabyte_of_unknown": ("東京", 174763),
     "megabyte_of_words": ("The harbour ferry was late again. ", 30841),
     "megabyte_of_spaces": (" ", 1 << 20),
+    "megabyte_of_ties": ("80716073313 0420526111 26746411175105,", 27594),
 }
 
 
@@ -138,7 +142,7 @@ def make_cases(folder, hf):
                 (n for n, (a, b) in enumerate(zip(ids, theirs)) if a != b), None if len(ids) == len(theirs) else
                 min(len(ids), len(theirs)))
         long_cases.append(case)
-    return {"model": str((folder / "spiece.model").relative_to(HERE)), "pieces": sp.get_piece_size(),
+    return {"model": os.path.relpath(folder / "spiece.model", HERE), "pieces": sp.get_piece_size(),
             "cases": cases, "long": long_cases}
 
 
@@ -148,6 +152,7 @@ def main():
         train(name, options)
     hf = hugging_face()
     models = [make_cases(HERE, hf)] + [make_cases(HERE / "tokenizers" / name, None) for name in MODELS]
+    models.append(make_cases(HERE / "../../models/demo", None))
     lines = [f' "sentencepiece": "{sentencepiece.__version__}"', f' "transformers": "{transformers.__version__}"']
     blocks = []
     for m in models:

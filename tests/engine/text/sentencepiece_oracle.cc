@@ -28,6 +28,12 @@ std::string SentencePieceOracle::Decode(const std::vector<int32_t>& ids) const {
 }
 
 int32_t SentencePieceOracle::num_pieces() const { return processor_->GetPieceSize(); }
+double SentencePieceOracle::Score(const std::vector<int32_t>& ids) const {
+  double sum = 0;
+  for (const int32_t id : ids) sum += processor_->GetScore(id);
+  return sum;
+}
+
 std::string SentencePieceOracle::piece(int32_t id) const { return processor_->IdToPiece(id); }
 
 }  // namespace precis

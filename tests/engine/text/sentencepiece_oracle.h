@@ -21,6 +21,8 @@ class SentencePieceOracle {
   std::string Decode(const std::vector<int32_t>& ids) const;
   int32_t num_pieces() const;
   std::string piece(int32_t id) const;
+  // Sum of the pieces' scores.
+  double Score(const std::vector<int32_t>& ids) const;
 
  private:
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;

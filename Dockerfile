@@ -1,0 +1,39 @@
+# The server and the command line on Debian 12, with the demo model as default.
+#   docker build -t precis .
+#   docker run --rm -p 127.0.0.1:50051:50051 precis
+#   docker run --rm -p 127.0.0.1:50051:50051 -v /models/mine:/model:ro precis --model /model
+ARG BASE=debian:bookworm-slim
+
+FROM ${BASE} AS build
+WORKDIR /src
+# The packages change more seldom than the sources: a layer of their own.
+COPY scripts/setup scripts/setup
+RUN scripts/setup build
+COPY . .
+RUN cmake --preset release -DPRECIS_BUILD_TESTS=OFF \
+ && cmake --build --preset release -j "$(nproc)" --target precis-server precis \
+ && cmake --install build/release --prefix /out --strip
+
+FROM ${BASE}
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    libabsl20220623 libdnnl2 libfmt9 libgomp1 libgrpc++1.51 libhwy1 libprometheus-cpp-core1.0 \
+    libprometheus-cpp-pull1.0 libprotobuf32 libsentencepiece0 libspdlog1.10 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
+ && useradd --system --no-create-home --uid 10001 precis
+COPY --from=build /out /usr/local
+# Variables and not arguments, so that `docker run precis --model /model` changes the model and nothing
+# else, and the health check asks where the server listens.
+#
+# Beyond loopback and in plain text: inside the container loopback is out of everyone's reach, and who
+# gets in is decided by what is published. So publish to the host's loopback (-p 127.0.0.1:50051:50051)
+# or into a network of containers that you trust, and do not use --network=host.
+ENV PRECIS_MODEL=/usr/local/share/precis/models/demo \
+    PRECIS_LISTEN=0.0.0.0:50051 \
+    PRECIS_METRICS_LISTEN=0.0.0.0:9464 \
+    PRECIS_INSECURE=on
+EXPOSE 50051 9464
+USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["precis-server", "--probe"]
+ENTRYPOINT ["precis-server"]

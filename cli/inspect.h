@@ -1,0 +1,24 @@
+// `precis inspect`: what a checkpoint is and what serving it would cost, as text. Owner: main, or a
+// test. Thread rule: values, no state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/inspect.h"
+
+namespace precis::cli {
+
+// The load that memory is told for.
+struct InspectLoad {
+  uint64_t documents = 64;
+  uint64_t source_tokens = 512;
+  uint64_t new_tokens = 128;
+};
+
+std::string FormatInspection(const Inspection& inspection, const InspectLoad& load);
+
+// "1.5 MiB", "640 B".
+std::string FormatBytes(uint64_t bytes);
+
+}  // namespace precis::cli

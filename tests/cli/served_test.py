@@ -1,0 +1,140 @@
+"""served_test.py PRECIS_SERVER PRECIS: the command line on a real server with the demo model.
+
+The ids it prints are those of models/demo/golden.json, and its errors and exit codes are as said.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SERVER, PRECIS = sys.argv[1:3]
+MODEL = pathlib.Path("models/demo")
+CASES = json.loads((MODEL / "golden.json").read_text())["cases"]
+# As the goldens were made: the text of a case has its prefix already.
+GREEDY = ["--prefix", "", "--num-beams", "1", "--no-repeat-ngram-size", "0"]
+
+
+class Served(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        ports = pathlib.Path(cls.folder.name) / "ports"
+        cls.log = open(pathlib.Path(cls.folder.name) / "log", "w+")
+        cls.server = subprocess.Popen(
+            [SERVER, "--model", MODEL, "--dtype", "f32", "--pool-bytes", "256M",
+             "--listen", "127.0.0.1:0",
+             "--metrics-listen", "127.0.0.1:0", "--port-file", ports],
+            stdin=subprocess.DEVNULL, stdout=cls.log, stderr=cls.log)
+        give_up = time.monotonic() + 60
+        while not (ports.exists() and cls.healthy(ports)):
+            if cls.server.poll() is not None or time.monotonic() > give_up:
+                cls.tearDownClass()
+                raise RuntimeError("the server did not come up")
+            time.sleep(0.05)
+
+    @classmethod
+    def healthy(cls, ports):
+        lines = dict(line.split("=", 1) for line in ports.read_text().splitlines())
+        cls.address = "127.0.0.1:" + lines["grpc"]
+        probe = [SERVER, "--probe", "--listen", cls.address]
+        return subprocess.run(probe, capture_output=True).returncode == 0
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.terminate()
+        code = cls.server.wait(timeout=30)
+        cls.log.seek(0)
+        print(cls.log.read()[-3000:], "server exit code", code, file=sys.stderr)
+        cls.log.close()
+        cls.folder.cleanup()
+
+    def precis(self, *words, text=None, timeout=60):
+        return subprocess.run([PRECIS, *words], input=text, capture_output=True, text=True,
+                              timeout=timeout)
+
+    def summarize(self, *words, text):
+        return self.precis("summarize", "--server", self.address, *words, "-", text=text)
+
+    def test_json_has_the_ids_of_the_golden(self):
+        self.assertGreater(len(CASES), 5)
+        for case in CASES:
+            with self.subTest(case=case["name"]):
+                limit = str(case["greedy_options"]["max_new_tokens"])
+                done = self.summarize("--json", *GREEDY, "--max-new-tokens", limit,
+                                      text=case["text"])
+                self.assertEqual(done.returncode, 0, done.stderr)
+                reply = json.loads(done.stdout)
+                expected = [i for i in case["greedy_ids"][1:] if i != 1]
+                self.assertEqual(reply["sequences"][0]["token_ids"], expected)
+                self.assertEqual(reply["sequences"][0]["text"], case["summary"])
+                self.assertEqual(reply["source_tokens"], len(case["input_ids"]))
+
+    def test_text_is_the_summary_and_a_newline(self):
+        done = self.summarize(*GREEDY, text=CASES[0]["text"])
+        self.assertEqual((done.returncode, done.stdout), (0, CASES[0]["summary"] + "\n"))
+
+    def test_the_prefix_of_the_checkpoint_is_put_before_a_bare_document(self):
+        done = self.precis("summarize", "--server", self.address, *GREEDY[2:],
+                           "models/sample.txt")
+        self.assertEqual((done.returncode, done.stdout), (0, CASES[0]["summary"] + "\n"))
+
+    def test_a_wrong_option_names_its_field_and_flag(self):
+        done = self.summarize("--top-p", "7", text="a document")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("INVALID_ARGUMENT", done.stderr)
+        self.assertIn("field: options.top_p (--top-p)", done.stderr)
+
+    def test_an_empty_document_names_the_text(self):
+        done = self.summarize("--json", text="")
+        self.assertEqual(done.returncode, 1)
+        error = json.loads(done.stdout)["error"]
+        self.assertEqual(error["code"], "INVALID_ARGUMENT")
+        self.assertEqual(error["fields"][0]["field"], "text")
+
+    def test_the_environment_names_the_server(self):
+        done = subprocess.run([PRECIS, "summarize", *GREEDY[2:], "models/sample.txt"],
+                              env={"PRECIS_SERVER": self.address}, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, CASES[0]["summary"] + "\n"))
+
+    def test_usage_errors_exit_with_2(self):
+        for words in ([], ["summarise"], ["summarize", "--top-p", "much"], ["verify"]):
+            with self.subTest(words=words):
+                self.assertEqual(self.precis(*words).returncode, 2)
+
+    def test_help_and_version_are_no_errors(self):
+        for words in (["--help"], ["--version"], ["summarize", "--help"]):
+            with self.subTest(words=words):
+                done = self.precis(*words)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_verify_passes_on_the_demo_model(self):
+        done = self.precis("verify", MODEL, timeout=120)
+        self.assertRegex(done.stdout, r"(?m)\A[1-9]\d* passed, 0 failed\n\Z")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_verify_fails_without_a_golden(self):
+        done = self.precis("verify", "tests")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout, "0 passed, 0 failed\n")
+
+    def test_verify_sees_one_wrong_id(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for file in MODEL.iterdir():
+                if file.name != "golden.json":
+                    (pathlib.Path(folder) / file.name).symlink_to(file.resolve())
+            golden = json.loads((MODEL / "golden.json").read_text())
+            golden["cases"] = golden["cases"][:2]
+            golden["cases"][1]["greedy_ids"][2] += 1
+            (pathlib.Path(folder) / "golden.json").write_text(json.dumps(golden))
+            done = self.precis("verify", folder, timeout=120)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, r", 1 failed\n\Z")
+        self.assertIn(CASES[1]["name"], done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,219 @@
+// Text to text over a fake model: deltas, stop strings, limits, ends.
+#include "engine/summarizer.h"
+
+#include <random>
+#include <thread>
+
+#include "engine/run/blocking_run.h"
+#include "engine/text/tokenizer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/run/fake_runner.h"
+
+namespace precis {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr char kTokenizerDir[] = "tests/golden/wgqa_g2";
+
+// Collects what a listener hears and lets a test wait for the end.
+class Heard final : public SummaryListener {
+ public:
+  void OnAccepted(uint32_t source_tokens) override { accepted_tokens = source_tokens; }
+  void OnStarted() override { ++started; }
+  void OnDelta(uint32_t index, const std::string& text) override {
+    EXPECT_EQ(index, 0u);
+    EXPECT_FALSE(text.empty());
+    joined += text;
+  }
+  void OnFinished(StatusOr<Summary> summary) override {
+    {
+      MutexLock lock(mutex_);
+      result_ = std::move(summary);
+      ++finished_;
+    }
+    ready_.NotifyAll();
+  }
+  StatusOr<Summary> Wait() {
+    MutexLock lock(mutex_);
+    while (finished_ == 0) ready_.Wait(mutex_);
+    EXPECT_EQ(finished_, 1);
+    return result_;
+  }
+
+  uint32_t accepted_tokens = 0;
+  int started = 0;
+  std::string joined;
+
+ private:
+  Mutex mutex_;
+  CondVar ready_;
+  StatusOr<Summary> result_ PRECIS_GUARDED_BY(mutex_) = Internal("not finished");
+  int finished_ PRECIS_GUARDED_BY(mutex_) = 0;
+};
+
+class SummarizerTest : public testing::Test {
+ protected:
+  SummarizerTest() { Make({}); }
+
+  void Make(const FakeModel& model) {
+    summarizer_.reset();
+    EngineOptions options;
+    options.max_batch = 8;
+    options.max_sequences = 32;
+    options.max_source_tokens = 200;
+    options.max_new_tokens = 64;
+    engine_ = MakeFakeEngine(options, model, &control_);
+    auto tokenizer = Tokenizer::Load(kTokenizerDir, 544);
+    ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+    tokenizer_ = tokenizer->get();
+    summarizer_ = std::make_unique<Summarizer>(*engine_, *std::move(tokenizer),
+                                               SummarizerOptions{.text_threads = 2,
+                                                                 .max_text_bytes = 4000});
+  }
+
+  SummarizeRequest Request(std::variant<std::string, std::vector<int32_t>> source) {
+    SummarizeRequest request;
+    request.source = std::move(source);
+    request.options.max_new_tokens = 40;
+    return request;
+  }
+
+  StatusOr<Summary> Run(SummarizeRequest request, std::shared_ptr<Heard> heard =
+                                                      std::make_shared<Heard>()) {
+    PRECIS_ASSIGN_OR_RETURN(auto call, summarizer_->Start(std::move(request), heard));
+    return heard->Wait();
+  }
+
+  FakeControl control_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Summarizer> summarizer_;
+  const Tokenizer* tokenizer_ = nullptr;
+};
+
+TEST_F(SummarizerTest, DeltasJoinedAreTheTextOfTheTokens) {
+  auto heard = std::make_shared<Heard>();
+  const auto summary = Run(Request("The ferry was late."), heard);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  ASSERT_EQ(summary->sequences.size(), 1u);
+  const SummaryText& text = summary->sequences[0];
+  EXPECT_EQ(text.text, heard->joined);
+  EXPECT_EQ(text.text, tokenizer_->Decode(text.token_ids));
+  EXPECT_EQ(summary->source_tokens, heard->accepted_tokens);
+  EXPECT_EQ(heard->started, 1);
+  EXPECT_GT(summary->generated_tokens, 0u);
+}
+
+TEST_F(SummarizerTest, PutsThePrefixBeforeTheTextAndEndsItWithEos) {
+  std::vector<int32_t> ids = tokenizer_->Encode("summarize: The ferry").value();
+  ids.push_back(1);
+  SummarizeRequest request = Request("The ferry");
+  request.options.prefix = "summarize: ";
+  const auto summary = Run(request);
+  ASSERT_TRUE(summary.ok());
+  EXPECT_EQ(summary->sequences[0].token_ids, FakeAnswer(ids, 40, 512));
+  EXPECT_EQ(summary->effective.prefix_from, ResolvedOptions::PrefixFrom::kRequest);
+}
+
+TEST_F(SummarizerTest, TokenIdsAreTakenAsTheyAre) {
+  const std::vector<int32_t> ids = {9, 12, 33};
+  const auto summary = Run(Request(ids));
+  ASSERT_TRUE(summary.ok());
+  EXPECT_EQ(summary->sequences[0].token_ids, FakeAnswer(ids, 40, 512));
+}
+
+TEST_F(SummarizerTest, AStopStringCutsTheTextBeforeIt) {
+  const std::vector<int32_t> ids = {9, 35, 33};
+  const auto whole = Run(Request(ids));
+  ASSERT_TRUE(whole.ok());
+  const std::string text = whole->sequences[0].text;
+  ASSERT_GT(text.size(), 20u);
+  SummarizeRequest request = Request(ids);
+  request.options.stop = {text.substr(10, 5)};
+  auto heard = std::make_shared<Heard>();
+  const auto cut = Run(request, heard);
+  ASSERT_TRUE(cut.ok());
+  EXPECT_EQ(cut->sequences[0].text, text.substr(0, text.find(text.substr(10, 5))));
+  EXPECT_EQ(heard->joined, cut->sequences[0].text);
+  EXPECT_EQ(cut->sequences[0].finish_reason, FinishReason::kStopString);
+}
+
+TEST_F(SummarizerTest, RefusesBadInputNamingTheField) {
+  const auto field = [&](SummarizeRequest request) {
+    const auto summary = Run(std::move(request));
+    EXPECT_EQ(summary.status().code(), absl::StatusCode::kInvalidArgument) << summary.status();
+    return FieldOf(summary.status()).value_or("none");
+  };
+  EXPECT_EQ(field(Request("")), "text");
+  EXPECT_EQ(field(Request("  \n ")), "text");
+  EXPECT_EQ(field(Request("broken \xff here")), "text");
+  EXPECT_EQ(field(Request(std::string(5000, 'a'))), "text");
+  EXPECT_EQ(field(Request(std::vector<int32_t>{})), "token_ids");
+  EXPECT_EQ(field(Request(std::vector<int32_t>{5, 100'000})), "source");
+  EXPECT_EQ(field(Request(std::vector<int32_t>(201, 5))), "source");
+  SummarizeRequest hot = Request("text");
+  hot.options.temperature = -1;
+  EXPECT_EQ(field(hot), "options.temperature");
+}
+
+TEST_F(SummarizerTest, ATextWithTooManyTokensIsRefusedWithBothNumbers) {
+  std::string text;
+  for (int i = 0; i < 700; ++i) text += "q ";
+  const auto summary = Run(Request(text));
+  EXPECT_EQ(FieldOf(summary.status()), "text");
+  EXPECT_THAT(std::string(summary.status().message()), HasSubstr("the limit is 200"));
+}
+
+TEST_F(SummarizerTest, CancellingEndsWithCancelledAndGivesPagesBack) {
+  Make({.step_time = std::chrono::milliseconds(2)});
+  auto heard = std::make_shared<Heard>();
+  auto call = summarizer_->Start(Request(std::vector<int32_t>{9, 35, 33}), heard);
+  ASSERT_TRUE(call.ok());
+  while (engine_->stats().decoding == 0) std::this_thread::yield();
+  (*call)->Cancel();
+  EXPECT_EQ(heard->Wait().status().code(), absl::StatusCode::kCancelled);
+  const EngineStats stats = engine_->stats();
+  EXPECT_EQ(stats.pages_self + stats.pages_cross + stats.pages_promised, 0u);
+}
+
+TEST_F(SummarizerTest, DestructionCancelsWhatIsUnderWay) {
+  Make({.step_time = std::chrono::milliseconds(2)});
+  std::vector<std::shared_ptr<Heard>> all;
+  std::vector<std::unique_ptr<SummaryCall>> calls;
+  for (int i = 0; i < 20; ++i) {
+    all.push_back(std::make_shared<Heard>());
+    calls.push_back(summarizer_->Start(Request(std::vector<int32_t>{9, 35, i}), all.back()).value());
+  }
+  summarizer_.reset();
+  for (const auto& heard : all) {
+    EXPECT_EQ(heard->Wait().status().code(), absl::StatusCode::kCancelled);
+  }
+}
+
+TEST_F(SummarizerTest, EveryCallEndsOnceUnderRandomLoad) {
+  Make({.pages = 80, .step_time = std::chrono::microseconds(50)});
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 60; ++i) {
+        auto heard = std::make_shared<Heard>();
+        std::vector<int32_t> ids = {5, static_cast<int32_t>(random() % 40), t, i};
+        auto call = summarizer_->Start(Request(ids), heard);
+        ASSERT_TRUE(call.ok());
+        if (random() % 3 == 0) call->reset();  // cancels
+        const auto summary = heard->Wait();
+        if (summary.ok()) {
+          ASSERT_EQ(summary->sequences[0].token_ids, FakeAnswer(ids, 40, 512));
+        } else {
+          ASSERT_EQ(summary.status().code(), absl::StatusCode::kCancelled);
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+}  // namespace
+}  // namespace precis

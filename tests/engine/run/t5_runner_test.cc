@@ -1,0 +1,160 @@
+// What serving costs: folded WGQA is GQA op for op and byte for byte, and a decode step neither
+// allocates nor makes primitives.
+#include "engine/run/t5_runner.h"
+
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/run/recording_backend.h"
+#include "tests/support/allocation_counter.h"
+
+namespace precis {
+namespace {
+
+EngineOptions OptionsFor(const std::string& dir, const std::string& backend) {
+  EngineOptions options;
+  options.model_dir = dir;
+  options.backend = backend;
+  options.dtype = "f32";
+  options.threads = 2;
+  options.max_batch = 8;
+  options.max_source_tokens = 256;
+  options.max_new_tokens = 64;
+  options.pool_bytes = 16u << 20;
+  return options;
+}
+
+// Page tables by hand: sequence i has its own run of pages.
+class FixedTables final : public PageTables {
+ public:
+  FixedTables(uint32_t sequences, uint32_t self, uint32_t cross)
+      : self_(self), cross_(cross), ids_(sequences * (self + cross)) {
+    std::iota(ids_.begin(), ids_.end(), 0);
+  }
+  std::span<const PageId> SelfPages(SequenceId id) const override {
+    return std::span(ids_).subspan(id * (self_ + cross_), self_);
+  }
+  std::span<const PageId> CrossPages(SequenceId id) const override {
+    return std::span(ids_).subspan(id * (self_ + cross_) + self_, cross_);
+  }
+
+ private:
+  const uint32_t self_;
+  const uint32_t cross_;
+  std::vector<PageId> ids_;
+};
+
+// `sequences` documents encoded, then ready to decode step by step.
+class StepDriver {
+ public:
+  StepDriver(T5Runner& runner, uint32_t sequences, uint32_t source_tokens)
+      : runner_(runner),
+        tables_(sequences, PagesFor(64, runner.self_slots()),
+                PagesFor(source_tokens, runner.cross_slots())) {
+    options_.max_new_tokens = 64;
+    for (uint32_t i = 0; i < source_tokens; ++i) source_.push_back(3 + static_cast<int>(i % 500));
+    source_.back() = 1;
+    tokens_.rows.reserve(sequences);
+    for (SequenceId id = 0; id < sequences; ++id) {
+      runner_.Join(id, {source_, &options_, options_.max_new_tokens});
+      StepPlan plan;
+      plan.encodes.push_back(
+          {id, 0, 0, NumEncodeItems(runner_.encode_shape(), source_tokens), true});
+      EXPECT_TRUE(runner_.Run(plan, tables_, &tokens_).ok());
+      plan_.decodes.push_back({id, 0, 0, 0});
+    }
+  }
+
+  void Decode(uint32_t position) {
+    const uint32_t slots = runner_.self_slots();
+    for (DecodeRow& row : plan_.decodes) {
+      row.position = position;
+      row.page = tables_.SelfPages(row.sequence)[position / slots];
+      row.slot = position % slots;
+    }
+    EXPECT_TRUE(runner_.Run(plan_, tables_, &tokens_).ok());
+  }
+
+ private:
+  static uint32_t PagesFor(uint32_t tokens, uint32_t slots) { return (tokens + slots - 1) / slots; }
+
+  T5Runner& runner_;
+  FixedTables tables_;
+  GenerationOptions options_;
+  std::vector<int32_t> source_;
+  StepPlan plan_;
+  StepTokens tokens_;
+};
+
+std::vector<OpRecord> RecordOf(const std::string& dir) {
+  std::vector<OpRecord> record;
+  auto loaded = T5Runner::LoadOn(std::make_unique<RecordingBackend>(&record),
+                                 OptionsFor(dir, "ref"));
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  record.clear();  // of loading
+  StepDriver driver(*loaded->runner, 3, 100);
+  for (uint32_t position = 0; position < 20; ++position) driver.Decode(position);
+  return record;
+}
+
+TEST(T5Runner, WgqaRunsTheOpsAndTouchesTheBytesOfGqa) {
+  // The two fixtures have the same shapes: 4 heads in 2 groups, 1 + 2 layers.
+  const std::vector<OpRecord> wgqa = RecordOf("tests/golden/wgqa_g2");
+  const std::vector<OpRecord> gqa = RecordOf("tests/golden/gqa_g2_from_mha");
+  EXPECT_GT(wgqa.size(), 500u);
+  ASSERT_EQ(wgqa.size(), gqa.size());
+  for (size_t i = 0; i < wgqa.size(); ++i) {
+    EXPECT_EQ(wgqa[i].op, gqa[i].op) << i;
+    EXPECT_EQ(wgqa[i].bytes, gqa[i].bytes) << wgqa[i].op;
+  }
+}
+
+TEST(T5Runner, MqaTouchesAQuarterOfTheKvBytesOfFourHeads) {
+  uint64_t mqa = 0;
+  uint64_t mha = 0;
+  for (const OpRecord& op : RecordOf("tests/golden/mqa")) {
+    if (op.op.starts_with("paged")) mqa += op.bytes;
+  }
+  for (const OpRecord& op : RecordOf("tests/golden/t5_v11_gated_untied")) {
+    if (op.op.starts_with("paged")) mha += op.bytes;
+  }
+  EXPECT_GT(mqa, 0u);
+  EXPECT_EQ(mha, 4 * mqa);
+}
+
+class DecodeStep : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(DecodeStep, AllocatesNothingOfOurs) {
+  const auto& [backend, dtype] = GetParam();
+  EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
+  options.dtype = dtype;
+  auto loaded = T5Runner::Load(options);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  StepDriver driver(*loaded->runner, 5, 100);
+  EXPECT_EQ(CountAllocations([&] {
+              for (uint32_t position = 0; position < 40; ++position) driver.Decode(position);
+            }),
+            0u);
+}
+
+TEST(CountAllocations, SeesAnAllocation) {
+  EXPECT_EQ(CountAllocations([] {
+              std::vector<int> v(100);
+              v[99] = 1;
+            }),
+            1u);
+}
+
+std::string Name(const testing::TestParamInfo<std::pair<const char*, const char*>>& info) {
+  return std::string(info.param.first) + "_" + info.param.second;
+}
+INSTANTIATE_TEST_SUITE_P(Ref, DecodeStep, testing::Values(std::pair("ref", "f32")), Name);
+#if PRECIS_TEST_CPU_BACKEND
+INSTANTIATE_TEST_SUITE_P(Cpu, DecodeStep, testing::Values(std::pair("cpu", "f32")), Name);
+#endif
+
+}  // namespace
+}  // namespace precis
