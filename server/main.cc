@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <memory>
 #include <string>
 #include <utility>
@@ -82,10 +83,22 @@ int RunUntilSignal(Server& server, EndSignals& signals, const ServerOptions& opt
   return 0;
 }
 
+// Loads in a thread of its own, so that a signal ends the process during a long load as well.
+StatusOr<LoadedModel> LoadUnlessSignalled(const ServerOptions& options, EndSignals& signals) {
+  auto load = std::async(std::launch::async,
+                         [&options] { return LoadModel(options.engine, options.text); });
+  while (load.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    if (!signals.WaitFor(kTick)) continue;
+    spdlog::info("ended by a signal while loading");
+    EndNow(0);
+  }
+  return load.get();
+}
+
 int Serve(const ServerOptions& options) {
   EndSignals signals;  // before any thread is started
   RouteLibraryLogs();
-  auto model = LoadModel(options.engine, options.text);
+  auto model = LoadUnlessSignalled(options, signals);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
   auto server = Server::Start(options, *std::move(model));

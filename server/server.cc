@@ -54,8 +54,10 @@ Server::Server(const ServerOptions& options, LoadedModel model)
 Server::~Server() {
   Stop();
   watchdog_.reset();
-  // The step thread must not observe into metrics that are going.
+  // The step thread must not observe into metrics that are going, and the last events of requests
+  // must not give permits back to an admission that is gone.
   model_.engine->Stop();
+  model_.summarizer.reset();
 }
 
 Status Server::OpenMetrics() {

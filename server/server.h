@@ -51,7 +51,7 @@ class Server {
   // In this order: each uses those above it.
   const ServerOptions options_;
   const std::unique_ptr<ServerMetrics> metrics_;
-  const LoadedModel model_;
+  LoadedModel model_;
   std::unique_ptr<ServerCore> core_;
   std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
   std::unique_ptr<MetricsEndpoint> endpoint_;

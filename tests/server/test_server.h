@@ -39,6 +39,10 @@ class FakeTokenizer final : public Tokenizer {
     for (const int32_t id : ids) text += fmt::format("{} ", id);
     return text;
   }
+  void DecodeNext(int32_t id, DecodeState*, std::string* out) const override {
+    *out += fmt::format("{} ", id);
+  }
+  void DecodeEnd(DecodeState*, std::string*) const override {}
   uint32_t num_pieces() const override { return 512; }
   std::string_view source() const override { return "fake"; }
 };

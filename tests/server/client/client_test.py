@@ -100,6 +100,8 @@ class Server:
             return self.process.wait(timeout=60)
         finally:
             self.log.close()
+            if self.process.returncode not in (0, 1):
+                print(f"precis-server ended with {self.process.returncode}:\n" + self.read_log())
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
