@@ -149,6 +149,18 @@ TEST(Summarize, ErrorsNameFieldFlagAndReason) {
                   {"retry_after_seconds", 1.5}}));
 }
 
+TEST(Summarize, ErrorsSayNothingTwice) {
+  FakeService service;
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("text");
+  bad.mutable_field_violations(0)->set_description("text: is empty");
+  google::rpc::ErrorInfo info;
+  info.set_reason("INVALID_ARGUMENT");
+  service.status = FailedWith(grpc::StatusCode::INVALID_ARGUMENT, "text: is empty", {&bad, &info});
+  EXPECT_EQ(Ask({.server = service.address()}).err,
+            "precis: INVALID_ARGUMENT: text: is empty\n  field: text\n");
+}
+
 TEST(Summarize, AnErrorAfterDeltasSaysThatTheTextIsIncomplete) {
   FakeService service;
   service.events = {DeltaOf(0, "half of")};
