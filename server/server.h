@@ -40,6 +40,7 @@ class Server {
   void Stop();
 
   ServerCore& core() { return *core_; }
+  ServerMetrics& metrics() { return *metrics_; }
 
  private:
   Server(const ServerOptions& options, LoadedModel model);

@@ -99,6 +99,7 @@ std::string SalvageString(const grpc::ByteBuffer& bytes, int field_number) {
 }
 
 void SerializeMessage(const google::protobuf::Message& message, grpc::ByteBuffer* bytes) {
+  bytes->Clear();  // the writer wants it empty, and a stream uses it again and again
   bool own_buffer = false;
   const grpc::Status status =
       grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::Message>(message, bytes,

@@ -1,5 +1,5 @@
 // The CPU backend: GEMM by oneDNN, everything else by our own kernels, spread over OpenMP's
-// threads. Only independent work is spread, so results do not depend on the number of threads.
+// threads. They spread independent work only, so their bits do not depend on the number of threads.
 //
 // Owner: whoever called MakeCpuBackend(). Thread rule: one caller at a time, as every Backend.
 #pragma once

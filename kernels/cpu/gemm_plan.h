@@ -32,7 +32,7 @@ struct GemmScratch {
   std::vector<float> out;
 };
 
-// 1, 2, 4, 8, then multiples of 16; the last holds max_rows.
+// 1, 2, 4, 8, then multiples of 16 to 128, then multiples of 64; the last holds max_rows.
 std::vector<size_t> RowBuckets(size_t max_rows);
 
 class GemmPlan {

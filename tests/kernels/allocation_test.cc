@@ -31,17 +31,24 @@ void* Allocate(size_t bytes, size_t alignment, void* caller) {
 
 }  // namespace
 
-void* operator new(size_t bytes) { return Allocate(bytes, 0, __builtin_return_address(0)); }
-void* operator new[](size_t bytes) { return Allocate(bytes, 0, __builtin_return_address(0)); }
-void* operator new(size_t bytes, std::align_val_t alignment) {
+// Never inlined: the compiler would take malloc and delete, or new and free, for a mismatched pair.
+#define PRECIS_NOINLINE __attribute__((noinline))
+
+PRECIS_NOINLINE void* operator new(size_t bytes) {
+  return Allocate(bytes, 0, __builtin_return_address(0));
+}
+PRECIS_NOINLINE void* operator new[](size_t bytes) {
+  return Allocate(bytes, 0, __builtin_return_address(0));
+}
+PRECIS_NOINLINE void* operator new(size_t bytes, std::align_val_t alignment) {
   return Allocate(bytes, static_cast<size_t>(alignment), __builtin_return_address(0));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete(void* p) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete[](void* p) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete(void* p, size_t) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete[](void* p, size_t) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+PRECIS_NOINLINE void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace precis {
 namespace {

@@ -12,8 +12,9 @@ struct Shape {
 };
 constexpr Shape kShapes[] = {{1, 1},   {1, 7},    {7, 17},  {17, 64},  {64, 1},
                              {96, 65}, {130, 96}, {64, 64}, {768, 200}};
-constexpr size_t kMaxRows = 150;
-constexpr size_t kRowCounts[] = {1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 33, 64, 65, 127, 129, 145, 150};
+constexpr size_t kMaxRows = 210;
+constexpr size_t kRowCounts[] = {1,  2,  3,  5,   7,   8,   9,   16,  17, 31,
+                                 33, 64, 65, 127, 129, 145, 192, 203, 210};
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 
 struct Case {
@@ -22,6 +23,7 @@ struct Case {
   std::unique_ptr<PackedMatrix> w;
   std::unique_ptr<PackedMatrix> ref_w;
   std::vector<std::byte> in;  // [kMaxRows, k]
+  std::vector<float> start;   // [kMaxRows, n]: what is added to
 };
 
 // Everything packed into one backend, as a model does.
@@ -52,7 +54,8 @@ class GemmTest : public ::testing::Test {
     EXPECT_GE((*w)->bytes(), shape.n * shape.k * ElementBytes(dtype));
     cases_.push_back({dtype, shape, *std::move(w),
                       ref_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows).value(),
-                      Encode(RandomFloats(kMaxRows * shape.k, 2), dtype)});
+                      Encode(RandomFloats(kMaxRows * shape.k, 2), dtype),
+                      RandomFloats(kMaxRows * shape.n, 3)});
   }
 
   // Rows [first, first + rows) of the case's input, as an exact copy.
@@ -62,9 +65,7 @@ class GemmTest : public ::testing::Test {
     std::vector<std::byte> in(c.in.begin() + static_cast<ptrdiff_t>(first * row_bytes),
                               c.in.begin() + static_cast<ptrdiff_t>((first + rows) * row_bytes));
     Guarded out = Guarded::Floats(rows * c.shape.n);
-    const auto start = RandomFloats(kMaxRows * c.shape.n, 3);
-    std::copy_n(start.begin() + static_cast<ptrdiff_t>(first * c.shape.n), out.size(),
-                out.floats());
+    std::copy_n(&c.start[first * c.shape.n], out.size(), out.floats());
     backend->Gemm({in.data(), c.dtype, rows, c.shape.k}, w, accumulate, out.floats());
     return out;
   }
@@ -76,11 +77,11 @@ class GemmTest : public ::testing::Test {
 
 TEST_F(GemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
   for (const Case& c : cases_) {
+    const double tolerance = 1e-6 * (1 + std::sqrt(static_cast<double>(c.shape.k)));
     for (const bool accumulate : {false, true}) {
+      const Guarded want = Run(ref_.get(), c, *c.ref_w, 0, kMaxRows, accumulate);
       for (const size_t rows : kRowCounts) {
         const Guarded got = Run(cpu_.get(), c, *c.w, 0, rows, accumulate);
-        const Guarded want = Run(ref_.get(), c, *c.ref_w, 0, rows, accumulate);
-        const double tolerance = 1e-6 * (1 + std::sqrt(static_cast<double>(c.shape.k)));
         EXPECT_TRUE(AllNear(got, want, DType::kF32, tolerance))
             << DTypeName(c.dtype) << " n " << c.shape.n << " k " << c.shape.k << " rows " << rows
             << " accumulate " << accumulate;
@@ -150,11 +151,13 @@ TEST(Gemm, RefusesInt8Weights) {
   EXPECT_NE(w.status().message().find("lm_head"), std::string_view::npos);
 }
 
-TEST(RowBuckets, AreOneTwoFourEightThenSixteens) {
+TEST(RowBuckets, AreOneTwoFourEightThenSixteensThenSixtyFours) {
   EXPECT_EQ(RowBuckets(1), (std::vector<size_t>{1}));
   EXPECT_EQ(RowBuckets(3), (std::vector<size_t>{1, 2, 4}));
   EXPECT_EQ(RowBuckets(8), (std::vector<size_t>{1, 2, 4, 8}));
   EXPECT_EQ(RowBuckets(33), (std::vector<size_t>{1, 2, 4, 8, 16, 32, 48}));
+  EXPECT_EQ(RowBuckets(193),
+            (std::vector<size_t>{1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128, 192, 256}));
 }
 
 // A GEMM that adds `noise(bucket, row)` to what it should give.

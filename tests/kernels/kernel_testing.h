@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -53,10 +52,12 @@ class Guarded {
 
 // Exactly as large as it must be, so that the address sanitizer sees every read past the end.
 inline std::vector<float> RandomFloats(size_t n, uint32_t seed, float scale = 1.0f) {
-  std::minstd_rand random(seed + 1);
-  std::uniform_real_distribution<float> uniform(-scale, scale);
+  uint64_t state = seed * 2654435761u + 1;
   std::vector<float> values(n);
-  for (float& x : values) x = uniform(random);
+  for (float& x : values) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    x = scale * (static_cast<float>(state >> 40) * 0x1p-23f - 1.0f);
+  }
   return values;
 }
 
@@ -90,10 +91,11 @@ inline double Tolerance(DType dtype, double expected, double absolute) {
   return absolute + (dtype == DType::kBF16 ? std::abs(expected) / 128 : std::abs(expected) * 1e-6);
 }
 
+// All of `got`, which may be shorter than `want`.
 inline ::testing::AssertionResult AllNear(const Guarded& got, const Guarded& want, DType dtype,
                                           double absolute) {
   if (!got.intact()) return ::testing::AssertionFailure() << "wrote outside its output";
-  for (size_t i = 0; i < want.size(); ++i) {
+  for (size_t i = 0; i < got.size(); ++i) {
     const double error = std::abs(static_cast<double>(got.at(i)) - want.at(i));
     if (!(error <= Tolerance(dtype, want.at(i), absolute))) {
       return ::testing::AssertionFailure()

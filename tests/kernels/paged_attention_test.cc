@@ -15,17 +15,19 @@ std::vector<PagedCase> Cases() {
   std::vector<PagedCase> cases;
   for (const auto& groups : groupings) {
     for (const auto& [slots, head_dim] : {std::pair{16u, 64u},
-                                         {16u, 24u},
-                                         {1u, 8u},
-                                         {7u, 7u},
-                                         {17u, 16u},
-                                         {64u, 128u},
-                                         {100u, 33u}}) {
-      for (const DType kv : {DType::kF32, DType::kBF16}) {
-        cases.push_back(
-            {groups, slots, head_dim, kv, slots % 2 == 0, slots == 7 ? DType::kBF16 : DType::kF32});
-      }
+                                          {16u, 24u},
+                                          {1u, 8u},
+                                          {7u, 7u},
+                                          {17u, 16u},
+                                          {64u, 128u},
+                                          {100u, 33u}}) {
+      const bool odd = (groups.size() + slots) % 2 == 1;
+      cases.push_back({groups, slots, head_dim, odd ? DType::kBF16 : DType::kF32, slots % 2 == 0,
+                       slots == 7 ? DType::kBF16 : DType::kF32});
     }
+    // The page of the models in both types.
+    cases.push_back({groups, 16, 64, DType::kF32, true, DType::kF32});
+    cases.push_back({groups, 16, 64, DType::kBF16, true, DType::kBF16});
   }
   return cases;
 }

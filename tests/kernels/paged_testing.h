@@ -4,7 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 

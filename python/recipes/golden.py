@@ -1,0 +1,175 @@
+"""Writes golden.json for a checkpoint, so that `precis verify DIR` can prove that it is served right.
+
+    python golden.py DIR                        writes DIR/golden.json
+    python golden.py DIR --texts texts.jsonl    documents of your own: a line is {"text": "..."}
+    python golden.py DIR --out FILE --max-source-length 512 --prefix "summarize: "
+
+Runs transformers' T5 (or mT5) in float32 on the CPU: encoder output, teacher-forced logits, greedy and beam search.
+The format is that of tests/golden/README.md. Text becomes ids by DIR/spiece.model if it is there, else by
+tokenizer.json. Needs what requirements.txt beside this file lists.
+
+Grouped checkpoints (attention_variant other than "mha") are refused: transformers does not know them.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+
+BUILT_IN = [
+    "The harbour ferry was late again.",
+    "Please move the planning meeting to Thursday at ten. The budget sheet is not ready, and two of the suppliers have "
+    "asked for more time. Maria will bring the new schedule, and Tom will call the supplier in Leeds before lunch.",
+    "The town council met on Monday evening to decide what should happen to the old railway station. For thirty years "
+    "the building has stood empty, and its roof has begun to leak. One group wants to turn it into a library with a "
+    "small cafe; another would rather sell the land and mend the school. After two hours nobody had changed their "
+    "mind, and the vote was put off until spring.",
+    "Café “déjà vu” — naïve ﬁnance, ½ of 12 €/m²; Ｆｕｌｌ width, no-break\tand  two  spaces, 東京 and 😀.",
+]
+FORCED_STEPS = 16
+
+
+def digits(x):
+    """Seven significant digits, as nested lists."""
+    if isinstance(x, (list, tuple)):
+        return [digits(v) for v in x]
+    return float(f"{x:.7g}")
+
+
+def make_encoder(folder):
+    """Text to ids without </s>, the way SentencePiece does it."""
+    if (folder / "spiece.model").exists():
+        import sentencepiece
+        return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).encode
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def load_model(folder):
+    config = json.loads((folder / "config.json").read_text())
+    variant = config.get("attention_variant", "mha")
+    if variant != "mha":
+        sys.exit(f"{folder}/config.json: attention_variant {variant}: transformers runs mha only")
+    classes = {"t5": transformers.T5ForConditionalGeneration, "mt5": transformers.MT5ForConditionalGeneration}
+    if config.get("model_type") not in classes:
+        sys.exit(f"{folder}/config.json: model_type {config.get('model_type')} is neither t5 nor mt5")
+    model = classes[config["model_type"]].from_pretrained(folder, torch_dtype=torch.float32).eval()
+    # What the checkpoint asks for by default must not mix into the options that golden.json names.
+    c = model.generation_config
+    model.generation_config = transformers.GenerationConfig(
+        decoder_start_token_id=c.decoder_start_token_id, eos_token_id=c.eos_token_id, pad_token_id=c.pad_token_id)
+    if model.generation_config.decoder_start_token_id is None:
+        model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id
+    return model
+
+
+def prefix_of(model, given):
+    if given is not None:
+        return given
+    specific = getattr(model.config, "task_specific_params", None) or {}
+    return specific.get("summarization", {}).get("prefix", "")
+
+
+def trim(ids, eos):
+    """Cuts what generate() fills up after </s>."""
+    ids = [int(i) for i in ids]
+    return ids[:ids.index(eos, 1) + 1] if eos in ids[1:] else ids
+
+
+def encoder_summary(x):
+    ends = {n: {"position": i, "head8": digits(x[i, :8].tolist()), "tail8": digits(x[i, -8:].tolist())}
+            for n, i in (("first", 0), ("middle", len(x) // 2), ("last", len(x) - 1))}
+    return {"shape": list(x.shape), **ends, "mean": digits(x.mean().item()), "abs_mean": digits(x.abs().mean().item())}
+
+
+class CaseMaker:
+    def __init__(self, model, encode, args):
+        self.model, self.encode, self.args = model, encode, args
+        self.eos = model.config.eos_token_id
+        # transformers sizes its cache by the encoder's depth, and fails where the decoder is deeper
+        deeper = model.config.num_decoder_layers > model.config.num_layers
+        self.how = {"do_sample": False, "use_cache": not deeper}
+
+    def greedy(self, ids, **options):
+        out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), num_beams=1, **self.how,
+                                  return_dict_in_generate=True, output_logits=True, **options)
+        gaps = [top[0] - top[1] for top in (step[0].float().topk(2).values.tolist() for step in out.logits)]
+        return trim(out.sequences[0], self.eos), min(gaps)
+
+    def beams(self, ids, **options):
+        out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict_in_generate=True,
+                                  output_scores=True, **self.how, **options)
+        return {"options": options, "sequences": [trim(s, self.eos) for s in out.sequences],
+                "scores": digits(out.sequences_scores.tolist())}
+
+    def make(self, name, text):
+        length = self.args.max_source_length
+        ids = self.encode(text)[:length - 1] + [self.eos]
+        batch = torch.tensor([ids])
+        greedy_options = {"max_new_tokens": self.args.max_new_tokens}
+        beam_options = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3,
+                        "max_length": self.args.max_new_tokens + 1}
+        greedy_ids, gap = self.greedy(batch, **greedy_options)
+        forced = greedy_ids[:FORCED_STEPS]
+        out = self.model(input_ids=batch, decoder_input_ids=torch.tensor([forced]))
+        logits, best = out.logits[0], out.logits[0].topk(5)
+        rows = {0, len(forced) - 1} if self.model.config.vocab_size <= self.args.full_rows_up_to else set()
+        return {
+            "name": name, "text": text, "max_source_length": length, "input_ids": ids,
+            "encoder_output": encoder_summary(out.encoder_last_hidden_state[0]),
+            "decoder_input_ids": forced,
+            "logits": {"rows": {str(i): digits(logits[i].tolist()) for i in sorted(rows)},
+                       "top5_ids": best.indices.tolist(), "top5_values": digits(best.values.tolist())},
+            "greedy_options": greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
+            "greedy_more": [], "beams": [self.beams(batch, **beam_options)],
+        }
+
+
+def write(path, golden):
+    """One line per case member, so that a diff stays readable and the file small."""
+    lines = [f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in golden.items() if k != "cases"]
+    cases = ["  {\n" + ",\n".join(f"   {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in c.items())
+             + "\n  }" for c in golden["cases"]]
+    path.write_text("{\n" + ",\n".join(lines) + ',\n "cases": [\n' + ",\n".join(cases) + "\n ]\n}\n")
+
+
+def read_texts(path):
+    if path is None:
+        return BUILT_IN
+    texts = [json.loads(line)["text"] for line in path.read_text().splitlines() if line.strip()]
+    return texts or sys.exit(f"{path}: no texts")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dir", type=Path)
+    parser.add_argument("--texts", type=Path, help="JSON lines with a member 'text'; else a few built-in samples")
+    parser.add_argument("--out", type=Path, help="default: DIR/golden.json")
+    parser.add_argument("--prefix", help="default: task_specific_params.summarization.prefix of config.json, or none")
+    parser.add_argument("--max-source-length", type=int, default=512)
+    parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--full-rows-up-to", type=int, default=8192,
+                        help="vocabularies larger than this get only the five best logits a step")
+    args = parser.parse_args()
+    torch.set_grad_enabled(False)
+    transformers.logging.set_verbosity_error()
+    model = load_model(args.dir)
+    maker = CaseMaker(model, make_encoder(args.dir), args)
+    prefix = prefix_of(model, args.prefix)
+    cases = []
+    for n, text in enumerate(read_texts(args.texts)):
+        cases.append(maker.make(f"text_{n + 1}", prefix + text))
+        print(f"{cases[-1]['name']}: {len(cases[-1]['input_ids'])} source tokens, "
+              f"{len(cases[-1]['greedy_ids'])} greedy, smallest gap {cases[-1]['greedy_min_gap']}", flush=True)
+    out = args.out or args.dir / "golden.json"
+    write(out, {"format": 1, "fixture": args.dir.resolve().name, "source": f"transformers {transformers.__version__}",
+                "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__,
+                "margins": {"greedy": min(c["greedy_min_gap"] for c in cases)}, "batches": [], "cases": cases})
+    print(f"{out}: {len(cases)} cases")
+
+
+if __name__ == "__main__":
+    main()

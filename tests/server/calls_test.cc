@@ -1,0 +1,255 @@
+#include <cmath>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "grpcpp/generic/generic_stub.h"
+#include "gtest/gtest.h"
+#include "tests/server/test_server.h"
+
+namespace precis {
+namespace {
+
+using grpc::StatusCode;
+
+TEST(Calls, SummarizeAnswersWithTextAndFacts) {
+  TestServer server;
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "abc-1");
+  v1::SummarizeResponse response;
+  const auto status =
+      server.stub().Summarize(&context, IdsRequest<v1::SummarizeRequest>(1, 5), &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const v1::Summary& summary = response.summary();
+  ASSERT_EQ(summary.sequences_size(), 1);
+  EXPECT_EQ(summary.sequences(0).text(), ExpectedText(1, 5));
+  EXPECT_EQ(summary.sequences(0).finish_reason(), v1::FINISH_REASON_END_OF_SEQUENCE);
+  EXPECT_EQ(summary.sequences(0).token_ids_size(), 5);
+  EXPECT_FALSE(summary.sequences(0).has_score());
+  EXPECT_EQ(summary.source_tokens(), 2u);
+  EXPECT_EQ(summary.model(), "fake");
+  EXPECT_EQ(summary.request_id(), "abc-1");
+  EXPECT_FALSE(summary.has_seed_used());
+  EXPECT_EQ(summary.effective_options().max_new_tokens(), 200u);
+  EXPECT_EQ(context.GetServerInitialMetadata().find("x-request-id")->second, "abc-1");
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Calls, EffectiveOptionsSentBackAreTaken) {
+  TestServer server;
+  v1::SummarizeRequest request = IdsRequest<v1::SummarizeRequest>(1, 5);
+  v1::SummarizeResponse first, second;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(server.stub().Summarize(&context, request, &first).ok());
+  }
+  *request.mutable_options() = first.summary().effective_options();
+  grpc::ClientContext context;
+  const auto status = server.stub().Summarize(&context, request, &second);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(second.summary().sequences(0).text(), first.summary().sequences(0).text());
+}
+
+TEST(Calls, UnsafeRequestIdsAreReplaced) {
+  TestServer server;
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "a b\"c");
+  v1::SummarizeResponse response;
+  ASSERT_TRUE(
+      server.stub().Summarize(&context, IdsRequest<v1::SummarizeRequest>(1, 1), &response).ok());
+  EXPECT_TRUE(IsSafeRequestId(response.summary().request_id()));
+  EXPECT_EQ(response.summary().request_id().size(), 16u);
+}
+
+TEST(Calls, DeltasJoinedAreTheTextAndFinishedIsLast) {
+  TestServer server;
+  grpc::ClientContext context;
+  auto reader =
+      server.stub().StreamSummarize(&context, IdsRequest<v1::StreamSummarizeRequest>(7, 40));
+  v1::StreamSummarizeResponse event;
+  std::string text;
+  std::vector<v1::StreamSummarizeResponse> events;
+  while (reader->Read(&event)) {
+    events.push_back(event);
+    if (event.has_delta()) text += event.delta().text();
+  }
+  ASSERT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(text, ExpectedText(7, 40));
+  EXPECT_TRUE(events.front().has_accepted());
+  EXPECT_EQ(events.front().accepted().source_tokens(), 2u);
+  EXPECT_EQ(events[1].progress().stage(), v1::PROGRESS_STAGE_ENCODING);
+  ASSERT_TRUE(events.back().has_finished());
+  EXPECT_EQ(events.back().finished().summary().sequences(0).text(), text);
+  for (size_t i = 0; i + 1 < events.size(); ++i) EXPECT_FALSE(events[i].has_finished());
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Calls, ManyAnswersEachDocumentOnceAndFailsItemsAlone) {
+  ServerOptions options = TestOptions();
+  options.max_queue = 4;  // fewer than the documents: reads wait for permits
+  options.stream_outstanding = 3;
+  TestServer server(options);
+  grpc::ClientContext context;
+  auto stream = server.stub().SummarizeMany(&context);
+  constexpr int kDocuments = 40;
+  std::thread writer([&stream] {
+    for (int i = 0; i < kDocuments; ++i) {
+      auto request = IdsRequest<v1::SummarizeManyRequest>(i, 1 + i % 7);
+      request.set_id(fmt::format("doc{}", i));
+      if (i % 5 == 4) request.mutable_options()->set_top_p(7);
+      if (!stream->Write(request)) break;
+    }
+    stream->WritesDone();
+  });
+  std::map<std::string, v1::SummarizeManyResponse> results;
+  v1::SummarizeManyResponse response;
+  while (stream->Read(&response)) EXPECT_TRUE(results.emplace(response.id(), response).second);
+  writer.join();
+  const auto status = stream->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(results.size(), static_cast<size_t>(kDocuments));
+  for (int i = 0; i < kDocuments; ++i) {
+    const auto& result = results[fmt::format("doc{}", i)];
+    if (i % 5 == 4) {
+      EXPECT_EQ(result.error().code(), StatusCode::INVALID_ARGUMENT);
+    } else {
+      ASSERT_TRUE(result.has_summary()) << result.error().message();
+      EXPECT_EQ(result.summary().sequences(0).text(), ExpectedText(i, 1 + i % 7));
+    }
+  }
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Calls, ManyEndsWithTheFieldWhenAnIdIsUsedTwice) {
+  TestServer server;
+  grpc::ClientContext context;
+  auto stream = server.stub().SummarizeMany(&context);
+  auto request = IdsRequest<v1::SummarizeManyRequest>(1, 2);
+  request.set_id("a");
+  ASSERT_TRUE(stream->Write(request));
+  stream->Write(request);
+  v1::SummarizeManyResponse response;
+  int results = 0;
+  while (stream->Read(&response)) ++results;
+  const auto status = stream->Finish();
+  EXPECT_EQ(results, 1) << "what was accepted is answered first";
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(FieldIn(status), "id");
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Calls, ListModelsTellsLimits) {
+  TestServer server;
+  grpc::ClientContext context;
+  v1::ListModelsResponse response;
+  ASSERT_TRUE(server.stub().ListModels(&context, {}, &response).ok());
+  ASSERT_EQ(response.models_size(), 1);
+  EXPECT_EQ(response.models(0).name(), "fake");
+  EXPECT_EQ(response.models(0).max_source_tokens(), 256u);
+  EXPECT_EQ(response.models(0).default_options().num_beams(), 1u);
+}
+
+struct BadCase {
+  const char* field;
+  StatusCode code;
+  std::function<void(v1::SummarizeRequest&)> spoil;
+};
+
+std::vector<BadCase> BadCases() {
+  using R = v1::SummarizeRequest;
+  constexpr auto kBad = StatusCode::INVALID_ARGUMENT;
+  constexpr auto kNotYet = StatusCode::UNIMPLEMENTED;
+  const auto options = [](R& r) { return r.mutable_options(); };
+  return {
+      {"source", kBad, [](R& r) { r.clear_source(); }},
+      {"text", kBad, [](R& r) { r.set_text(""); }},
+      {"text", kBad, [](R& r) { r.set_text(std::string(1001, 'a')); }},
+      {"text", kBad, [](R& r) { r.set_text(std::string(900, 'a')); }},  // too many tokens
+      {"token_ids", kBad, [](R& r) { r.mutable_token_ids()->clear_ids(); }},
+      {"token_ids", kBad,
+       [](R& r) {
+         for (int i = 0; i < 300; ++i) r.mutable_token_ids()->add_ids(5);
+       }},
+      {"token_ids.ids[2]", kBad, [](R& r) { r.mutable_token_ids()->add_ids(512); }},
+      {"model", StatusCode::NOT_FOUND, [](R& r) { r.set_model("other"); }},
+      {"adapter", StatusCode::NOT_FOUND, [](R& r) { r.set_adapter("other"); }},
+      {"options.max_new_tokens", kBad, [=](R& r) { options(r)->set_max_new_tokens(0); }},
+      {"options.max_new_tokens", kBad, [=](R& r) { options(r)->set_max_new_tokens(201); }},
+      {"options.min_new_tokens", kBad, [=](R& r) { options(r)->set_min_new_tokens(201); }},
+      {"options.num_beams", kBad, [=](R& r) { options(r)->set_num_beams(0); }},
+      {"options.num_beams", kNotYet, [=](R& r) { options(r)->set_num_beams(4); }},
+      {"options.temperature", kBad, [=](R& r) { options(r)->set_temperature(-1); }},
+      {"options.temperature", kBad, [=](R& r) { options(r)->set_temperature(NAN); }},
+      {"options.top_p", kBad, [=](R& r) { options(r)->set_top_p(1.5f); }},
+      {"options.repetition_penalty", kBad, [=](R& r) { options(r)->set_repetition_penalty(0); }},
+      {"options.stop[0]", kBad, [=](R& r) { options(r)->add_stop(""); }},
+      {"options.early_stopping", kBad,
+       [=](R& r) { options(r)->set_early_stopping(static_cast<v1::EarlyStopping>(9)); }},
+      {"options.drafting", kNotYet,
+       [=](R& r) { options(r)->set_drafting(v1::DRAFTING_PROMPT_LOOKUP); }},
+      {"options.priority", kNotYet, [=](R& r) { options(r)->set_priority(v1::PRIORITY_HIGH); }},
+      {"options.long_document_policy", kNotYet,
+       [=](R& r) { options(r)->set_long_document_policy(v1::LONG_DOCUMENT_POLICY_WINDOWS); }},
+      {"options.log_probabilities", kNotYet, [=](R& r) { options(r)->set_log_probabilities(0); }},
+      {"options.forced_bos_token_id", kNotYet,
+       [=](R& r) { options(r)->set_forced_bos_token_id(3); }},
+      {"options.forced_eos_token_id", kNotYet,
+       [=](R& r) { options(r)->set_forced_eos_token_id(3); }},
+      {"options.suppressed_token_ids", kNotYet,
+       [=](R& r) { options(r)->mutable_suppressed_token_ids(); }},
+      {"options.bad_words", kNotYet, [=](R& r) { options(r)->mutable_bad_words(); }},
+      {"options.noise_seed", kNotYet, [=](R& r) { options(r)->set_noise_seed(1); }},
+  };
+}
+
+TEST(Calls, EveryBadFieldIsNamed) {
+  TestServer server;
+  for (const BadCase& bad : BadCases()) {
+    auto request = IdsRequest<v1::SummarizeRequest>(1, 2);
+    bad.spoil(request);
+    grpc::ClientContext context;
+    v1::SummarizeResponse response;
+    const auto status = server.stub().Summarize(&context, request, &response);
+    EXPECT_EQ(status.error_code(), bad.code) << bad.field << ": " << status.error_message();
+    EXPECT_EQ(FieldIn(status), bad.field) << status.error_message();
+  }
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+// Sends bytes that no generated client would.
+grpc::Status SendRaw(TestServer& server, const std::string& bytes) {
+  grpc::GenericStub stub(server.NewChannel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const grpc::Slice slice(bytes);
+  auto call = stub.PrepareUnaryCall(&context, "/precis.v1.SummarizationService/Summarize",
+                                    grpc::ByteBuffer(&slice, 1), &queue);
+  call->StartCall();
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  return status;
+}
+
+TEST(Calls, BrokenUtf8IsInvalidArgumentNamingItsField) {
+  TestServer server;
+  const auto text = SendRaw(server,
+                            "\x1a\x03"
+                            "a\xff"
+                            "b");  // field 3
+  EXPECT_EQ(text.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(FieldIn(text), "text");
+  const auto stop = SendRaw(server,
+                            "\x1a\x01"
+                            "a\x2a\x03\x6a\x01\xff");  // 5 { 13: "\xff" }
+  EXPECT_EQ(FieldIn(stop), "options.stop");
+  const auto garbage = SendRaw(server, "\xff\xff\xff");
+  EXPECT_EQ(garbage.error_code(), StatusCode::INVALID_ARGUMENT);
+}
+
+}  // namespace
+}  // namespace precis

@@ -1,0 +1,316 @@
+"""The real server and a real client: what an operator fears, seen from outside.
+
+Starts precis-server on models/demo on free ports and talks to it with Debian's python3-grpcio; after
+each fear the metrics must show that every page of the pool has come back. Stubs are generated into a
+temporary folder; no network is used.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import grpc
+
+ARGS = None
+STUBS = tempfile.mkdtemp(prefix="precis_stubs_")
+PROTOS = [
+    "precis/v1/summarization.proto",
+    "google/rpc/status.proto",
+    "google/rpc/error_details.proto",
+]
+TEXT = "Precis serves summaries over gRPC. It reads a document and writes a shorter one."
+LONG = 1000  # tokens of a summary that is still being written when the test acts
+
+
+def generate_stubs():
+    # Not grpc_tools: Debian's holds a protoc that is older than `optional`.
+    subprocess.run(
+        ["protoc", "-Iproto", f"--python_out={STUBS}", f"--grpc_out={STUBS}",
+         f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}"] + PROTOS, check=True)
+    sys.path.insert(0, STUBS)
+
+
+class Server:
+    """A running precis-server; its log is shown when a test fails."""
+
+    def __init__(self, *flags, ports=True):
+        self.folder = tempfile.mkdtemp(prefix="precis_server_")
+        self.log_path = os.path.join(self.folder, "log")
+        port_file = os.path.join(self.folder, "ports")
+        self.log = open(self.log_path, "w", encoding="utf-8")
+        command = [ARGS.server, "--model", "models/demo", "--backend", ARGS.backend,
+                   "--pool-bytes", "64M", "--port-file", port_file]
+        if ports:
+            command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        self.process = subprocess.Popen(command + list(flags), stderr=self.log)
+        if not ports:
+            return
+        end = time.monotonic() + 120
+        while not os.path.exists(port_file):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the server did not start:\n" + self.read_log())
+            time.sleep(0.02)
+        with open(port_file, encoding="utf-8") as file:
+            values = dict(line.strip().split("=") for line in file)
+        self.address = f"127.0.0.1:{values['grpc']}"
+        self.metrics_address = f"127.0.0.1:{values['metrics']}"
+        self.channel = grpc.insecure_channel(self.address)
+        self.stub = api_grpc.SummarizationServiceStub(self.channel)
+
+    def read_log(self):
+        with open(self.log_path, encoding="utf-8") as file:
+            return file.read()
+
+    def raw_metrics(self):
+        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as reply:
+            return reply.read().decode()
+
+    def metrics(self):
+        values = {}
+        for line in self.raw_metrics().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                values[name] = float(value)
+        return values
+
+    def leased_pages(self):
+        values = self.metrics()
+        return sum(values[f'precis_pool_pages{{kind="{kind}"}}']
+                   for kind in ("self", "cross", "promised"))
+
+    def wait_idle(self, test):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            if self.leased_pages() == 0 and self.metrics()["precis_admitted_requests"] == 0:
+                return
+            time.sleep(0.01)
+        test.fail("pages were not given back:\n" + self.raw_metrics())
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=60)
+        finally:
+            self.log.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def long_request(kind):
+    options = api.GenerationOptions(max_new_tokens=LONG, min_new_tokens=LONG)
+    return kind(text=TEXT, options=options)
+
+
+def read_until_delta(stream):
+    for event in stream:
+        if event.WhichOneof("event") == "delta":
+            return
+    raise AssertionError("no delta came")
+
+
+def details(error, message):
+    for key, value in error.trailing_metadata():
+        if key == "grpc-status-details-bin":
+            status = status_pb2.Status.FromString(value)
+            for item in status.details:
+                if item.Unpack(message):
+                    return message
+    return None
+
+
+class ClientTest(unittest.TestCase):
+    def start(self, *flags):
+        server = Server(*flags)
+        self.addCleanup(server.stop)
+        return server
+
+    def test_summary_and_stream_say_the_same(self):
+        server = self.start()
+        self.assertEqual(server.leased_pages(), 0)
+        whole = server.stub.Summarize(api.SummarizeRequest(text=TEXT)).summary
+        text, finished = "", []
+        for event in server.stub.StreamSummarize(api.StreamSummarizeRequest(text=TEXT)):
+            text += event.delta.text
+            if event.WhichOneof("event") == "finished":
+                finished.append(event.finished.summary)
+        self.assertTrue(text)
+        self.assertEqual(text, whole.sequences[0].text)
+        self.assertEqual(len(finished), 1)
+        self.assertEqual(finished[0].sequences[0].text, text)
+        self.assertEqual(len(whole.model_fingerprint), 16)
+        server.wait_idle(self)
+        self.assertEqual(
+            server.metrics()['precis_requests_total{method="Summarize",outcome="ok"}'], 1)
+
+    def test_promtool_is_content(self):
+        server = self.start()
+        server.stub.Summarize(api.SummarizeRequest(text=TEXT))
+        promtool = shutil.which("promtool")
+        if promtool is None:
+            self.skipTest("promtool (Debian's package prometheus) is not installed")
+        done = subprocess.run([promtool, "check", "metrics"], input=server.raw_metrics(), text=True,
+                              capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout + done.stderr, "")
+
+    def test_documented_metrics_are_those_of_a_scrape(self):
+        server = self.start()
+        scraped = {line.split(" ")[2] for line in server.raw_metrics().splitlines()
+                   if line.startswith("# TYPE precis_")}
+        with open("docs/metrics.md", encoding="utf-8") as file:
+            documented = {line.split("`")[1].split("{")[0] for line in file
+                          if line.startswith("| `precis_")}
+        self.assertEqual(documented, scraped)
+
+    def test_sigterm_in_mid_stream_finishes_the_stream_and_refuses_others(self):
+        server = self.start()
+        stream = server.stub.StreamSummarize(long_request(api.StreamSummarizeRequest))
+        read_until_delta(stream)
+        self.assertGreater(server.leased_pages(), 0)
+        server.process.send_signal(signal.SIGTERM)
+        refused = None
+        end = time.monotonic() + 10
+        while refused is None and time.monotonic() < end:
+            try:
+                server.stub.Summarize(api.SummarizeRequest(text=TEXT))
+            except grpc.RpcError as error:
+                refused = error
+        self.assertIsNotNone(refused)
+        self.assertEqual(refused.code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(details(refused, details_pb2.ErrorInfo()).reason, "DRAINING")
+        events = [event.WhichOneof("event") for event in stream]
+        self.assertEqual(events[-1], "finished")
+        self.assertEqual(events.count("finished"), 1)
+        self.assertEqual(server.process.wait(timeout=60), 0)
+
+    def test_second_sigterm_ends_at_once_with_unavailable(self):
+        server = self.start()
+        # Several, so that the last of them takes long on any machine.
+        streams = [server.stub.StreamSummarize(long_request(api.StreamSummarizeRequest))
+                   for _ in range(8)]
+        for stream in streams:
+            read_until_delta(stream)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        for stream in streams:
+            with self.assertRaises(grpc.RpcError) as caught:
+                for _ in stream:
+                    pass
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(server.process.wait(timeout=20), 1)
+
+    def test_cancelled_stream_gives_its_pages_back(self):
+        server = self.start()
+        stream = server.stub.StreamSummarize(long_request(api.StreamSummarizeRequest))
+        read_until_delta(stream)
+        self.assertGreater(server.leased_pages(), 0)
+        stream.cancel()
+        server.wait_idle(self)
+        name = 'precis_requests_total{method="StreamSummarize",outcome="cancelled"}'
+        self.assertEqual(server.metrics()[name], 1)
+
+    def test_passed_deadline_gives_its_pages_back(self):
+        server = self.start()
+        with self.assertRaises(grpc.RpcError) as caught:
+            server.stub.Summarize(long_request(api.SummarizeRequest), timeout=0.1)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        server.wait_idle(self)
+        name = 'precis_requests_total{method="Summarize",outcome="deadline_exceeded"}'
+        self.assertEqual(server.metrics()[name], 1)
+
+    def test_full_queue_is_refused_and_the_one_inside_goes_on(self):
+        server = self.start("--max-queue", "1")
+        stream = server.stub.StreamSummarize(long_request(api.StreamSummarizeRequest))
+        read_until_delta(stream)
+        with self.assertRaises(grpc.RpcError) as caught:
+            server.stub.Summarize(api.SummarizeRequest(text=TEXT))
+        error = caught.exception
+        self.assertEqual(error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertEqual(details(error, details_pb2.ErrorInfo()).reason, "QUEUE_FULL")
+        self.assertIn("grpc-retry-pushback-ms", dict(error.trailing_metadata()))
+        self.assertEqual([e.WhichOneof("event") for e in stream][-1], "finished")
+        server.wait_idle(self)
+        name = 'precis_requests_total{method="Summarize",outcome="queue_full"}'
+        self.assertEqual(server.metrics()[name], 1)
+
+    def test_taken_ports_are_errors_that_name_the_address(self):
+        first = self.start()
+        for flags in (["--listen", first.address, "--metrics-listen", ""],
+                      ["--listen", "127.0.0.1:0", "--metrics-listen", first.metrics_address]):
+            second = Server(*flags, ports=False)
+            self.assertEqual(second.process.wait(timeout=120), 1)
+            self.assertIn(flags[1] if flags[3] == "" else flags[3], second.read_log())
+            second.stop()
+        first.stub.Summarize(api.SummarizeRequest(text=TEXT))
+        first.wait_idle(self)
+
+    def test_bulk_with_a_small_queue_answers_every_document(self):
+        server = self.start("--max-queue", "3", "--stream-outstanding", "2")
+        texts = {f"d{i}": f"Document {i}. {TEXT}" for i in range(12)}
+        requests = (api.SummarizeManyRequest(id=key, text=text) for key, text in texts.items())
+        answers = {answer.id: answer.summary.sequences[0].text
+                   for answer in server.stub.SummarizeMany(requests)}
+        self.assertEqual(set(answers), set(texts))
+        alone = server.stub.Summarize(api.SummarizeRequest(text=texts["d7"])).summary
+        self.assertEqual(answers["d7"], alone.sequences[0].text)
+        server.wait_idle(self)
+
+    def test_broken_utf8_is_invalid_argument_naming_the_field(self):
+        server = self.start()
+        raw = server.channel.unary_unary("/precis.v1.SummarizationService/Summarize")
+        with self.assertRaises(grpc.RpcError) as caught:
+            raw(b"\x1a\x03a\xffb")
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        bad = details(caught.exception, details_pb2.BadRequest())
+        self.assertEqual(bad.field_violations[0].field, "text")
+
+    def test_probe_and_check_tell_by_exit_code(self):
+        server = self.start()
+        probe = [ARGS.server, "--probe", "--listen", server.address]
+        self.assertEqual(subprocess.run(probe, check=False).returncode, 0)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(timeout=60)
+        self.assertEqual(
+            subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode, 1)
+        check = [ARGS.server, "--check", "--backend", ARGS.backend, "--pool-bytes", "64M",
+                 "--log-level", "off", "--model"]
+        self.assertEqual(subprocess.run(check + ["models/demo"], check=False).returncode, 0)
+        self.assertEqual(
+            subprocess.run(check + ["docs"], check=False, stderr=subprocess.DEVNULL).returncode, 1)
+
+    def test_no_text_of_a_document_is_logged(self):
+        server = self.start("--log-level", "debug", "--log-json")
+        secret = "Xylophone-Zanzibar-4711"
+        server.stub.Summarize(api.SummarizeRequest(text=f"{secret} is here. {TEXT}"))
+        with self.assertRaises(grpc.RpcError):
+            server.stub.Summarize(api.SummarizeRequest(text=secret, model=secret))
+        server.wait_idle(self)
+        log = server.read_log()
+        self.assertIn("outcome=ok", log)
+        self.assertIn("outcome=not_found", log)
+        self.assertNotIn(secret, log)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--server", required=True)
+    parser.add_argument("--backend", default="cpu")
+    ARGS, rest = parser.parse_known_args()
+    generate_stubs()
+    from google.rpc import error_details_pb2 as details_pb2
+    from google.rpc import status_pb2
+    from precis.v1 import summarization_pb2 as api
+    from precis.v1 import summarization_pb2_grpc as api_grpc
+
+    try:
+        unittest.main(argv=[sys.argv[0]] + rest, verbosity=2)
+    finally:
+        shutil.rmtree(STUBS, ignore_errors=True)
