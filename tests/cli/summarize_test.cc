@@ -1,5 +1,6 @@
 #include "cli/summarize.h"
 
+#include <cstdlib>
 #include <sstream>
 #include <string>
 
@@ -147,6 +148,15 @@ TEST(Summarize, ErrorsNameFieldFlagAndReason) {
                   {"fields", {{{"field", "options.top_p"}, {"description", "must be above 0"}}}},
                   {"reason", "TOO_LARGE"},
                   {"retry_after_seconds", 1.5}}));
+}
+
+TEST(Summarize, AsksNoProxyForThisMachine) {
+  FakeService service;
+  service.events = {FinishedWith({"text"})};
+  ASSERT_EQ(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+  const Outcome outcome = Ask({.server = service.address()});
+  unsetenv("http_proxy");
+  EXPECT_EQ(outcome.out, "text\n") << outcome.err;
 }
 
 TEST(Summarize, ErrorsSayNothingTwice) {
