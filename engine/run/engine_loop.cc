@@ -210,7 +210,7 @@ void EngineLoop::Emit(const StepPlan& plan) {
     const bool eos = row.token == eos_token_id_;
     if (!row.failed) ++a.generated;
     const bool finished = row.failed || eos || a.generated >= a.request.options.max_new_tokens;
-    outcomes_.push_back({id, finished});
+    outcomes_.push_back({id, finished, kOnlyBeam});
     if (row.failed) continue;
     if (a.generated == 1) {
       a.queue->mutable_timings().first_token = now - a.submitted;
@@ -241,11 +241,11 @@ void EngineLoop::FailPlan(const StepPlan& plan, const Status& status) {
   spdlog::error("a step failed, its {} sequences end: {}",
                 plan.decodes.size() + plan.encodes.size(), std::string(status.message()));
   outcomes_.clear();
-  for (const DecodeRow& row : plan.decodes) outcomes_.push_back({row.sequence, true});
+  for (const DecodeRow& row : plan.decodes) outcomes_.push_back({row.sequence, true, {}});
   std::vector<SequenceId> encoding;
   for (const EncodeSlice& slice : plan.encodes) encoding.push_back(slice.sequence);
   scheduler_.Apply(outcomes_);
-  for (const RowOutcome& outcome : outcomes_) {
+  for (const SequenceOutcome& outcome : outcomes_) {
     Finish(outcome.sequence, FinishReason::kError, status);
   }
   for (const SequenceId id : encoding) {

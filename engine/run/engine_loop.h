@@ -77,7 +77,7 @@ class EngineLoop final : private PageTables {
   // step thread only
   std::vector<Active> active_;  // by SequenceId
   std::vector<SequenceId> ids_in_use_;
-  std::vector<RowOutcome> outcomes_;
+  std::vector<SequenceOutcome> outcomes_;
   StepTokens tokens_;
   double decode_us_ = 0;  // moving average of a step's decode part; 0: not measured yet
   EngineStats local_;
