@@ -190,6 +190,37 @@ TEST_F(BeamSearchTest, KeepsTheBestAndForgetsTheWorst) {
   EXPECT_EQ(search_.live(), 0u);
 }
 
+TEST_F(BeamSearchTest, AmongEqualHypothesesTheEarlierIsBetter) {
+  options_.length_penalty = 0;
+  Start(2, 5);
+  Step({{{-1, 5}, {-2, kEos}, {-5, 6}, {-6, 7}}});
+  Step({{{-1, kEos}, {-2, 8}}, {{-9, 8}, {-9, 9}}});
+  ASSERT_EQ(search_.num_hypotheses(), 2u);
+  EXPECT_THAT(Hypothesis(0), ElementsAre(kStart, kEos));
+  EXPECT_THAT(Hypothesis(1), ElementsAre(kStart, 5, kEos));
+}
+
+TEST_F(BeamSearchTest, NeverLooksAheadToTheLargestLength) {
+  const Rows rows = {{{-1, kEos}, {-2, 5}}};
+  Start(1, 10);
+  Step(rows);
+  EXPECT_TRUE(search_.finished()) << "-2 is no better than -1";
+  options_.early_stopping = EarlyStopping::kNever;
+  Start(1, 10);
+  Step(rows);
+  EXPECT_FALSE(search_.finished()) << "-2 / 10 would be";
+}
+
+TEST_F(BeamSearchTest, NeverDoesNotLookAheadWhereLengthCosts) {
+  options_.early_stopping = EarlyStopping::kNever;
+  options_.length_penalty = -1;
+  Start(2, 10);
+  Step({{{-1, 5}, {-4, kEos}, {-5, 6}, {-6, 7}}});
+  Step({{{-0.5, 8}, {-1, kEos}}, {{-9, 8}, {-9, 9}}});
+  EXPECT_EQ(search_.num_hypotheses(), 2u);
+  EXPECT_FALSE(search_.finished()) << "-1.5 x 2 beats -4, -1.5 x 10 would not";
+}
+
 TEST_F(BeamSearchTest, EveryBeamEndsAtTheLastToken) {
   Start(2, 1);
   Step({{{-1, 5}, {-2, kEos}, {-3, 6}}});
