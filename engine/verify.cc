@@ -207,9 +207,8 @@ class Verifier {
 
   StatusOr<BlockingRun> Submit(Engine& engine, const GoldenCase& c, const GoldenRun& run) {
     if (!run.problem.empty()) return Unimplemented(run.problem);
-    const GenerationLimits limits{options_.engine.max_new_tokens, engine.info().vocab_size};
     PRECIS_ASSIGN_OR_RETURN(const ResolvedOptions resolved,
-                            ResolveOptions({}, run.options, limits, 0));
+                            ResolveOptions({}, run.options, engine.generation_limits(), 0));
     return BlockingRun::Submit(engine, c.input_ids, resolved.options);
   }
 
@@ -224,13 +223,50 @@ class Verifier {
       Report(name, false, std::string(result.status.message()));
       return;
     }
+    if (p.run->scores.empty()) {
+      CompareIds(name, WithEnds(result.tokens, result.reason, start, eos),
+                 p.run->sequences.at(0));
+    } else {
+      CompareBeams(name, *p.run, result, start, eos);
+    }
+  }
+
+  static std::vector<int32_t> WithEnds(const std::vector<int32_t>& tokens, FinishReason reason,
+                                       int32_t start, int32_t eos) {
     std::vector<int32_t> ids = {start};
-    ids.insert(ids.end(), result.tokens.begin(), result.tokens.end());
-    if (result.reason == FinishReason::kEndOfSequence) ids.push_back(eos);
-    const std::vector<int32_t>& want = p.run->sequences.at(0);
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    if (reason == FinishReason::kEndOfSequence) ids.push_back(eos);
+    return ids;
+  }
+
+  void CompareIds(const std::string& name, const std::vector<int32_t>& ids,
+                  const std::vector<int32_t>& want) {
     Report(name, ids == want,
            ids == want ? fmt::format("{} ids", ids.size())
                        : fmt::format("got {}, want {}", Ids(ids), Ids(want)));
+  }
+
+  void CompareBeams(const std::string& name, const GoldenRun& run, const RunResult& result,
+                    int32_t start, int32_t eos) {
+    if (result.hypotheses.size() != run.sequences.size()) {
+      Report(name, false, fmt::format("{} sequences, want {}", result.hypotheses.size(),
+                                      run.sequences.size()));
+      return;
+    }
+    double worst = 0;
+    for (size_t i = 0; i < run.sequences.size(); ++i) {
+      const Hypothesis& h = result.hypotheses[i];
+      const std::vector<int32_t> ids = WithEnds(h.tokens, h.reason, start, eos);
+      if (ids != run.sequences[i]) {
+        CompareIds(fmt::format("{}, sequence {}", name, i), ids, run.sequences[i]);
+        return;
+      }
+      const double want = run.scores.at(i);
+      worst = std::max(worst, std::abs(h.score - want) / std::max(std::abs(want), 1e-12));
+    }
+    Report(name, worst <= kScoreLimit,
+           fmt::format("{} sequences, scores differ by {:.1g} at most", run.sequences.size(),
+                       worst));
   }
 
   VerifyOptions options_;

@@ -46,8 +46,12 @@ class ForwardingBackend : public Backend {
   void EncoderAttention(const EncoderAttentionParams& p) override { inner_->EncoderAttention(p); }
   void AppendKv(const AppendKvParams& p) override { inner_->AppendKv(p); }
   void PagedAttention(const PagedAttentionParams& p) override { inner_->PagedAttention(p); }
+  void CopySlots(const CopySlotsParams& p) override { inner_->CopySlots(p); }
   void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
     inner_->ArgMax(logits, rows, vocab, ids);
+  }
+  void LogSoftmax(float* logits, size_t rows, size_t vocab) override {
+    inner_->LogSoftmax(logits, rows, vocab);
   }
 
  private:
