@@ -27,7 +27,9 @@ class CountingSink final : public ReplySink {
       MutexLock lock(mutex_);
       done_ = true;
       status_ = result.status();
-      if (result.ok()) EXPECT_EQ(result->sequences[0].text, text_);
+      if (result.ok()) {
+        EXPECT_EQ(result->sequences[0].text, text_);
+      }
     }
     ++finished;
     if (std::shared_ptr<SummaryTask> t = task.lock()) t->ReplySent();
