@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdint>
 #include <cstring>
+#include <system_error>
 
 #include "fmt/format.h"
 
@@ -26,13 +28,14 @@ Status CheckAddress(std::string_view address) {
                                        sizeof(sockaddr_un::sun_path) - 1));
   }
   const auto colon = address.rfind(':');
-  uint16_t port = 0;
-  const char* end = address.data() + address.size();
-  if (colon == std::string_view::npos || colon == 0 ||
-      std::from_chars(address.data() + colon + 1, end, port).ptr != end ||
-      colon + 1 == address.size()) {
-    return InvalidArgument(fmt::format("'{}' is not host:port or unix:PATH", address));
+  bool good = colon != std::string_view::npos && colon > 0;
+  if (good) {
+    const char* const end = address.data() + address.size();
+    uint16_t port = 0;
+    const auto [stop, error] = std::from_chars(address.data() + colon + 1, end, port);
+    good = error == std::errc() && stop == end;
   }
+  if (!good) return InvalidArgument(fmt::format("'{}' is not host:port or unix:PATH", address));
   const std::string_view host = HostOf(address);
   if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']')) {
     return InvalidArgument(fmt::format("'{}': an IPv6 address stands in brackets", address));
