@@ -14,7 +14,7 @@ struct Outcome {
   std::string err;
 };
 
-Outcome Run(const StatusOr<VerifyReport>& report, bool all = false) {
+Outcome OutcomeOf(const StatusOr<VerifyReport>& report, bool all = false) {
   std::ostringstream out, err;
   const auto verify = [&](const VerifyOptions&,
                           const std::function<void(const VerifyCheck&)>& on_check) {
@@ -31,30 +31,30 @@ const VerifyCheck kGood{"short: greedy", true, "16 ids"};
 const VerifyCheck kBad{"long: encoder", false, "off by 0.5 at 3"};
 
 TEST(VerifyCommand, SucceedsWhenAllPassed) {
-  const Outcome outcome = Run(VerifyReport{{kGood, kGood}});
+  const Outcome outcome = OutcomeOf(VerifyReport{{kGood, kGood}});
   EXPECT_EQ(outcome.exit_code, kExitOk);
   EXPECT_EQ(outcome.out, "2 passed, 0 failed\n");
 }
 
 TEST(VerifyCommand, PrintsALineForEachFailure) {
-  const Outcome outcome = Run(VerifyReport{{kGood, kBad}});
+  const Outcome outcome = OutcomeOf(VerifyReport{{kGood, kBad}});
   EXPECT_EQ(outcome.exit_code, kExitFailed);
   EXPECT_EQ(outcome.out, "FAILED long: encoder: off by 0.5 at 3\n1 passed, 1 failed\n");
 }
 
 TEST(VerifyCommand, PrintsEveryCheckOnDemand) {
-  EXPECT_EQ(Run(VerifyReport{{kGood}}, true).out,
+  EXPECT_EQ(OutcomeOf(VerifyReport{{kGood}}, true).out,
             "passed short: greedy: 16 ids\n1 passed, 0 failed\n");
 }
 
 TEST(VerifyCommand, NoCaseIsNoSuccess) {
-  const Outcome outcome = Run(VerifyReport{});
+  const Outcome outcome = OutcomeOf(VerifyReport{});
   EXPECT_EQ(outcome.exit_code, kExitFailed);
   EXPECT_EQ(outcome.out, "0 passed, 0 failed\n");
 }
 
 TEST(VerifyCommand, ACheckpointThatCannotBeRunIsNoSuccess) {
-  const Outcome outcome = Run(NotFound("x/golden.json: no such file"));
+  const Outcome outcome = OutcomeOf(NotFound("x/golden.json: no such file"));
   EXPECT_EQ(outcome.exit_code, kExitFailed);
   EXPECT_EQ(outcome.err, "precis: x/golden.json: no such file\n");
   EXPECT_EQ(outcome.out, "0 passed, 0 failed\n");
