@@ -20,7 +20,8 @@ RUN apt-get update \
     libabsl20220623 libdnnl2 libfmt9 libgomp1 libgrpc++1.51 libhwy1 libprometheus-cpp-core1.0 \
     libprometheus-cpp-pull1.0 libprotobuf32 libsentencepiece0 libspdlog1.10 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
- && useradd --system --no-create-home --uid 10001 precis
+ && groupadd --system --gid 10001 precis \
+ && useradd --system --no-create-home --uid 10001 --gid 10001 precis
 COPY --from=build /out /usr/local
 # Variables and not arguments, so that `docker run precis --model /model` changes the model and nothing
 # else, and the health check asks where the server listens.

@@ -45,12 +45,10 @@ CLI::Option* Add(CLI::App& app, const std::string& field, const std::string& hel
 template <typename Enum, typename Set>
 void AddEnum(CLI::App& app, const std::string& field, const std::string& help,
              const std::map<std::string, Enum>& words, Set set) {
-  std::string names;
-  for (const auto& [word, value] : words) names.append(names.empty() ? "" : ",").append(word);
   Add<std::string>(app, field, help,
                    [words, set](const std::string& typed) { set(words.at(typed)); })
       ->check(CLI::IsMember(words))
-      ->type_name(names);
+      ->type_name("WORD");
 }
 
 void AddLengths(CLI::App& app, const Options& o) {

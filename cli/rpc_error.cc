@@ -53,10 +53,14 @@ std::string ToText(const RpcError& error, const std::string& server) {
   std::string text = fmt::format("precis: {}: {}\n", error.code, error.message);
   for (const auto& [field, description] : error.fields) {
     const std::string flag = FlagOfField(field);
-    text += fmt::format("  field: {}{}: {}\n", field, flag.empty() ? "" : " (" + flag + ")",
-                        description);
+    // One wrong field is mostly the whole message.
+    const bool said = error.message.find(description) != std::string::npos;
+    text += fmt::format("  field: {}{}{}\n", field, flag.empty() ? "" : " (" + flag + ")",
+                        said ? "" : ": " + description);
   }
-  if (!error.reason.empty()) text += fmt::format("  reason: {}\n", error.reason);
+  if (!error.reason.empty() && error.reason != error.code) {
+    text += fmt::format("  reason: {}\n", error.reason);
+  }
   if (error.retry_after_seconds) {
     text += fmt::format("  try again after: {:.1f} s\n", *error.retry_after_seconds);
   }

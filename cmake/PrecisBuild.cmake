@@ -41,8 +41,8 @@ function(precis_binary name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
 endfunction()
 
-# What scripts/test builds: tests without a label are unit tests and run under the sanitizers; tests
-# with one run on the optimised build.
+# What scripts/test builds: tests labelled golden, server or full run on the optimised build, all others
+# are unit tests and run under the sanitizers.
 add_custom_target(unit_tests)
 add_custom_target(labelled_tests)
 
@@ -55,8 +55,10 @@ function(precis_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
-  if(ARG_LABELS)
+  # Tests share their cores with other tests: spinning OpenMP threads would only slow them down.
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
+  if(ARG_LABELS MATCHES "(^|;)(golden|server|full)(;|$)")
     add_dependencies(labelled_tests ${name})
   else()
     add_dependencies(unit_tests ${name})

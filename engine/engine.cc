@@ -32,6 +32,8 @@ SequenceTimings SequenceHandle::timings() const {
   return queue_ ? queue_->timings() : SequenceTimings{};
 }
 
+const std::vector<Hypothesis>& SequenceHandle::hypotheses() const { return queue_->hypotheses(); }
+
 Engine::Engine(const EngineOptions& options, ModelInfo info, std::unique_ptr<EngineLoop> loop)
     : options_(options), info_(std::move(info)), loop_(std::move(loop)) {}
 
@@ -69,8 +71,17 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
     return FieldError("options.max_new_tokens",
                       fmt::format("is {}, must be 1 to {}", new_tokens, options_.max_new_tokens));
   }
+  if (request.options.num_beams > loop_->max_beams()) {
+    return FieldError("options.num_beams", fmt::format("is {}, this server's batch allows {}",
+                                                       request.options.num_beams,
+                                                       loop_->max_beams()));
+  }
   PRECIS_ASSIGN_OR_RETURN(auto queue, loop_->Submit(std::move(request)));
   return SequenceHandle(std::move(queue));
+}
+
+GenerationLimits Engine::generation_limits() const {
+  return {options_.max_new_tokens, info_.vocab_size, loop_->max_beams()};
 }
 
 void Engine::Stop() { loop_->Stop(); }

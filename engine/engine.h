@@ -42,6 +42,13 @@ struct EngineOptions {
 
 enum class FinishReason { kEndOfSequence, kLength, kStopString, kCancelled, kDeadline, kError };
 
+// One result of a beam search.
+struct Hypothesis {
+  std::vector<int32_t> tokens;  // without start token and </s>
+  double score = 0;             // sum of log-probabilities / length ^ length_penalty
+  FinishReason reason = FinishReason::kEndOfSequence;
+};
+
 struct TokenEvent {
   enum class Kind { kStarted, kToken, kFinished } kind = Kind::kToken;
   int32_t token = 0;                                      // kToken; </s> is not sent
@@ -83,6 +90,8 @@ class SequenceHandle {
   // Idempotent. Unless it has finished, the sequence ends with kFinished(kCancelled) soon after.
   void Cancel();
   SequenceTimings timings() const;  // complete after kFinished
+  // With beams, after kFinished: num_return_sequences of them, best first.
+  const std::vector<Hypothesis>& hypotheses() const;
 
  private:
   friend class Engine;
@@ -110,6 +119,8 @@ class Engine {
   // Idempotent; the destructor calls it.
   void Stop();
 
+  // What ResolveOptions needs to know of this engine.
+  GenerationLimits generation_limits() const;
   const ModelInfo& info() const { return info_; }
   const EngineOptions& options() const { return options_; }
   EngineStats stats() const;  // a snapshot; cheap

@@ -61,20 +61,6 @@ Status CheckAbove0(std::string_view field, const std::optional<float>& value, fl
   return FieldError(field, fmt::format("{} is not above 0 and at most {}", *value, max));
 }
 
-Status CheckBeams(const GenerationOverrides& request) {
-  PRECIS_RETURN_IF_ERROR(CheckCount("options.num_beams", request.num_beams, 1, kMaxBeams));
-  PRECIS_RETURN_IF_ERROR(
-      CheckCount("options.num_return_sequences", request.num_return_sequences, 1, kMaxBeams));
-  if (request.num_beams.value_or(1) > 1) {
-    return FieldUnimplemented("options.num_beams", "beam search is not served yet; use 1");
-  }
-  if (request.num_return_sequences.value_or(1) > 1) {
-    return FieldUnimplemented("options.num_return_sequences",
-                              "more than one sequence is not served yet; use 1");
-  }
-  return OkStatus();
-}
-
 Status CheckTexts(const GenerationOverrides& request) {
   if (request.stop.size() > kMaxStopStrings) {
     return FieldError("options.stop", fmt::format("{} stop strings, at most {} are taken",
@@ -103,7 +89,9 @@ Status CheckRequest(const GenerationOverrides& r, const GenerationLimits& limits
       CheckCount("options.max_new_tokens", r.max_new_tokens, 1, limits.max_new_tokens));
   PRECIS_RETURN_IF_ERROR(
       CheckCount("options.min_new_tokens", r.min_new_tokens, 0, limits.max_new_tokens));
-  PRECIS_RETURN_IF_ERROR(CheckBeams(r));
+  PRECIS_RETURN_IF_ERROR(CheckCount("options.num_beams", r.num_beams, 1, limits.max_beams));
+  PRECIS_RETURN_IF_ERROR(
+      CheckCount("options.num_return_sequences", r.num_return_sequences, 1, limits.max_beams));
   PRECIS_RETURN_IF_ERROR(
       CheckReal("options.length_penalty", r.length_penalty, -kMaxLengthPenalty, kMaxLengthPenalty));
   PRECIS_RETURN_IF_ERROR(
@@ -170,20 +158,37 @@ Status ResolveSampling(const GenerationOverrides& checkpoint, const GenerationOv
   return OkStatus();
 }
 
-void ResolveBeams(const GenerationOverrides& checkpoint, const GenerationOverrides& request,
-                  ResolvedOptions* out) {
-  Pick(request.length_penalty, checkpoint.length_penalty, &out->options.length_penalty);
-  Pick(request.early_stopping, checkpoint.early_stopping, &out->options.early_stopping);
-  // The request's own numbers were checked to be 1.
-  if (!request.num_beams && checkpoint.num_beams.value_or(1) > 1) {
+// Requires that temperature is resolved: beams and sampling exclude each other.
+Status ResolveBeams(const GenerationOverrides& checkpoint, const GenerationOverrides& request,
+                    const GenerationLimits& limits, ResolvedOptions* out) {
+  GenerationOptions& o = out->options;
+  Pick(request.length_penalty, checkpoint.length_penalty, &o.length_penalty);
+  Pick(request.early_stopping, checkpoint.early_stopping, &o.early_stopping);
+  Pick(request.num_beams, checkpoint.num_beams, &o.num_beams);
+  if (o.Samples() && o.num_beams > 1) {
+    if (request.num_beams) {
+      return FieldUnimplemented("options.num_beams",
+                                "beams that sample are not served: use 1, or temperature 0");
+    }
     out->warnings.push_back(fmt::format(
-        "num_beams {} of the checkpoint is not served yet; 1 is used", *checkpoint.num_beams));
+        "num_beams {} of the checkpoint does not go with sampling; 1 is used", o.num_beams));
+    o.num_beams = 1;
   }
-  if (!request.num_return_sequences && checkpoint.num_return_sequences.value_or(1) > 1) {
+  if (!request.num_beams && o.num_beams > limits.max_beams) {
     out->warnings.push_back(
-        fmt::format("num_return_sequences {} of the checkpoint is not served yet; 1 is used",
-                    *checkpoint.num_return_sequences));
+        fmt::format("num_beams {} of the checkpoint is above the server's limit; {} is used",
+                    o.num_beams, limits.max_beams));
+    o.num_beams = limits.max_beams;
   }
+  Pick(request.num_return_sequences, checkpoint.num_return_sequences, &o.num_return_sequences);
+  if (o.num_return_sequences <= o.num_beams) return OkStatus();
+  if (request.num_return_sequences) {
+    return FieldError("options.num_return_sequences",
+                      fmt::format("{} is more than num_beams, {}", o.num_return_sequences,
+                                  o.num_beams));
+  }
+  o.num_return_sequences = o.num_beams;
+  return OkStatus();
 }
 
 void ResolvePrefix(const GenerationOverrides& checkpoint, const GenerationOverrides& request,
@@ -205,12 +210,12 @@ StatusOr<ResolvedOptions> ResolveOptions(const GenerationDefaults& defaults,
   const GenerationOverrides& checkpoint = defaults.values;
   ResolvedOptions out;
   PRECIS_RETURN_IF_ERROR(ResolveLengths(checkpoint, request, limits, &out));
-  ResolveBeams(checkpoint, request, &out);
   Pick(request.no_repeat_ngram_size, checkpoint.no_repeat_ngram_size,
        &out.options.no_repeat_ngram_size);
   Pick(request.repetition_penalty, checkpoint.repetition_penalty, &out.options.repetition_penalty);
   PRECIS_RETURN_IF_ERROR(
       ResolveSampling(checkpoint, request, limits, seed_if_absent, &out.options));
+  PRECIS_RETURN_IF_ERROR(ResolveBeams(checkpoint, request, limits, &out));
   ResolvePrefix(checkpoint, request, &out);
   out.options.stop = request.stop;
   return out;

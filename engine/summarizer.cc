@@ -47,7 +47,7 @@ class Summarizer::Impl {
                                                std::shared_ptr<SummaryListener> listener) {
     PRECIS_RETURN_IF_ERROR(CheckSource(request));
     const ModelInfo& info = context_.engine.info();
-    const GenerationLimits limits{context_.engine.options().max_new_tokens, info.vocab_size};
+    const GenerationLimits limits = context_.engine.generation_limits();
     PRECIS_ASSIGN_OR_RETURN(
         ResolvedOptions options,
         ResolveOptions(info.defaults, request.options, limits, DrawSeed()));

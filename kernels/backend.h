@@ -79,9 +79,13 @@ class Backend {
   virtual void EncoderAttention(const EncoderAttentionParams& params) = 0;
   virtual void AppendKv(const AppendKvParams& params) = 0;
   virtual void PagedAttention(const PagedAttentionParams& params) = 0;
+  virtual void CopySlots(const CopySlotsParams& params) = 0;
 
   // ids[i] = index of the largest of logits[i * vocab .. +vocab); the lowest of equals.
   virtual void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) = 0;
+
+  // Each row of logits becomes its log-probabilities, in place.
+  virtual void LogSoftmax(float* logits, size_t rows, size_t vocab) = 0;
 };
 
 struct BackendOptions {

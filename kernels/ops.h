@@ -47,6 +47,19 @@ struct SlotRef {
   uint32_t slot;
 };
 
+struct PageCopyRef {
+  int32_t from;
+  int32_t to;
+  uint32_t slots;  // the first `slots` slots are copied
+};
+
+// Copies filled slots of whole pages, all layers: copy-on-write of self pages.
+struct CopySlotsParams {
+  std::span<const PageCopyRef> copies;  // no target is a source or a target of another
+  KvPool pool;
+  std::span<const KvRegion> layers;
+};
+
 struct AppendKvParams {
   const float* k;       // [rows, num_kv_heads * head_dim], row_stride apart
   const float* v;       // as k

@@ -35,7 +35,8 @@ class Arrival final : public EventListener {
 struct RunResult {
   Status status;
   FinishReason reason = FinishReason::kEndOfSequence;
-  std::vector<int32_t> tokens;  // without start token and </s>
+  std::vector<int32_t> tokens;  // without start token and </s>; of a beam search empty
+  std::vector<Hypothesis> hypotheses;  // of a beam search
 };
 
 // A sequence that was submitted and not waited for yet.
@@ -60,6 +61,7 @@ class BlockingRun {
         if (event->kind != TokenEvent::Kind::kFinished) continue;
         out.reason = event->reason;
         out.status = event->status;
+        out.hypotheses = handle_.hypotheses();
         return out;
       }
       arrival_->Wait();

@@ -26,7 +26,8 @@ SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, const ModelR
 }
 
 SequenceSpec SpecOf(const SequenceRequest& request) {
-  return {static_cast<uint32_t>(request.source_ids.size()), request.options.max_new_tokens};
+  return {static_cast<uint32_t>(request.source_ids.size()), request.options.max_new_tokens,
+          request.options.num_beams};
 }
 
 }  // namespace
@@ -43,7 +44,8 @@ EngineLoop::EngineLoop(const EngineOptions& options, std::unique_ptr<ModelRunner
       submissions_(options.max_sequences) {
   ids_in_use_.reserve(options.max_sequences);
   outcomes_.reserve(options.max_batch);
-  tokens_.rows.reserve(options.max_batch);
+  decoding_.reserve(options.max_batch);
+  result_.sequences.reserve(options.max_batch);
   Publish();
   MutexLock lock(stop_mutex_);
   thread_ = std::thread([this] { Run(); });
@@ -63,10 +65,12 @@ bool EngineLoop::CountIn() {
 StatusOr<std::shared_ptr<EventQueue>> EngineLoop::Submit(SequenceRequest request) {
   const uint32_t worst = scheduler_.WorstCasePages(SpecOf(request));
   if (worst > pool_.total()) {
-    return FieldError("source", fmt::format("{} source tokens and {} new tokens need {} pages, the "
-                                            "whole pool has {}",
-                                            request.source_ids.size(),
-                                            request.options.max_new_tokens, worst, pool_.total()));
+    return FieldError(
+        "source",
+        fmt::format("{} source tokens and {} new tokens in {} beams need {} pages, the whole pool "
+                    "has {}",
+                    request.source_ids.size(), request.options.max_new_tokens,
+                    request.options.num_beams, worst, pool_.total()));
   }
   if (stopping_.load()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the engine has stopped");
@@ -108,8 +112,8 @@ EngineStats EngineLoop::stats() const {
   return out;
 }
 
-std::span<const PageId> EngineLoop::SelfPages(SequenceId id) const {
-  return scheduler_.self_pages(id);
+std::span<const PageId> EngineLoop::SelfPages(SequenceId id, uint32_t beam) const {
+  return scheduler_.self_pages(id, beam);
 }
 std::span<const PageId> EngineLoop::CrossPages(SequenceId id) const {
   return scheduler_.cross_pages(id);
@@ -189,63 +193,82 @@ void EngineLoop::Step() {
     active_[id].queue->Push({TokenEvent::Kind::kStarted, 0, {}, OkStatus()});
     active_[id].queue->Notify();
   }
-  const Status status = runner_->Run(plan, *this, &tokens_);
+  ListDecoding(plan);
+  const Status status = runner_->Run(plan, *this, &result_);
   Observe(plan, clock_.Now() - start);
   if (status.ok()) {
-    Emit(plan);
+    Emit();
   } else {
     FailPlan(plan, status);
   }
 }
 
-// Applies the step's tokens and tells each sequence's reader.
-void EngineLoop::Emit(const StepPlan& plan) {
-  const TimePoint now = clock_.Now();
-  EngineObserver* observer = observer_.load();
-  outcomes_.clear();
-  for (size_t i = 0; i < plan.decodes.size(); ++i) {
-    const SequenceId id = plan.decodes[i].sequence;
-    const RowToken& row = tokens_.rows[i];
-    Active& a = active_[id];
-    const bool eos = row.token == eos_token_id_;
-    if (!row.failed) ++a.generated;
-    const bool finished = row.failed || eos || a.generated >= a.request.options.max_new_tokens;
-    outcomes_.push_back({id, finished});
-    if (row.failed) continue;
-    if (a.generated == 1) {
-      a.queue->mutable_timings().first_token = now - a.submitted;
-    } else if (observer != nullptr) {
-      observer->OnInterTokenSeconds(Seconds(now - a.last_token));
-    }
-    a.last_token = now;
-    if (!eos) a.queue->Push({TokenEvent::Kind::kToken, row.token, {}, OkStatus()});
-    if (!eos && !finished) a.queue->Notify();
+// The first row of each decoding sequence: a sequence's rows are neighbours.
+void EngineLoop::ListDecoding(const StepPlan& plan) {
+  decoding_.clear();
+  for (const DecodeRow& row : plan.decodes) {
+    if (row.beam == 0) decoding_.push_back(row.sequence);
   }
-  local_.generated_tokens += plan.decodes.size();
+}
+
+// One sequence's step: what it says to the scheduler, and its token to its reader.
+SequenceOutcome EngineLoop::TakeStep(SequenceId id, const SequenceStep& step, TimePoint now) {
+  Active& a = active_[id];
+  if (step.failed) return {id, true, {}};
+  ++a.generated;
+  if (a.generated == 1) {
+    a.queue->mutable_timings().first_token = now - a.submitted;
+  } else if (EngineObserver* observer = observer_.load()) {
+    observer->OnInterTokenSeconds(Seconds(now - a.last_token));
+  }
+  a.last_token = now;
+  if (a.request.options.num_beams > 1) return {id, step.finished, step.parents};
+  const bool eos = step.token == eos_token_id_;
+  const bool finished = eos || a.generated >= a.request.options.max_new_tokens;
+  if (!eos) a.queue->Push({TokenEvent::Kind::kToken, step.token, {}, OkStatus()});
+  if (!finished) a.queue->Notify();
+  return {id, finished, kOnlyBeam};
+}
+
+// Applies the step's tokens and tells each sequence's reader.
+void EngineLoop::Emit() {
+  const TimePoint now = clock_.Now();
+  outcomes_.clear();
+  for (size_t i = 0; i < decoding_.size(); ++i) {
+    outcomes_.push_back(TakeStep(decoding_[i], result_.sequences[i], now));
+  }
+  local_.generated_tokens += decoding_.size();
   scheduler_.Apply(outcomes_);
   for (size_t i = 0; i < outcomes_.size(); ++i) {
-    if (!outcomes_[i].finished) continue;
-    const RowToken& row = tokens_.rows[i];
-    if (row.failed) {
-      Finish(outcomes_[i].sequence, FinishReason::kError,
-             Internal("the model's output was not finite for this request"));
-    } else {
-      const bool eos = row.token == eos_token_id_;
-      Finish(outcomes_[i].sequence, eos ? FinishReason::kEndOfSequence : FinishReason::kLength,
-             OkStatus());
-    }
+    if (outcomes_[i].finished) FinishDecoded(decoding_[i], result_.sequences[i]);
   }
+}
+
+void EngineLoop::FinishDecoded(SequenceId id, const SequenceStep& step) {
+  if (step.failed) {
+    return Finish(id, FinishReason::kError,
+                  Internal("the model's output was not finite for this request"));
+  }
+  FinishReason reason = FinishReason::kEndOfSequence;
+  if (active_[id].request.options.num_beams > 1) {
+    std::vector<Hypothesis> all = runner_->Hypotheses(id);
+    if (!all.empty()) reason = all[0].reason;
+    active_[id].queue->SetHypotheses(std::move(all));
+  } else if (step.token != eos_token_id_) {
+    reason = FinishReason::kLength;
+  }
+  Finish(id, reason, OkStatus());
 }
 
 void EngineLoop::FailPlan(const StepPlan& plan, const Status& status) {
   spdlog::error("a step failed, its {} sequences end: {}",
-                plan.decodes.size() + plan.encodes.size(), std::string(status.message()));
+                decoding_.size() + plan.encodes.size(), std::string(status.message()));
   outcomes_.clear();
-  for (const DecodeRow& row : plan.decodes) outcomes_.push_back({row.sequence, true});
+  for (const SequenceId id : decoding_) outcomes_.push_back({id, true, {}});
   std::vector<SequenceId> encoding;
   for (const EncodeSlice& slice : plan.encodes) encoding.push_back(slice.sequence);
   scheduler_.Apply(outcomes_);
-  for (const RowOutcome& outcome : outcomes_) {
+  for (const SequenceOutcome& outcome : outcomes_) {
     Finish(outcome.sequence, FinishReason::kError, status);
   }
   for (const SequenceId id : encoding) {
@@ -291,7 +314,7 @@ void EngineLoop::Observe(const StepPlan& plan, Duration step_time) {
   if (!plan.decodes.empty()) {
     ++local_.decode_steps;
     local_.decode_rows += plan.decodes.size();
-    const double us = tokens_.decode_us;
+    const double us = result_.decode_us;
     decode_us_ = decode_us_ == 0 ? us : decode_us_ + kAverageWeight * (us - decode_us_);
   }
   if (EngineObserver* observer = observer_.load()) observer->OnStep(step);

@@ -31,6 +31,7 @@ class EngineLoop final : private PageTables {
   StatusOr<std::shared_ptr<EventQueue>> Submit(SequenceRequest request);
   void Stop();
   EngineStats stats() const;
+  uint32_t max_beams() const { return scheduler_.max_beams(); }
   void SetObserver(EngineObserver* observer) { observer_.store(observer); }
 
  private:
@@ -54,7 +55,10 @@ class EngineLoop final : private PageTables {
   void Join(Submission submission);
   void DropEnded();
   void Step();
-  void Emit(const StepPlan& plan);
+  void ListDecoding(const StepPlan& plan);
+  SequenceOutcome TakeStep(SequenceId id, const SequenceStep& step, TimePoint now);
+  void Emit();
+  void FinishDecoded(SequenceId id, const SequenceStep& step);
   void FailPlan(const StepPlan& plan, const Status& status);
   void Finish(SequenceId id, FinishReason reason, Status status);
   void FinishQueue(EventQueue& queue, TimePoint submitted, FinishReason reason, Status status);
@@ -63,7 +67,7 @@ class EngineLoop final : private PageTables {
   bool CountIn();
 
   // PageTables
-  std::span<const PageId> SelfPages(SequenceId id) const override;
+  std::span<const PageId> SelfPages(SequenceId id, uint32_t beam) const override;
   std::span<const PageId> CrossPages(SequenceId id) const override;
 
   const EngineOptions options_;
@@ -77,8 +81,9 @@ class EngineLoop final : private PageTables {
   // step thread only
   std::vector<Active> active_;  // by SequenceId
   std::vector<SequenceId> ids_in_use_;
-  std::vector<RowOutcome> outcomes_;
-  StepTokens tokens_;
+  std::vector<SequenceOutcome> outcomes_;
+  std::vector<SequenceId> decoding_;  // of the step under way, in the plan's order
+  StepResult result_;
   double decode_us_ = 0;  // moving average of a step's decode part; 0: not measured yet
   EngineStats local_;
 

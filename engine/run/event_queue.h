@@ -34,6 +34,7 @@ class EventQueue {
   }
   bool cancel_requested() const { return cancel_.load(std::memory_order_acquire); }
   SequenceTimings& mutable_timings() { return timings_; }  // before the kFinished is pushed
+  void SetHypotheses(std::vector<Hypothesis> all) { hypotheses_ = std::move(all); }  // likewise
 
   // --- reader
   std::optional<TokenEvent> Poll() {
@@ -41,6 +42,7 @@ class EventQueue {
     return std::move(ring_[read_++]);
   }
   const SequenceTimings& timings() const { return timings_; }
+  const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
 
   void RequestCancel() { cancel_.store(true, std::memory_order_release); }
 
@@ -50,6 +52,7 @@ class EventQueue {
   size_t read_ = 0;
   std::atomic<bool> cancel_{false};
   SequenceTimings timings_;
+  std::vector<Hypothesis> hypotheses_;
   const std::shared_ptr<EventListener> listener_;
 };
 

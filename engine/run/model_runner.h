@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/engine.h"
 #include "engine/generation.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"
@@ -26,18 +27,21 @@ struct RunnerSequence {
 class PageTables {
  public:
   virtual ~PageTables() = default;
-  virtual std::span<const PageId> SelfPages(SequenceId id) const = 0;
+  virtual std::span<const PageId> SelfPages(SequenceId id, uint32_t beam) const = 0;
   virtual std::span<const PageId> CrossPages(SequenceId id) const = 0;
 };
 
-struct RowToken {
-  int32_t token = 0;
-  bool failed = false;  // its logits were not finite: the sequence ends, its neighbours go on
+// What a step made of one decoding sequence.
+struct SequenceStep {
+  int32_t token = 0;      // without beams
+  bool failed = false;    // its logits were not finite: the sequence ends, its neighbours go on
+  bool finished = false;  // with beams: the search has ended, Hypotheses() has its result
+  std::span<const uint32_t> parents;  // with beams, unless finished; until the next Run()
 };
 
-struct StepTokens {
-  std::vector<RowToken> rows;  // one a decode row of the plan, in its order
-  double decode_us = 0;        // time the decode rows took, encoder work not counted
+struct StepResult {
+  std::vector<SequenceStep> sequences;  // the plan's decoding sequences, in its order
+  double decode_us = 0;                 // time of the decode rows, encoder work not counted
 };
 
 class ModelRunner {
@@ -52,7 +56,9 @@ class ModelRunner {
   virtual void Join(SequenceId id, const RunnerSequence& sequence) = 0;
   virtual void Leave(SequenceId id) = 0;
   // Does the step's work. An error fails every sequence of the plan and nothing else.
-  virtual Status Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) = 0;
+  virtual Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) = 0;
+  // Of a sequence with beams whose search has finished, best first.
+  virtual std::vector<Hypothesis> Hypotheses(SequenceId id) const = 0;
 };
 
 }  // namespace precis

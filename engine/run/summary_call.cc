@@ -136,6 +136,7 @@ void TextCall::End(FinishReason reason) {
     Finish(absl::DeadlineExceededError("the deadline passed before the summary was finished"));
     return;
   }
+  if (summary_.effective.options.num_beams > 1) return EndBeams();
   if (reason != FinishReason::kStopString) {
     Deliver(stops_.Push(decoder_->Finish()));
     if (stops_.stopped()) {
@@ -148,6 +149,23 @@ void TextCall::End(FinishReason reason) {
   summary_.generated_tokens = static_cast<uint32_t>(text_.token_ids.size());
   summary_.timings = handle_.timings();
   summary_.sequences.push_back(std::move(text_));
+  Finish(std::move(summary_));
+}
+
+// Nothing was streamed: a beam search knows its texts at the end.
+void TextCall::EndBeams() {
+  for (const Hypothesis& h : handle_.hypotheses()) {
+    SummaryText text;
+    StopMatcher stops(summary_.effective.options.stop);
+    text.text = stops.Push(context_.tokenizer.Decode(h.tokens));
+    if (!stops.stopped()) text.text += stops.Finish();
+    text.finish_reason = stops.stopped() ? FinishReason::kStopString : h.reason;
+    text.token_ids = h.tokens;
+    text.score = h.score;
+    summary_.generated_tokens += static_cast<uint32_t>(h.tokens.size());
+    summary_.sequences.push_back(std::move(text));
+  }
+  summary_.timings = handle_.timings();
   Finish(std::move(summary_));
 }
 

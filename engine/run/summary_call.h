@@ -46,6 +46,7 @@ class TextCall final : public EventListener, public std::enable_shared_from_this
   void Drain();
   void OnToken(int32_t token);
   void End(FinishReason reason);
+  void EndBeams();
   void Deliver(const std::string& text);
   void Finish(StatusOr<Summary> summary);
 

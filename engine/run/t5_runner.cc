@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "engine/sched/encode_work.h"
+#include "engine/sched/scheduler.h"
 
 namespace precis {
 namespace {
@@ -35,7 +36,10 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, *backend_),
       sampler_(config_.vocab_size),
       sequences_(options.max_sequences),
-      best_(options.max_batch) {
+      best_(options.max_batch),
+      candidates_(size_t{2} * Scheduler::kMaxBeams * Scheduler::kMaxBeams) {
+  copies_.reserve(options.max_batch);
+  candidate_rows_.reserve(Scheduler::kMaxBeams);
   const DType activations = backend_->activation_dtype(weights_.dtype);
   for (int i = 0; i < 2; ++i) {
     workspaces_.emplace_back(config_, activations, options.max_source_tokens);
@@ -48,18 +52,24 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
 void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
   Sequence& s = sequences_[id];
   s.source_ids = sequence.source_ids;
-  s.history.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+  s.options = sequence.options;
+  if (s.HasBeams()) {
+    s.search.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+  } else {
+    s.history.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+  }
 }
 
 void T5Runner::Leave(SequenceId id) { sequences_[id].source_ids = {}; }
 
-Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) {
+Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepResult* out) {
   for (const EncodeSlice& slice : plan.encodes) Encode(slice, pages);
-  out->rows.clear();
+  out->sequences.clear();
   out->decode_us = 0;
   if (plan.decodes.empty()) return OkStatus();
   const SteadyClock clock;
   const TimePoint start = clock.Now();
+  CopyPages(plan);
   FillBatch(plan, pages);
   PickTokens(plan, decoder_.Run(batch_), out);
   out->decode_us = Microseconds(clock.Now() - start);
@@ -79,9 +89,9 @@ void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
   batch_.Clear();
   for (const DecodeRow& row : plan.decodes) {
     const Sequence& s = sequences_[row.sequence];
-    const std::span<const PageId> self = pages.SelfPages(row.sequence);
+    const std::span<const PageId> self = pages.SelfPages(row.sequence, row.beam);
     const std::span<const PageId> cross = pages.CrossPages(row.sequence);
-    batch_.tokens.push_back(s.history.last());
+    batch_.tokens.push_back(s.HasBeams() ? s.search.ids(row.beam).back() : s.history.last());
     batch_.slots.push_back({row.page, row.slot});
     batch_.self_rows.push_back({static_cast<uint32_t>(batch_.self_pages.size()), row.position + 1,
                                 row.position});
@@ -92,23 +102,94 @@ void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
   }
 }
 
-void T5Runner::PickTokens(const StepPlan& plan, std::span<float> logits, StepTokens* out) {
+void T5Runner::CopyPages(const StepPlan& plan) {
+  copies_.clear();
+  for (const PageCopy& copy : plan.copies) copies_.push_back({copy.from, copy.to, copy.slots});
+  if (!copies_.empty()) backend_->CopySlots({copies_, memory_.pool(), layout_.self.layers});
+}
+
+// Sequences with beams one by one, the rows between them together.
+void T5Runner::PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out) {
   const size_t vocab = config_.vocab_size;
   const size_t rows = plan.decodes.size();
-  for (size_t i = 0; i < rows; ++i) {
-    sequences_[plan.decodes[i].sequence].history.Process(logits.subspan(i * vocab, vocab));
-  }
-  backend_->ArgMax(logits.data(), rows, vocab, best_.data());
-  for (size_t i = 0; i < rows; ++i) {
-    TokenHistory& history = sequences_[plan.decodes[i].sequence].history;
-    const std::span<float> row = logits.subspan(i * vocab, vocab);
-    RowToken token{best_[i], !std::isfinite(row[best_[i]])};
-    if (!token.failed && history.options().Samples()) {
-      token.token = sampler_.Sample(row, history.options(), 0, history.generated());
+  for (size_t begin = 0; begin < rows;) {
+    const SequenceId id = plan.decodes[begin].sequence;
+    const bool beams = sequences_[id].HasBeams();
+    size_t end = begin + 1;
+    while (end < rows && (beams ? plan.decodes[end].sequence == id
+                                : !sequences_[plan.decodes[end].sequence].HasBeams())) {
+      ++end;
     }
-    if (!token.failed) history.Push(token.token);
-    out->rows.push_back(token);
+    const std::span<float> part = logits.subspan(begin * vocab, (end - begin) * vocab);
+    if (beams) {
+      out->sequences.push_back(StepBeams(sequences_[id], end - begin, part));
+    } else {
+      PickGreedyOrSampled(plan, begin, end, part, out);
+    }
+    begin = end;
   }
+}
+
+void T5Runner::PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end,
+                                   std::span<float> logits, StepResult* out) {
+  const size_t vocab = config_.vocab_size;
+  const auto history = [&](size_t i) -> TokenHistory& {
+    return sequences_[plan.decodes[begin + i].sequence].history;
+  };
+  for (size_t i = 0; i < end - begin; ++i) history(i).Process(logits.subspan(i * vocab, vocab));
+  backend_->ArgMax(logits.data(), end - begin, vocab, best_.data());
+  for (size_t i = 0; i < end - begin; ++i) {
+    const std::span<float> row = logits.subspan(i * vocab, vocab);
+    SequenceStep step;
+    step.token = best_[i];
+    step.failed = !std::isfinite(row[best_[i]]);
+    if (!step.failed) {
+      const GenerationOptions& options = history(i).options();
+      if (options.Samples()) step.token = sampler_.Sample(row, options, 0, history(i).generated());
+      history(i).Push(step.token);
+    }
+    out->sequences.push_back(step);
+  }
+}
+
+SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t rows, std::span<float> logits) {
+  const size_t vocab = config_.vocab_size;
+  BeamSearch& search = sequence.search;
+  const size_t most = search.candidates_per_beam();
+  backend_->LogSoftmax(logits.data(), rows, vocab);
+  SequenceStep step;
+  candidate_rows_.clear();
+  for (uint32_t beam = 0; beam < rows; ++beam) {
+    const std::span<float> row = logits.subspan(beam * vocab, vocab);
+    // One value that is not a number makes its whole row so.
+    step.failed = step.failed || std::isnan(row[0]);
+    if (step.failed) return step;
+    search.Process(beam, row);
+    const std::span<BeamCandidate> best(candidates_.data() + beam * most, most);
+    candidate_rows_.push_back(best.first(BestCandidates(row, best)));
+  }
+  search.Step(candidate_rows_);
+  step.finished = search.finished();
+  if (!step.finished) step.parents = search.parents();
+  return step;
+}
+
+std::vector<Hypothesis> T5Runner::Hypotheses(SequenceId id) const {
+  const BeamSearch& search = sequences_[id].search;
+  std::vector<Hypothesis> out;
+  for (uint32_t rank = 0; rank < search.num_hypotheses(); ++rank) {
+    const BeamSearch::Hypothesis found = search.hypothesis(rank);
+    Hypothesis h;
+    h.tokens.assign(found.ids.begin() + 1, found.ids.end());
+    h.score = found.score;
+    h.reason = FinishReason::kLength;
+    if (!h.tokens.empty() && h.tokens.back() == config_.eos_token_id) {
+      h.tokens.pop_back();
+      h.reason = FinishReason::kEndOfSequence;
+    }
+    out.push_back(std::move(h));
+  }
+  return out;
 }
 
 // --- calibration -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@
 #include "engine/model/t5_encoder.h"
 #include "engine/model/t5_weights.h"
 #include "engine/model_info.h"
+#include "engine/run/beam_search.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/sampler.h"
 #include "engine/run/token_history.h"
@@ -43,7 +44,8 @@ class T5Runner final : public ModelRunner {
   uint32_t cross_slots() const override { return layout_.cross.slots; }
   void Join(SequenceId id, const RunnerSequence& sequence) override;
   void Leave(SequenceId id) override;
-  Status Run(const StepPlan& plan, const PageTables& pages, StepTokens* out) override;
+  Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override;
+  std::vector<Hypothesis> Hypotheses(SequenceId id) const override;
 
   // For verification and tests: what lies between the tokens.
   const T5Weights& weights() const { return weights_; }
@@ -58,7 +60,10 @@ class T5Runner final : public ModelRunner {
  private:
   struct Sequence {
     std::span<const int32_t> source_ids;
-    TokenHistory history;
+    const GenerationOptions* options = nullptr;
+    TokenHistory history;  // without beams
+    BeamSearch search;     // with beams
+    bool HasBeams() const { return options->num_beams > 1; }
   };
 
   T5Runner(const EngineOptions& options, ModelConfig config, std::unique_ptr<Backend> backend,
@@ -68,7 +73,11 @@ class T5Runner final : public ModelRunner {
   double TimeItems(uint32_t tokens, EncodeStage stage);
   void Encode(const EncodeSlice& slice, const PageTables& pages);
   void FillBatch(const StepPlan& plan, const PageTables& pages);
-  void PickTokens(const StepPlan& plan, std::span<float> logits, StepTokens* out);
+  void CopyPages(const StepPlan& plan);
+  void PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out);
+  void PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end,
+                           std::span<float> logits, StepResult* out);
+  SequenceStep StepBeams(Sequence& sequence, size_t rows, std::span<float> logits);
 
   const ModelConfig config_;
   const std::unique_ptr<Backend> backend_;
@@ -83,7 +92,10 @@ class T5Runner final : public ModelRunner {
   std::vector<EncoderWorkspace> workspaces_;
   std::vector<Sequence> sequences_;  // by SequenceId
   DecodeBatch batch_;
+  std::vector<PageCopyRef> copies_;
   std::vector<int32_t> best_;        // [rows], argmax of the processed logits
+  std::vector<BeamCandidate> candidates_;                    // of one search
+  std::vector<std::span<const BeamCandidate>> candidate_rows_;  // into candidates_, one a beam
 };
 
 }  // namespace precis

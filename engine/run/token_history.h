@@ -12,28 +12,34 @@
 
 namespace precis {
 
+// Changes the scores of the token that follows `ids` in place. scores: [vocab], logits or, for
+// beams, log-probabilities. `ids` begin with the start token, which counts for penalties and
+// n-grams as it does in generate(). `scratch` needs room for ids.size() where there is a repetition
+// penalty, or it grows.
+void ProcessScores(const GenerationOptions& options, std::span<const int32_t> ids,
+                   int32_t eos_token, std::span<float> scores, std::vector<float>* scratch);
+
 class TokenHistory {
  public:
-  // `start_token` counts for penalties and n-grams, as it does in generate(). Makes room for all
-  // tokens, so that later calls allocate nothing. `options` must outlive the history.
+  // Makes room for all tokens, so that later calls allocate nothing. `options` must outlive the
+  // history.
   void Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token);
 
   // Changes the scores of the next token in place; scores: [vocab].
-  void Process(std::span<float> scores) const;
-  void Push(int32_t token);
+  void Process(std::span<float> scores) {
+    ProcessScores(*options_, ids_, eos_token_, scores, &scratch_);
+  }
+  void Push(int32_t token) { ids_.push_back(token); }
 
   int32_t last() const { return ids_.back(); }
   uint32_t generated() const { return static_cast<uint32_t>(ids_.size()) - 1; }
   const GenerationOptions& options() const { return *options_; }
 
  private:
-  void PenalizeRepetition(std::span<float> scores) const;
-  void BanNgrams(std::span<float> scores) const;
-
   const GenerationOptions* options_ = nullptr;
   int32_t eos_token_ = 1;
-  std::vector<int32_t> ids_;   // start token first
-  std::vector<int32_t> seen_;  // distinct ids; kept only where a penalty asks for them
+  std::vector<int32_t> ids_;  // start token first
+  std::vector<float> scratch_;
 };
 
 }  // namespace precis

@@ -26,8 +26,9 @@ PageLease& PageLease::operator=(PageLease&& other) noexcept {
 
 void PageLease::Reset() {
   if (pool_ == nullptr) return;
-  std::exchange(pool_, nullptr)->Return(kind_, pages_);
-  pages_.clear();
+  PagePool* const pool = std::exchange(pool_, nullptr);
+  // Backwards, so that the next lease of this size gets the same pages in the same order.
+  for (; !pages_.empty(); pages_.pop_back()) pool->Drop(kind_, pages_.back());
 }
 
 PagePromise::PagePromise(PagePromise&& other) noexcept
@@ -46,19 +47,19 @@ void PagePromise::Reset() {
   std::exchange(pool_, nullptr)->Forgive(std::exchange(left_, 0));
 }
 
-PagePool::PagePool(uint32_t num_pages) : total_(num_pages), free_(num_pages) {
+PagePool::PagePool(uint32_t num_pages) : total_(num_pages), free_(num_pages), holders_(num_pages) {
   // The top of the stack is page 0: low pages are used first, so a quiet server touches few.
   for (uint32_t i = 0; i < num_pages; ++i) free_[i] = static_cast<PageId>(num_pages - 1 - i);
 }
 
 PagePool::~PagePool() { PRECIS_CHECK(leased() == 0 && promised_ == 0); }
 
-PageLease PagePool::Lease(PageKind kind, uint32_t count, uint32_t reserve_pages) {
+PageLease PagePool::Lease(PageKind kind, uint32_t count) {
   PRECIS_CHECK(count <= available());
   PageLease lease;
   lease.pool_ = this;
   lease.kind_ = kind;
-  lease.pages_.reserve(std::max(count, reserve_pages));
+  lease.pages_.reserve(count);
   for (uint32_t i = 0; i < count; ++i) lease.pages_.push_back(Take(kind));
   return lease;
 }
@@ -72,30 +73,42 @@ PagePromise PagePool::Promise(uint32_t count) {
   return promise;
 }
 
-PageId PagePool::Extend(PageLease& lease, PagePromise& promise) {
-  PRECIS_CHECK(lease.pool_ == this && promise.pool_ == this && promise.left_ > 0);
-  --promise.left_;
-  --promised_;
-  const PageId page = Take(lease.kind_);
-  lease.pages_.push_back(page);
-  return page;
-}
-
 PageId PagePool::Take(PageKind kind) {
   PRECIS_CHECK(!free_.empty());
   const PageId page = free_.back();
   free_.pop_back();
+  holders_[static_cast<size_t>(page)] = 1;
   ++leased_[static_cast<size_t>(kind)];
   peak_leased_ = std::max(peak_leased_, leased());
   return page;
 }
 
-void PagePool::Return(PageKind kind, std::span<const PageId> pages) {
-  uint32_t& count = leased_[static_cast<size_t>(kind)];
-  PRECIS_CHECK(pages.size() <= count);
-  count -= static_cast<uint32_t>(pages.size());
-  // Backwards, so that the next lease of this size gets the same pages in the same order.
-  free_.insert(free_.end(), pages.rbegin(), pages.rend());
+PageId PagePool::Take(PageKind kind, PagePromise& promise) {
+  PRECIS_CHECK(promise.pool_ == this && promise.left_ > 0);
+  --promise.left_;
+  --promised_;
+  return Take(kind);
+}
+
+void PagePool::Share(PageId page) {
+  PRECIS_CHECK(holders(page) > 0);
+  ++holders_[static_cast<size_t>(page)];
+}
+
+bool PagePool::Drop(PageKind kind, PageId page) {
+  uint32_t& leased = leased_[static_cast<size_t>(kind)];
+  PRECIS_CHECK(holders(page) > 0 && leased > 0);
+  if (--holders_[static_cast<size_t>(page)] > 0) return false;
+  --leased;
+  free_.push_back(page);
+  return true;
+}
+
+void PagePool::Drop(PageKind kind, PageId page, PagePromise& promise) {
+  PRECIS_CHECK(promise.pool_ == this);
+  if (!Drop(kind, page)) return;
+  ++promise.left_;
+  ++promised_;
 }
 
 void PagePool::Forgive(uint32_t promised) {

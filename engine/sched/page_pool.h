@@ -1,6 +1,6 @@
 // Which pages are free and how many the others hold: ids and counts, no bytes. One pool for self
-// and cross. A page has one holder today; shared pages (beams, cached documents) will be counted
-// inside the pool, where leases give their pages back, and callers will not notice.
+// and cross. A page counts its holders (beams share pages, engine/sched/self_pages.h) and is free
+// when the last of them gives it back; it is leased once, however many hold it.
 //
 // Owner: the scheduler's owner; it outlives every lease and promise. Thread rule: one thread (the
 // step thread).
@@ -18,6 +18,7 @@ namespace precis {
 enum class PageKind : uint8_t { kSelf, kCross };
 
 class PagePool;
+class SelfPages;
 
 // Pages that somebody holds; the destructor gives them back. Move-only.
 class PageLease {
@@ -68,23 +69,31 @@ class PagePool {
   uint32_t peak_leased() const { return peak_leased_; }
   // Neither leased nor promised.
   uint32_t available() const { return total_ - leased() - promised_; }
+  // 0: the page is free.
+  uint32_t holders(PageId page) const { return holders_[static_cast<size_t>(page)]; }
 
-  // Requires count <= available(). `reserve_pages`: room in the lease for pages added later, so
-  // that Extend allocates nothing.
-  PageLease Lease(PageKind kind, uint32_t count, uint32_t reserve_pages);
+  // Both require count <= available().
+  PageLease Lease(PageKind kind, uint32_t count);
   PagePromise Promise(uint32_t count);
-  // Moves one promised page into the lease. Requires promise.left() > 0.
-  PageId Extend(PageLease& lease, PagePromise& promise);
 
  private:
   friend class PageLease;
   friend class PagePromise;
+  friend class SelfPages;
+  // Takes a free page, held once; the second one redeems a promise, which must have one left.
   PageId Take(PageKind kind);
-  void Return(PageKind kind, std::span<const PageId> pages);
+  PageId Take(PageKind kind, PagePromise& promise);
+  // One holder more; requires that the page is not free.
+  void Share(PageId page);
+  // One holder less; true: it was the last one, and the page is free.
+  bool Drop(PageKind kind, PageId page);
+  // The same, and a page that becomes free is promised again.
+  void Drop(PageKind kind, PageId page, PagePromise& promise);
   void Forgive(uint32_t promised);
 
   const uint32_t total_;
-  std::vector<PageId> free_;  // a stack; promised pages are in it
+  std::vector<PageId> free_;       // a stack; promised pages are in it
+  std::vector<uint32_t> holders_;  // by page
   uint32_t leased_[2] = {0, 0};
   uint32_t promised_ = 0;
   uint32_t peak_leased_ = 0;

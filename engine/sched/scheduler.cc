@@ -26,6 +26,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, PagePool& pool)
   decoding_.reserve(options.max_batch);
   started_.reserve(options.max_batch);
   plan_.encodes.reserve(options.max_batch);
+  plan_.copies.reserve(options.max_batch);
   plan_.decodes.reserve(options.max_batch);
 }
 
@@ -33,12 +34,12 @@ uint32_t Scheduler::CrossPages(const SequenceSpec& spec) const {
   return CeilDiv(spec.source_tokens, options_.cross_slots);
 }
 
-uint32_t Scheduler::SelfPages(const SequenceSpec& spec) const {
+uint32_t Scheduler::SelfPagesPerBeam(const SequenceSpec& spec) const {
   return CeilDiv(spec.max_new_tokens, options_.self_slots);
 }
 
 uint32_t Scheduler::WorstCasePages(const SequenceSpec& spec) const {
-  return CrossPages(spec) + SelfPages(spec);
+  return CrossPages(spec) + SelfPages::WorstCase(spec.beams, SelfPagesPerBeam(spec));
 }
 
 const Scheduler::Sequence& Scheduler::Live(SequenceId id) const {
@@ -53,6 +54,7 @@ Scheduler::Sequence& Scheduler::Live(SequenceId id) {
 SequenceId Scheduler::Add(const SequenceSpec& spec) {
   PRECIS_CHECK(HasRoom());
   PRECIS_CHECK(spec.source_tokens > 0 && spec.max_new_tokens > 0);
+  PRECIS_CHECK(spec.beams > 0 && spec.beams <= max_beams());
   PRECIS_CHECK(WorstCasePages(spec) <= pool_.total());
   const SequenceId id = free_ids_.back();
   free_ids_.pop_back();
@@ -67,7 +69,7 @@ SequenceId Scheduler::Add(const SequenceSpec& spec) {
 }
 
 void Scheduler::Remove(SequenceId id) {
-  PRECIS_CHECK(!rows_pending_);
+  PRECIS_CHECK(pending_ == 0);
   switch (Live(id).phase) {
     case Phase::kWaiting:
       std::erase(waiting_, id);
@@ -85,19 +87,21 @@ void Scheduler::Remove(SequenceId id) {
 }
 
 void Scheduler::Free(SequenceId id) {
-  sequences_[id] = Sequence();  // leases and promise go back
+  Sequence& sequence = sequences_[id];
+  if (sequence.phase != Phase::kWaiting) rows_ -= sequence.spec.beams;
+  sequence = Sequence();  // leases and promise go back
   free_ids_.push_back(id);
 }
 
 const StepPlan& Scheduler::Schedule(const StepBudget& budget) {
-  PRECIS_CHECK(!rows_pending_);
+  PRECIS_CHECK(pending_ == 0);
   plan_.encodes.clear();
+  plan_.copies.clear();
   plan_.decodes.clear();
   started_.clear();
   // Decode rows first: what is encoded in this step decodes from the next one on.
   PlanDecodes();
   PlanEncodes(budget.encode_us);
-  rows_pending_ = !plan_.decodes.empty();
   return plan_;
 }
 
@@ -105,10 +109,13 @@ void Scheduler::PlanDecodes() {
   for (const SequenceId id : decoding_) {
     Sequence& sequence = sequences_[id];
     const uint32_t slot = sequence.position % options_.self_slots;
-    if (slot == 0) pool_.Extend(sequence.self, sequence.self_promise);
-    const PageId page = sequence.self.pages()[sequence.position / options_.self_slots];
-    plan_.decodes.push_back({id, sequence.position, page, slot});
+    sequence.self.PrepareWrite(slot, &plan_.copies);
+    for (uint32_t beam = 0; beam < sequence.self.live(); ++beam) {
+      const PageId page = sequence.self.table(beam).back();
+      plan_.decodes.push_back({id, beam, sequence.position, page, slot});
+    }
   }
+  pending_ = decoding();
 }
 
 void Scheduler::PlanEncodes(double budget_us) {
@@ -136,7 +143,7 @@ void Scheduler::AdmitFromLine() {
 }
 
 bool Scheduler::MayAdmit(const Sequence& head) const {
-  if (encoding_.size() + decoding_.size() >= options_.max_batch) return false;
+  if (head.spec.beams > options_.max_batch - rows_) return false;
   if (encoding_.size() == kNumWorkspaces) return false;
   // A document that would only wait behind the oldest leaves its pages to others until then.
   if (!encoding_.empty() && !MayOvertake(head, sequences_[encoding_.front()])) return false;
@@ -145,10 +152,9 @@ bool Scheduler::MayAdmit(const Sequence& head) const {
 
 void Scheduler::Admit(SequenceId id) {
   Sequence& sequence = sequences_[id];
-  const uint32_t self_pages = SelfPages(sequence.spec);
-  sequence.cross = pool_.Lease(PageKind::kCross, CrossPages(sequence.spec), 0);
-  sequence.self = pool_.Lease(PageKind::kSelf, 0, self_pages);
-  sequence.self_promise = pool_.Promise(self_pages);
+  rows_ += sequence.spec.beams;
+  sequence.cross = pool_.Lease(PageKind::kCross, CrossPages(sequence.spec));
+  sequence.self = SelfPages(pool_, sequence.spec.beams, SelfPagesPerBeam(sequence.spec));
   sequence.workspace = encoding_.empty() ? 0 : 1 - sequences_[encoding_.front()].workspace;
   sequence.phase = Phase::kEncoding;
   encoding_.push_back(id);
@@ -193,11 +199,10 @@ void Scheduler::FinishEncoding(size_t index) {
   decoding_.push_back(id);
 }
 
-void Scheduler::Apply(std::span<const RowOutcome> outcomes) {
-  PRECIS_CHECK(outcomes.size() == plan_.decodes.size());
-  PRECIS_CHECK(rows_pending_ || outcomes.empty());
-  rows_pending_ = false;
-  // The rows are the first of decoding_, in its order; behind them is what this step encoded.
+void Scheduler::Apply(std::span<const SequenceOutcome> outcomes) {
+  PRECIS_CHECK(outcomes.size() == pending_);
+  pending_ = 0;
+  // The planned are the first of decoding_, in its order; behind them is what this step encoded.
   size_t kept = 0;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     const SequenceId id = decoding_[i];
@@ -209,6 +214,7 @@ void Scheduler::Apply(std::span<const RowOutcome> outcomes) {
     Sequence& sequence = sequences_[id];
     ++sequence.position;
     PRECIS_CHECK(sequence.position < sequence.spec.max_new_tokens);
+    sequence.self.Reorder(outcomes[i].parents);
     decoding_[kept++] = id;
   }
   decoding_.erase(decoding_.begin() + static_cast<ptrdiff_t>(kept),

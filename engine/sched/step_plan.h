@@ -20,10 +20,18 @@ struct EncodeSlice {
   bool last;  // the document is encoded when this slice is done
 };
 
-// One token of one sequence: position `position` is fed, its K and V go to (page, slot), and the
-// token after it is sampled.
+// The first `slots` slots of page `from`, of the self kind, are copied to page `to`.
+struct PageCopy {
+  PageId from;
+  PageId to;
+  uint32_t slots;  // at least 1
+};
+
+// One token of one beam of a sequence: position `position` is fed, its K and V go to (page, slot),
+// and the token after it is chosen. The rows of a sequence are neighbours, in the order of beams.
 struct DecodeRow {
   SequenceId sequence;
+  uint32_t beam;  // 0 where nobody asked for beams
   uint32_t position;
   PageId page;  // of the self kind
   uint32_t slot;
@@ -31,6 +39,9 @@ struct DecodeRow {
 
 struct StepPlan {
   std::vector<EncodeSlice> encodes;
+  // Done before any decode row. No copy's target is a source or a target of another one, so their
+  // order is free.
+  std::vector<PageCopy> copies;
   std::vector<DecodeRow> decodes;
   bool empty() const { return encodes.empty() && decodes.empty(); }
 };

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "fmt/format.h"
+#include "kernels/copy_slots.h"
 
 namespace precis {
 namespace {
@@ -159,6 +160,19 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
 void CpuBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
 #pragma omp parallel for num_threads(num_threads_) if (rows * vocab >= kParallelElements)
   for (size_t i = 0; i < rows; ++i) ids[i] = kernels_.arg_max(logits + i * vocab, vocab);
+}
+
+void CpuBackend::LogSoftmax(float* logits, size_t rows, size_t vocab) {
+#pragma omp parallel for num_threads(num_threads_) if (rows * vocab >= kParallelElements)
+  for (size_t i = 0; i < rows; ++i) kernels_.log_softmax(logits + i * vocab, vocab);
+}
+
+void CpuBackend::CopySlots(const CopySlotsParams& params) {
+  const size_t copies = params.copies.size();
+#pragma omp parallel for num_threads(num_threads_) if (copies > 1)
+  for (size_t i = 0; i < copies; ++i) {
+    CopyPageSlots(params.pool, params.layers, params.copies[i]);
+  }
 }
 
 StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(const BackendOptions& options) {

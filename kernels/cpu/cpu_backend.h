@@ -1,5 +1,5 @@
 // The CPU backend: GEMM by oneDNN, everything else by our own kernels, spread over OpenMP's
-// threads. Only independent work is spread, so results do not depend on the number of threads.
+// threads. They spread independent work only, so their bits do not depend on the number of threads.
 //
 // Owner: whoever called MakeCpuBackend(). Thread rule: one caller at a time, as every Backend.
 #pragma once
@@ -39,7 +39,9 @@ class CpuBackend final : public Backend {
   void EncoderAttention(const EncoderAttentionParams& params) override;
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
+  void CopySlots(const CopySlotsParams& params) override;
   void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
+  void LogSoftmax(float* logits, size_t rows, size_t vocab) override;
 
   // Of oneDNN, so far; constant after Prepare().
   uint64_t primitives_created() const { return gemm_->primitives_created(); }

@@ -11,8 +11,13 @@ namespace {
 // every blocking that a GEMM might use.
 constexpr size_t kPatterns = 5;
 
-std::vector<std::byte> MakeInput(const GemmShape& shape, size_t rows) {
-  std::minstd_rand random(20240917);
+// A narrow matrix gives few numbers, in which another order of additions may leave no trace: it is
+// run with several inputs.
+constexpr size_t kSamples = 2048;
+size_t Repeats(const GemmShape& shape) { return 1 + kSamples / (kPatterns * shape.n); }
+
+std::vector<std::byte> MakeInput(const GemmShape& shape, size_t rows, size_t repeat) {
+  std::minstd_rand random(static_cast<uint32_t>(20240917 + repeat));
   std::vector<std::byte> in(rows * shape.k * ElementBytes(shape.dtype));
   for (size_t i = 0; i < std::min(rows, kPatterns) * shape.k; ++i) {
     const float x = static_cast<float>(random()) * 0x1p-30f - 1.0f;
@@ -32,12 +37,12 @@ std::vector<std::byte> MakeInput(const GemmShape& shape, size_t rows) {
 // The bits of the patterns' rows, as one bucket computes them.
 struct Signature {
   size_t patterns = 0;      // how many the bucket has room for
-  std::vector<float> rows;  // [2 (accumulate), patterns, n]
+  std::vector<float> rows;  // [repeats * 2 (accumulate), patterns, n]
   bool consistent = true;   // equal inputs gave equal bits everywhere in the bucket
 
   bool Agrees(const Signature& other, size_t n) const {
     const size_t shared = std::min(patterns, other.patterns);
-    for (size_t a = 0; a < 2; ++a) {
+    for (size_t a = 0; a < rows.size() / (patterns * n); ++a) {
       if (std::memcmp(&rows[a * patterns * n], &other.rows[a * other.patterns * n],
                       shared * n * sizeof(float)) != 0) {
         return false;
@@ -47,11 +52,11 @@ struct Signature {
   }
 };
 
-Signature Sign(const GemmShape& shape, size_t index, size_t rows, const RunBucket& run,
-               const std::vector<std::byte>& in, std::vector<float>* out) {
-  Signature signature;
+// Adds one input's results to `signature`.
+void Sign(const GemmShape& shape, size_t index, size_t rows, const RunBucket& run,
+          const std::vector<std::byte>& in, std::vector<float>* out, Signature* signature) {
   const size_t n = shape.n;
-  signature.patterns = std::min(rows, kPatterns);
+  signature->patterns = std::min(rows, kPatterns);
   for (const bool accumulate : {false, true}) {
     // What is added to must repeat with the same period; its values need not be many.
     if (accumulate) {
@@ -61,25 +66,26 @@ Signature Sign(const GemmShape& shape, size_t index, size_t rows, const RunBucke
       }
     }
     run(index, accumulate, in.data(), out->data());
-    for (size_t i = kPatterns; i < rows && signature.consistent; ++i) {
-      signature.consistent =
+    for (size_t i = kPatterns; i < rows && signature->consistent; ++i) {
+      signature->consistent =
           std::memcmp(&(*out)[i * n], &(*out)[(i % kPatterns) * n], n * sizeof(float)) == 0;
     }
-    signature.rows.insert(signature.rows.end(), out->begin(),
-                          out->begin() + static_cast<ptrdiff_t>(signature.patterns * n));
+    signature->rows.insert(signature->rows.end(), out->begin(),
+                           out->begin() + static_cast<ptrdiff_t>(signature->patterns * n));
   }
-  return signature;
 }
 
 }  // namespace
 
 std::vector<bool> FindInvariantBuckets(const GemmShape& shape, const std::vector<size_t>& rows,
                                        const RunBucket& run) {
-  const std::vector<std::byte> in = MakeInput(shape, rows.back());
   std::vector<float> out(rows.back() * shape.n);
-  std::vector<Signature> signatures;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    signatures.push_back(Sign(shape, i, rows[i], run, in, &out));
+  std::vector<Signature> signatures(rows.size());
+  for (size_t repeat = 0; repeat < Repeats(shape); ++repeat) {
+    const std::vector<std::byte> in = MakeInput(shape, rows.back(), repeat);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      Sign(shape, i, rows[i], run, in, &out, &signatures[i]);
+    }
   }
   std::vector<bool> best(rows.size(), false);
   size_t best_count = 0;

@@ -52,6 +52,7 @@ struct CpuKernels {
   void (*merge_partials)(float* partials, size_t num_chunks, size_t chunk_stride, size_t head_dim,
                          const Activations& out, size_t out_index);
   int32_t (*arg_max)(const float* logits, size_t vocab);
+  void (*log_softmax)(float* logits, size_t vocab);
 };
 
 // The best functions within `hwy_targets` (Isa::hwy_targets).

@@ -1,4 +1,6 @@
-// Ops that work on one row at a time: widening, norm, activation, argmax.
+// Ops that work on one row at a time: widening, norm, activation, argmax, log-softmax.
+#include <cmath>
+
 #include "kernels/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -94,6 +96,33 @@ int32_t ArgMax(const float* logits, size_t vocab) {
   return 0;
 }
 
+// Sums are of vectors within a block and of double between blocks: a vocabulary is long.
+void LogSoftmax(float* logits, size_t vocab) {
+  const DF d;
+  const size_t lanes = LanesF();
+  const size_t block = 64 * lanes;
+  VF maxima = hn::Set(d, logits[0]);
+  size_t i = 0;
+  for (; i + lanes <= vocab; i += lanes) maxima = hn::Max(maxima, LoadF(logits + i));
+  if (i < vocab) maxima = hn::Max(maxima, LoadPartial(logits + i, vocab - i, logits[0]));
+  const VF max = hn::MaxOfLanes(d, maxima);
+  double total = 0;
+  for (size_t begin = 0; begin < vocab; begin += block) {
+    const size_t end = vocab - begin < block ? vocab : begin + block;
+    VF sum = hn::Zero(d);
+    for (i = begin; i + lanes <= end; i += lanes) {
+      sum = hn::Add(sum, Exp(hn::Sub(LoadF(logits + i), max)));
+    }
+    total += hn::GetLane(hn::SumOfLanes(d, sum));
+    for (; i < end; ++i) total += std::exp(logits[i] - hn::GetLane(max));
+  }
+  const VF shift = hn::Set(d, hn::GetLane(max) + static_cast<float>(std::log(total)));
+  for (i = 0; i + lanes <= vocab; i += lanes) {
+    hn::StoreU(hn::Sub(LoadF(logits + i), shift), d, logits + i);
+  }
+  for (; i < vocab; ++i) logits[i] -= hn::GetLane(shift);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace precis
 HWY_AFTER_NAMESPACE();
@@ -107,12 +136,14 @@ HWY_EXPORT(WidenBF16);
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(Activate);
 HWY_EXPORT(ArgMax);
+HWY_EXPORT(LogSoftmax);
 
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table) {
   table->widen_bf16 = PickTarget(HWY_DISPATCH_TABLE(WidenBF16), hwy_targets);
   table->rms_norm = PickTarget(HWY_DISPATCH_TABLE(RmsNorm), hwy_targets);
   table->activate = PickTarget(HWY_DISPATCH_TABLE(Activate), hwy_targets);
   table->arg_max = PickTarget(HWY_DISPATCH_TABLE(ArgMax), hwy_targets);
+  table->log_softmax = PickTarget(HWY_DISPATCH_TABLE(LogSoftmax), hwy_targets);
 }
 
 CpuKernels SelectKernels(int64_t hwy_targets) {

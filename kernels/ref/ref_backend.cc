@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "fmt/format.h"
+#include "kernels/copy_slots.h"
 #include "kernels/ref/elements.h"
 
 namespace precis {
@@ -123,6 +124,21 @@ void RefBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t*
     const float* row = logits + i * vocab;
     ids[i] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
   }
+}
+
+void RefBackend::LogSoftmax(float* logits, size_t rows, size_t vocab) {
+  for (size_t i = 0; i < rows; ++i) {
+    float* row = logits + i * vocab;
+    const double max = *std::max_element(row, row + vocab);
+    double total = 0;
+    for (size_t k = 0; k < vocab; ++k) total += std::exp(row[k] - max);
+    const double shift = max + std::log(total);
+    for (size_t k = 0; k < vocab; ++k) row[k] = static_cast<float>(row[k] - shift);
+  }
+}
+
+void RefBackend::CopySlots(const CopySlotsParams& params) {
+  for (const PageCopyRef& copy : params.copies) CopyPageSlots(params.pool, params.layers, copy);
 }
 
 StatusOr<std::unique_ptr<Backend>> MakeRefBackend() { return std::make_unique<RefBackend>(); }

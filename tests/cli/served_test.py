@@ -111,10 +111,23 @@ class Served(unittest.TestCase):
                 done = self.precis(*words)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def verify(self, edit, *words):
+        """`precis verify` of the demo model with a golden that `edit` has changed."""
+        golden = json.loads((MODEL / "golden.json").read_text())
+        edit(golden)
+        with tempfile.TemporaryDirectory() as folder:
+            for file in MODEL.iterdir():
+                if file.name != "golden.json":
+                    (pathlib.Path(folder) / file.name).symlink_to(file.resolve())
+            (pathlib.Path(folder) / "golden.json").write_text(json.dumps(golden))
+            return self.precis("verify", folder, *words, timeout=120)
+
     def test_verify_passes_on_the_demo_model(self):
-        done = self.precis("verify", MODEL, timeout=120)
-        self.assertRegex(done.stdout, r"(?m)\A[1-9]\d* passed, 0 failed\n\Z")
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for words in ([], ["--mixed"]):
+            with self.subTest(words=words):
+                done = self.verify(lambda golden: None, *words)
+                self.assertRegex(done.stdout, r"\A[1-9]\d* passed, 0 failed\n\Z")
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_verify_fails_without_a_golden(self):
         done = self.precis("verify", "tests")
@@ -122,15 +135,11 @@ class Served(unittest.TestCase):
         self.assertEqual(done.stdout, "0 passed, 0 failed\n")
 
     def test_verify_sees_one_wrong_id(self):
-        with tempfile.TemporaryDirectory() as folder:
-            for file in MODEL.iterdir():
-                if file.name != "golden.json":
-                    (pathlib.Path(folder) / file.name).symlink_to(file.resolve())
-            golden = json.loads((MODEL / "golden.json").read_text())
+        def edit(golden):
             golden["cases"] = golden["cases"][:2]
             golden["cases"][1]["greedy_ids"][2] += 1
-            (pathlib.Path(folder) / "golden.json").write_text(json.dumps(golden))
-            done = self.precis("verify", folder, timeout=120)
+
+        done = self.verify(edit)
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stdout, r", 1 failed\n\Z")
         self.assertIn(CASES[1]["name"], done.stdout)

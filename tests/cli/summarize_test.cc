@@ -1,5 +1,6 @@
 #include "cli/summarize.h"
 
+#include <cstdlib>
 #include <sstream>
 #include <string>
 
@@ -147,6 +148,27 @@ TEST(Summarize, ErrorsNameFieldFlagAndReason) {
                   {"fields", {{{"field", "options.top_p"}, {"description", "must be above 0"}}}},
                   {"reason", "TOO_LARGE"},
                   {"retry_after_seconds", 1.5}}));
+}
+
+TEST(Summarize, AsksNoProxyForThisMachine) {
+  FakeService service;
+  service.events = {FinishedWith({"text"})};
+  ASSERT_EQ(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+  const Outcome outcome = Ask({.server = service.address()});
+  unsetenv("http_proxy");
+  EXPECT_EQ(outcome.out, "text\n") << outcome.err;
+}
+
+TEST(Summarize, ErrorsSayNothingTwice) {
+  FakeService service;
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("text");
+  bad.mutable_field_violations(0)->set_description("text: is empty");
+  google::rpc::ErrorInfo info;
+  info.set_reason("INVALID_ARGUMENT");
+  service.status = FailedWith(grpc::StatusCode::INVALID_ARGUMENT, "text: is empty", {&bad, &info});
+  EXPECT_EQ(Ask({.server = service.address()}).err,
+            "precis: INVALID_ARGUMENT: text: is empty\n  field: text\n");
 }
 
 TEST(Summarize, AnErrorAfterDeltasSaysThatTheTextIsIncomplete) {

@@ -18,7 +18,8 @@ done
 for file in LICENSE README.md CHANGELOG.md docs/cli.md models/sample.txt; do
   [[ -s $prefix/share/doc/precis/$file ]] || fail "no $file"
 done
-"$prefix/bin/precis-server" --check --model "$prefix/share/precis/models/demo" ||
+"$prefix/bin/precis-server" --check --pool-bytes 64M \
+  --model "$prefix/share/precis/models/demo" ||
   fail 'the installed model does not load'
 "$prefix/bin/precis" inspect "$prefix/share/precis/models/demo" | grep -qi wgqa ||
   fail 'precis inspect of the installed model'

@@ -117,6 +117,58 @@ TEST(RowOps, ArgMaxTakesTheLowestOfEquals) {
   }
 }
 
+TEST(RowOps, LogSoftmaxEqualsRef) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  const auto ref = Ref();
+  for (const size_t vocab : {1, 7, 16, 17, 64, 1001, 5000}) {
+    for (const float scale : {1.0f, 30.0f}) {
+      constexpr size_t kLogitRows = 5;
+      Guarded got = Guarded::Floats(kLogitRows * vocab);
+      Guarded want = Guarded::Floats(kLogitRows * vocab);
+      auto logits = RandomFloats(kLogitRows * vocab, 11);
+      for (float& logit : logits) logit *= scale;
+      std::copy(logits.begin(), logits.end(), got.floats());
+      std::copy(logits.begin(), logits.end(), want.floats());
+      cpu->LogSoftmax(got.floats(), kLogitRows, vocab);
+      ref->LogSoftmax(want.floats(), kLogitRows, vocab);
+      EXPECT_TRUE(AllNear(got, want, DType::kF32, 2e-6 * scale + 2e-6)) << vocab;
+    }
+  }
+}
+
+// Filled slots move, with K and V of all layers; everything else of the target page stays.
+TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  constexpr uint32_t kSlots = 5;
+  const std::vector<KvRegion> layers = {{0, 256, kSlots, 2, 3, DType::kBF16},
+                                        {512, 768, kSlots, 1, 7, DType::kF32}};
+  constexpr size_t kPage = 1024;
+  std::vector<uint8_t> bytes(3 * kPage);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / kPage);
+  const std::vector<uint8_t> before = bytes;
+  const std::vector<PageCopyRef> copies = {{2, 0, 3}};
+  cpu->CopySlots({copies, {reinterpret_cast<std::byte*>(bytes.data()), kPage}, layers});
+  std::vector<uint8_t> want = before;
+  for (const KvRegion& r : layers) {
+    const size_t e = ElementBytes(r.dtype);
+    for (uint32_t g = 0; g < r.num_kv_heads; ++g) {
+      for (uint32_t d = 0; d < r.head_dim; ++d) {
+        for (uint32_t slot = 0; slot < 3; ++slot) {
+          const size_t k = r.k_offset + ((g * r.head_dim + d) * kSlots + slot) * e;
+          const size_t v = r.v_offset + ((g * kSlots + slot) * r.head_dim + d) * e;
+          for (size_t b = 0; b < e; ++b) {
+            want[k + b] = before[2 * kPage + k + b];
+            want[v + b] = before[2 * kPage + v + b];
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(bytes, want);
+}
+
 TEST(RowOps, ArgMaxOfInfinitiesAndNanStaysInRange) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);

@@ -103,21 +103,27 @@ TEST(ResolveOptions, ARequestedMinimumMustFitTheMaximum) {
   EXPECT_EQ(Refusal({.max_new_tokens = 6, .min_new_tokens = 6}), "");
 }
 
-TEST(ResolveOptions, BeamsAreRefusedFromARequestAndReplacedFromACheckpoint) {
-  EXPECT_EQ(Refusal({.num_beams = 4}), "options.num_beams unimplemented");
+TEST(ResolveOptions, BeamsComeFromTheRequestElseFromTheCheckpoint) {
+  EXPECT_EQ(Refusal({.num_beams = 4}), "");
   EXPECT_EQ(Refusal({.num_beams = 17}), "options.num_beams");
   EXPECT_EQ(Refusal({.num_beams = 0}), "options.num_beams");
-  EXPECT_EQ(Refusal({.num_return_sequences = 2}), "options.num_return_sequences unimplemented");
+  EXPECT_EQ(Refusal({.num_return_sequences = 2}), "options.num_return_sequences");
+  EXPECT_EQ(Refusal({.num_beams = 3, .num_return_sequences = 3}), "");
+  EXPECT_EQ(Refusal({.num_beams = 3, .num_return_sequences = 4}), "options.num_return_sequences");
+  EXPECT_EQ(Refusal({.num_beams = 3, .temperature = 0.5f}), "options.num_beams unimplemented");
   const GenerationOverrides checkpoint{.num_beams = 4, .num_return_sequences = 2};
   auto resolved = Resolve({}, checkpoint);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_EQ(resolved->options.num_beams, 1u);
-  EXPECT_EQ(resolved->options.num_return_sequences, 1u);
-  EXPECT_THAT(resolved->warnings,
-              ElementsAre(HasSubstr("num_beams 4"), HasSubstr("num_return_sequences 2")));
-  resolved = Resolve({.num_beams = 1, .num_return_sequences = 1}, checkpoint);
+  EXPECT_EQ(resolved->options.num_beams, 4u);
+  EXPECT_EQ(resolved->options.num_return_sequences, 2u);
+  EXPECT_THAT(resolved->warnings, IsEmpty());
+  resolved = Resolve({.num_beams = 1}, checkpoint);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_THAT(resolved->warnings, IsEmpty()) << "the request asked for what it gets";
+  EXPECT_EQ(resolved->options.num_return_sequences, 1u) << "no more than there are beams";
+  resolved = Resolve({.temperature = 0.5f}, checkpoint);
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->options.num_beams, 1u);
+  EXPECT_THAT(resolved->warnings, ElementsAre(HasSubstr("does not go with sampling")));
 }
 
 TEST(ResolveOptions, RefusesEveryNumberOutOfRangeByName) {

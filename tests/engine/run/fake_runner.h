@@ -58,18 +58,18 @@ class FakeRunner final : public ModelRunner {
 
   void Join(SequenceId id, const RunnerSequence& sequence) override {
     if (id >= sequences_.size()) sequences_.resize(id + 1);
-    sequences_[id] = {sequence.source_ids.front(),
+    sequences_[id] = {sequence.source_ids.front(), sequence.max_new_tokens,
                       FakeAnswer(sequence.source_ids, sequence.max_new_tokens, model_.vocab_size)};
   }
   void Leave(SequenceId id) override { sequences_[id] = {}; }
 
-  Status Run(const StepPlan& plan, const PageTables& /*pages*/, StepTokens* out) override {
+  Status Run(const StepPlan& plan, const PageTables& /*pages*/, StepResult* out) override {
     if (control_ != nullptr) {
       ++control_->runs;
       while (control_->stuck.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       if (control_->fail_next.exchange(false)) return Internal("the fake device failed");
     }
-    out->rows.clear();
+    out->sequences.clear();
     out->decode_us = static_cast<double>(model_.step_time.count());
     if (plan.decodes.empty()) return OkStatus();
     if (model_.step_time.count() > 0) std::this_thread::sleep_for(model_.step_time);
@@ -77,14 +77,29 @@ class FakeRunner final : public ModelRunner {
       const Sequence& s = sequences_[row.sequence];
       const bool ended = row.position >= s.answer.size();
       const bool fails = control_ != nullptr && control_->fail_source.load() == s.first_id;
-      out->rows.push_back({ended ? 1 : s.answer[row.position], fails});
+      if (row.beam > 0) continue;
+      SequenceStep step;
+      step.token = ended ? 1 : s.answer[row.position];
+      step.failed = fails;
+      step.finished = ended || row.position + 1 == s.max_new_tokens;
+      step.parents = kParents;
+      out->sequences.push_back(step);
     }
     return OkStatus();
   }
 
+  std::vector<Hypothesis> Hypotheses(SequenceId id) const override {
+    return {{sequences_[id].answer, -1.0, FinishReason::kEndOfSequence},
+            {{}, -2.0, FinishReason::kEndOfSequence}};
+  }
+
  private:
+  // With beams: every beam continues beam 0, whose answer is the best hypothesis.
+  static constexpr uint32_t kParents[] = {0, 0};
+
   struct Sequence {
     int32_t first_id = 0;
+    uint32_t max_new_tokens = 0;
     std::vector<int32_t> answer;
   };
   const FakeModel model_;

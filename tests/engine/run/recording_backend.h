@@ -1,5 +1,6 @@
-// A backend that writes down every op with its shapes and the bytes it touches, and lets `ref` do
-// the work: two models that cost the same leave the same record.
+// Backends that stand between the model and another backend: one that passes every op on, and one
+// that writes down every op with its shapes and the bytes it touches. Two models that cost the same
+// leave the same record.
 #pragma once
 
 #include <memory>
@@ -12,16 +13,9 @@
 
 namespace precis {
 
-struct OpRecord {
-  std::string op;      // name and shapes
-  uint64_t bytes = 0;  // weights and KV that the op reads or writes
-  bool operator==(const OpRecord&) const = default;
-};
-
-class RecordingBackend final : public Backend {
+class ForwardingBackend : public Backend {
  public:
-  explicit RecordingBackend(std::vector<OpRecord>* record)
-      : inner_(MakeRefBackend().value()), record_(record) {}
+  explicit ForwardingBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   std::string_view name() const override { return inner_->name(); }
   std::string Describe() const override { return inner_->Describe(); }
@@ -36,32 +30,70 @@ class RecordingBackend final : public Backend {
     return inner_->Pack(label, w, n, k, dtype, max_rows);
   }
   Status Prepare(const BackendLimits& limits) override { return inner_->Prepare(limits); }
+  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+             float* out) override {
+    inner_->Embed(ids, table, table_dtype, d, out);
+  }
+  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override {
+    inner_->RmsNorm(x, gain, eps, out);
+  }
+  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override {
+    inner_->Gemm(in, w, accumulate, out);
+  }
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override {
+    inner_->Activate(kind, in, out);
+  }
+  void EncoderAttention(const EncoderAttentionParams& p) override { inner_->EncoderAttention(p); }
+  void AppendKv(const AppendKvParams& p) override { inner_->AppendKv(p); }
+  void PagedAttention(const PagedAttentionParams& p) override { inner_->PagedAttention(p); }
+  void CopySlots(const CopySlotsParams& p) override { inner_->CopySlots(p); }
+  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
+    inner_->ArgMax(logits, rows, vocab, ids);
+  }
+  void LogSoftmax(float* logits, size_t rows, size_t vocab) override {
+    inner_->LogSoftmax(logits, rows, vocab);
+  }
+
+ private:
+  const std::unique_ptr<Backend> inner_;
+};
+
+struct OpRecord {
+  std::string op;      // name and shapes
+  uint64_t bytes = 0;  // weights and KV that the op reads or writes
+  bool operator==(const OpRecord&) const = default;
+};
+
+class RecordingBackend final : public ForwardingBackend {
+ public:
+  RecordingBackend(std::unique_ptr<Backend> inner, std::vector<OpRecord>* record)
+      : ForwardingBackend(std::move(inner)), record_(record) {}
 
   void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
              float* out) override {
     Add(fmt::format("embed {} x {}", ids.size(), d), ids.size() * d * ElementBytes(table_dtype));
-    inner_->Embed(ids, table, table_dtype, d, out);
+    ForwardingBackend::Embed(ids, table, table_dtype, d, out);
   }
   void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override {
     Add(fmt::format("norm {} x {}", out.rows, out.cols), 0);
-    inner_->RmsNorm(x, gain, eps, out);
+    ForwardingBackend::RmsNorm(x, gain, eps, out);
   }
   void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override {
     Add(fmt::format("gemm {} x {} x {} {}", in.rows, w.k(), w.n(), accumulate), w.bytes());
-    inner_->Gemm(in, w, accumulate, out);
+    ForwardingBackend::Gemm(in, w, accumulate, out);
   }
   void Activate(ActivationKind kind, const float* in, const Activations& out) override {
     Add(fmt::format("activate {} {} x {}", static_cast<int>(kind), out.rows, out.cols), 0);
-    inner_->Activate(kind, in, out);
+    ForwardingBackend::Activate(kind, in, out);
   }
   void EncoderAttention(const EncoderAttentionParams& p) override {
     Add(fmt::format("encoder attention {} x {} heads {}", p.out.rows, p.num_keys, p.num_heads), 0);
-    inner_->EncoderAttention(p);
+    ForwardingBackend::EncoderAttention(p);
   }
   void AppendKv(const AppendKvParams& p) override {
     Add(fmt::format("append {} heads {}", p.slots.size(), p.region.num_kv_heads),
         p.slots.size() * TokenBytes(p.region));
-    inner_->AppendKv(p);
+    ForwardingBackend::AppendKv(p);
   }
   void PagedAttention(const PagedAttentionParams& p) override {
     uint64_t keys = 0;
@@ -69,11 +101,11 @@ class RecordingBackend final : public Backend {
     Add(fmt::format("paged attention {} rows {} keys {} of {} heads", p.rows.size(), keys,
                     p.region.num_kv_heads, p.groups.heads.size()),
         keys * TokenBytes(p.region));
-    inner_->PagedAttention(p);
+    ForwardingBackend::PagedAttention(p);
   }
   void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
     Add(fmt::format("argmax {} x {}", rows, vocab), 0);
-    inner_->ArgMax(logits, rows, vocab, ids);
+    ForwardingBackend::ArgMax(logits, rows, vocab, ids);
   }
 
  private:
@@ -82,7 +114,6 @@ class RecordingBackend final : public Backend {
   }
   void Add(std::string op, uint64_t bytes) { record_->push_back({std::move(op), bytes}); }
 
-  const std::unique_ptr<Backend> inner_;
   std::vector<OpRecord>* const record_;
 };
 

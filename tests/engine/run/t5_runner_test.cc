@@ -34,7 +34,7 @@ class FixedTables final : public PageTables {
       : self_(self), cross_(cross), ids_(sequences * (self + cross)) {
     std::iota(ids_.begin(), ids_.end(), 0);
   }
-  std::span<const PageId> SelfPages(SequenceId id) const override {
+  std::span<const PageId> SelfPages(SequenceId id, uint32_t /*beam*/) const override {
     return std::span(ids_).subspan(id * (self_ + cross_), self_);
   }
   std::span<const PageId> CrossPages(SequenceId id) const override {
@@ -57,14 +57,14 @@ class StepDriver {
     options_.max_new_tokens = 64;
     for (uint32_t i = 0; i < source_tokens; ++i) source_.push_back(3 + static_cast<int>(i % 500));
     source_.back() = 1;
-    tokens_.rows.reserve(sequences);
+    result_.sequences.reserve(sequences);
     for (SequenceId id = 0; id < sequences; ++id) {
       runner_.Join(id, {source_, &options_, options_.max_new_tokens});
       StepPlan plan;
       plan.encodes.push_back(
           {id, 0, 0, NumEncodeItems(runner_.encode_shape(), source_tokens), true});
-      EXPECT_TRUE(runner_.Run(plan, tables_, &tokens_).ok());
-      plan_.decodes.push_back({id, 0, 0, 0});
+      EXPECT_TRUE(runner_.Run(plan, tables_, &result_).ok());
+      plan_.decodes.push_back({id, 0, 0, 0, 0});
     }
   }
 
@@ -72,10 +72,10 @@ class StepDriver {
     const uint32_t slots = runner_.self_slots();
     for (DecodeRow& row : plan_.decodes) {
       row.position = position;
-      row.page = tables_.SelfPages(row.sequence)[position / slots];
+      row.page = tables_.SelfPages(row.sequence, 0)[position / slots];
       row.slot = position % slots;
     }
-    EXPECT_TRUE(runner_.Run(plan_, tables_, &tokens_).ok());
+    EXPECT_TRUE(runner_.Run(plan_, tables_, &result_).ok());
   }
 
  private:
@@ -86,12 +86,12 @@ class StepDriver {
   GenerationOptions options_;
   std::vector<int32_t> source_;
   StepPlan plan_;
-  StepTokens tokens_;
+  StepResult result_;
 };
 
 std::vector<OpRecord> RecordOf(const std::string& dir) {
   std::vector<OpRecord> record;
-  auto loaded = T5Runner::LoadOn(std::make_unique<RecordingBackend>(&record),
+  auto loaded = T5Runner::LoadOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
                                  OptionsFor(dir, "ref"));
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   record.clear();  // of loading

@@ -1,6 +1,8 @@
+// What the ids so far do to the scores of the next token.
 #include "engine/run/token_history.h"
 
-#include <cmath>
+#include <limits>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -10,69 +12,58 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr float kBanned = -INFINITY;
+constexpr float kBanned = -std::numeric_limits<float>::infinity();
+constexpr int32_t kEos = 1;
 
-GenerationOptions Options() {
+std::vector<float> Processed(const GenerationOptions& options, const std::vector<int32_t>& ids,
+                             std::vector<float> scores) {
+  std::vector<float> scratch;
+  ProcessScores(options, ids, kEos, scores, &scratch);
+  return scores;
+}
+
+TEST(ProcessScores, ChangesNothingByDefault) {
+  EXPECT_THAT(Processed({}, {0, 2, 2}, {1, -2, 3, 0}), ElementsAre(1, -2, 3, 0));
+}
+
+TEST(ProcessScores, PenalisesARepeatedIdOnceAndTheStartTokenToo) {
   GenerationOptions options;
-  options.max_new_tokens = 16;
-  return options;
+  options.repetition_penalty = 2;
+  EXPECT_THAT(Processed(options, {0, 2, 3, 2, 2}, {4, -1, 3, -3}), ElementsAre(2, -1, 1.5, -6));
 }
 
-TokenHistory HistoryOf(const GenerationOptions& options, const std::vector<int32_t>& tokens) {
-  TokenHistory history;
-  history.Start(&options, 0, 1);
-  for (const int32_t token : tokens) history.Push(token);
-  return history;
-}
-
-TEST(TokenHistory, LeavesScoresAloneByDefault) {
-  const GenerationOptions options = Options();
-  std::vector<float> scores = {1, -2, 3};
-  HistoryOf(options, {2, 2}).Process(scores);
-  EXPECT_THAT(scores, ElementsAre(1, -2, 3));
-}
-
-TEST(TokenHistory, PenalizesEachSeenTokenOnceTheStartTokenIncluded) {
-  GenerationOptions options = Options();
-  options.repetition_penalty = 2.0f;
-  std::vector<float> scores = {4, 4, -4, 4};
-  HistoryOf(options, {2, 2, 2}).Process(scores);
-  EXPECT_THAT(scores, ElementsAre(2, 4, -8, 4));
-}
-
-TEST(TokenHistory, BansWhatWouldRepeatAnNgram) {
-  GenerationOptions options = Options();
+TEST(ProcessScores, BansWhatFollowedTheSameTokensBefore) {
+  GenerationOptions options;
   options.no_repeat_ngram_size = 2;
-  std::vector<float> scores(6, 1.0f);
-  HistoryOf(options, {3, 4, 3, 5, 3}).Process(scores);  // after 3 came 4 and 5
-  EXPECT_THAT(scores, ElementsAre(1, 1, 1, 1, kBanned, kBanned));
-}
-
-TEST(TokenHistory, BansEverySeenTokenWithNgramsOfOne) {
-  GenerationOptions options = Options();
+  EXPECT_THAT(Processed(options, {0, 2, 3, 2}, {0, 0, 0, 0}), ElementsAre(0, 0, 0, kBanned));
+  options.no_repeat_ngram_size = 3;
+  EXPECT_THAT(Processed(options, {0, 2, 3, 2}, {0, 0, 0, 0}), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(Processed(options, {0, 2, 3, 0, 2}, {0, 0, 0, 0}), ElementsAre(0, 0, 0, kBanned));
   options.no_repeat_ngram_size = 1;
-  std::vector<float> scores(5, 1.0f);
-  HistoryOf(options, {3}).Process(scores);
-  EXPECT_THAT(scores, ElementsAre(kBanned, 1, 1, kBanned, 1));
+  EXPECT_THAT(Processed(options, {0, 2}, {0, 0, 0, 0}), ElementsAre(kBanned, 0, kBanned, 0));
 }
 
-TEST(TokenHistory, AnNgramLongerThanTheTextBansNothing) {
-  GenerationOptions options = Options();
-  options.no_repeat_ngram_size = 9;
-  std::vector<float> scores(5, 1.0f);
-  HistoryOf(options, {3, 3, 3}).Process(scores);
-  EXPECT_THAT(scores, testing::Each(1.0f));
-}
-
-TEST(TokenHistory, BansTheEndUntilMinNewTokens) {
-  GenerationOptions options = Options();
+TEST(ProcessScores, BansTheEndBeforeTheMinimumLength) {
+  GenerationOptions options;
   options.min_new_tokens = 2;
-  std::vector<float> scores(4, 1.0f);
-  HistoryOf(options, {3}).Process(scores);
-  EXPECT_EQ(scores[1], kBanned);
-  scores.assign(4, 1.0f);
-  HistoryOf(options, {3, 3}).Process(scores);
-  EXPECT_EQ(scores[1], 1.0f);
+  EXPECT_THAT(Processed(options, {0, 2}, {0, 0, 0}), ElementsAre(0, kBanned, 0));
+  EXPECT_THAT(Processed(options, {0, 2, 2}, {0, 0, 0}), ElementsAre(0, 0, 0));
+}
+
+TEST(TokenHistory, ProcessesByTheIdsPushedSinceStart) {
+  GenerationOptions options;
+  options.repetition_penalty = 2;
+  options.min_new_tokens = 2;
+  TokenHistory history;
+  history.Start(&options, 0, kEos);
+  history.Push(3);
+  history.Start(&options, 0, kEos);
+  history.Push(2);
+  EXPECT_EQ(history.last(), 2);
+  EXPECT_EQ(history.generated(), 1u);
+  std::vector<float> scores = {4, 4, 4, 4};
+  history.Process(scores);
+  EXPECT_THAT(scores, ElementsAre(2, kBanned, 2, 4));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // A scheduler with a shadow beside it: after every act, all that the public interface shows is
 // compared with what the rules of docs/scheduling.md allow. The shadow never asks the scheduler
-// what it is about to do; it follows the plans.
+// what it is about to do; it follows the plans. It also does with numbers what a runner does with
+// bytes: it makes the plan's copies, writes a value for each decode row, and reads back what every
+// beam wrote.
 //
 // Owner: a test. Thread rule: one thread.
 #pragma once
@@ -17,13 +19,19 @@ namespace precis {
 
 class CheckedScheduler {
  public:
+  // What becomes of a decoding sequence in a step.
+  struct Next {
+    bool finished = false;
+    std::vector<uint32_t> parents;  // none: every beam continues itself
+  };
+
   CheckedScheduler(const SchedulerOptions& options, uint32_t num_pages);
 
   SequenceId Add(const SequenceSpec& spec);
   void Remove(SequenceId id);
-  // One step: Schedule, then Apply with finished[i] for decode row i (rows that have fed their last
-  // position finish anyway; missing entries are false).
-  void Step(double encode_us, const std::vector<bool>& finished);
+  // One step: Schedule, then Apply with next[i] for the i-th decoding sequence. Those that have fed
+  // their last position finish anyway; where entries are missing, sequences go on.
+  void Step(double encode_us, const std::vector<Next>& next);
 
   // Whether invariants are compared after each act (the acts' own rules always are).
   void set_thorough(bool thorough) { thorough_ = thorough; }
@@ -38,14 +46,24 @@ class CheckedScheduler {
   const std::vector<SequenceId>& encoding() const { return encoding_; }
   const std::vector<SequenceId>& decoding() const { return decoding_; }
   const SequenceSpec& spec(SequenceId id) const { return documents_[id].spec; }
-  // Whether the sequence's next decode row is its last.
+  // Whether the sequence's next decode rows are its last.
   bool OnLastPosition(SequenceId id) const;
+  // Rows it will have in the next plan.
+  uint32_t live_beams(SequenceId id) const {
+    return static_cast<uint32_t>(documents_[id].beams.size());
+  }
+  uint64_t copies() const { return num_copies_; }
   const StepPlan& last_plan() const { return *plan_; }
 
   // All that the scheduler's future depends on, up to the names of ids and pages.
   std::string StateKey() const;
 
  private:
+  struct Beam {
+    std::vector<PageId> pages;
+    std::vector<uint64_t> values;  // what its rows wrote, by position
+  };
+
   struct Document {
     bool live = false;
     SequenceSpec spec;
@@ -53,14 +71,20 @@ class CheckedScheduler {
     uint32_t next_item = 0;
     uint32_t workspace = 0;
     uint32_t overtaken = 0;
-    uint32_t fed = 0;  // decode rows planned so far
+    uint32_t fed = 0;         // positions planned so far
+    std::vector<Beam> beams;  // the live ones
   };
 
   void Expect(bool fact, const char* what);
   double RemainingMicroseconds(SequenceId id) const;
   bool MayOvertake(SequenceId other, SequenceId oldest) const;
-  bool RowFree() const { return encoding_.size() + decoding_.size() < options_.max_batch; }
+  uint32_t RowsTaken() const;
+  uint32_t CopiesNeeded() const;
+  void FollowCopies(uint32_t needed);
   void FollowDecodes();
+  void FollowRow(const DecodeRow& row, SequenceId id, uint32_t beam);
+  void CheckValues(SequenceId id);
+  std::vector<uint32_t> Continue(SequenceId id, std::vector<uint32_t> parents);
   double FollowEncodes(double encode_us);
   double FollowSlice(const EncodeSlice& slice);
   void FollowAdmissions();
@@ -69,7 +93,8 @@ class CheckedScheduler {
   void CheckNothingIdles(double left_us);
   void CheckInvariants();
   void CheckPages(SequenceId id, bool admitted);
-  void MarkPages(std::span<const PageId> pages);
+  uint32_t CheckBeams(SequenceId id);
+  void MarkPage(PageId page, uint32_t holders);
 
   const SchedulerOptions options_;
   PagePool pool_;
@@ -80,6 +105,9 @@ class CheckedScheduler {
   std::vector<SequenceId> encoding_;
   std::vector<SequenceId> decoding_;
   std::vector<uint64_t> page_seen_;  // by page: the last round of CheckPages that met it
+  std::vector<uint64_t> values_;     // by page and slot: the value written last
+  uint64_t next_value_ = 1;
+  uint64_t num_copies_ = 0;
   uint64_t rounds_ = 0;
   uint64_t arrivals_ = 0;
   bool thorough_ = true;

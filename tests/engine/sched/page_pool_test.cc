@@ -31,8 +31,8 @@ TEST(PagePool, StartsWithAllPagesAvailable) {
 
 TEST(PagePool, CountsLeasesByKind) {
   PagePool pool(6);
-  const PageLease cross = pool.Lease(PageKind::kCross, 3, 0);
-  const PageLease self = pool.Lease(PageKind::kSelf, 1, 4);
+  const PageLease cross = pool.Lease(PageKind::kCross, 3);
+  const PageLease self = pool.Lease(PageKind::kSelf, 1);
   EXPECT_EQ(pool.leased(PageKind::kCross), 3u);
   EXPECT_EQ(pool.leased(PageKind::kSelf), 1u);
   EXPECT_EQ(pool.leased(), 4u);
@@ -41,22 +41,31 @@ TEST(PagePool, CountsLeasesByKind) {
 
 TEST(PagePool, GivesNoPageTwice) {
   PagePool pool(7);
-  const PageLease a = pool.Lease(PageKind::kCross, 3, 0);
-  const PageLease b = pool.Lease(PageKind::kSelf, 4, 0);
+  const PageLease a = pool.Lease(PageKind::kCross, 3);
+  const PageLease b = pool.Lease(PageKind::kSelf, 4);
   std::set<PageId> pages = SetOf(a);
   pages.merge(SetOf(b));
   EXPECT_THAT(pages, testing::ElementsAre(0, 1, 2, 3, 4, 5, 6));
 }
 
+TEST(PagePool, ALeasedPageHasOneHolderAndAFreeOneNone) {
+  PagePool pool(2);
+  EXPECT_EQ(pool.holders(0), 0u);
+  PageLease lease = pool.Lease(PageKind::kCross, 2);
+  EXPECT_EQ(pool.holders(0), 1u);
+  lease.Reset();
+  EXPECT_EQ(pool.holders(0), 0u);
+}
+
 TEST(PagePool, TakesPagesBackWhenALeaseIsDestroyed) {
   PagePool pool(4);
   {
-    const PageLease lease = pool.Lease(PageKind::kCross, 4, 0);
+    const PageLease lease = pool.Lease(PageKind::kCross, 4);
     EXPECT_EQ(pool.available(), 0u);
   }
   EXPECT_EQ(pool.available(), 4u);
   EXPECT_EQ(pool.leased(PageKind::kCross), 0u);
-  EXPECT_EQ(SetOf(pool.Lease(PageKind::kSelf, 4, 0)).size(), 4u);
+  EXPECT_EQ(SetOf(pool.Lease(PageKind::kSelf, 4)).size(), 4u);
 }
 
 TEST(PagePool, KeepsPromisedPagesFromOthers) {
@@ -71,39 +80,13 @@ TEST(PagePool, KeepsPromisedPagesFromOthers) {
   EXPECT_EQ(pool.available(), 4u);
 }
 
-TEST(PagePool, ExtendsALeaseOutOfItsPromise) {
-  PagePool pool(3);
-  PagePromise promise = pool.Promise(2);
-  const PageLease other = pool.Lease(PageKind::kCross, 1, 0);
-  PageLease lease = pool.Lease(PageKind::kSelf, 0, 2);
-  const PageId first = pool.Extend(lease, promise);
-  EXPECT_EQ(pool.promised(), 1u);
-  EXPECT_EQ(pool.leased(PageKind::kSelf), 1u);
-  EXPECT_EQ(pool.available(), 0u);
-  const PageId second = pool.Extend(lease, promise);
-  EXPECT_THAT(lease.pages(), testing::ElementsAre(first, second));
-  EXPECT_EQ(promise.left(), 0u);
-  EXPECT_EQ(pool.promised(), 0u);
-}
-
-TEST(PagePool, FreesOnlyWhatIsLeftOfAPromise) {
-  PagePool pool(3);
-  PageLease lease = pool.Lease(PageKind::kSelf, 0, 3);
-  {
-    PagePromise promise = pool.Promise(3);
-    pool.Extend(lease, promise);
-  }
-  EXPECT_EQ(pool.available(), 2u);
-  EXPECT_EQ(pool.leased(), 1u);
-}
-
 TEST(PagePool, MovesLeasesWithoutGivingBack) {
   PagePool pool(4);
-  PageLease a = pool.Lease(PageKind::kCross, 2, 0);
+  PageLease a = pool.Lease(PageKind::kCross, 2);
   PageLease b = std::move(a);
   EXPECT_TRUE(a.pages().empty());  // NOLINT(bugprone-use-after-move): the contract says empty
   EXPECT_EQ(pool.leased(), 2u);
-  PageLease c = pool.Lease(PageKind::kSelf, 1, 0);
+  PageLease c = pool.Lease(PageKind::kSelf, 1);
   c = std::move(b);  // gives c's own page back first
   EXPECT_EQ(pool.leased(PageKind::kSelf), 0u);
   EXPECT_EQ(pool.leased(PageKind::kCross), 2u);
@@ -126,32 +109,25 @@ TEST(PagePool, MovesPromisesWithoutFreeing) {
 TEST(PagePool, RemembersTheMostPagesLeasedAtOnce) {
   PagePool pool(8);
   {
-    const PageLease a = pool.Lease(PageKind::kCross, 3, 0);
-    const PageLease b = pool.Lease(PageKind::kSelf, 2, 0);
+    const PageLease a = pool.Lease(PageKind::kCross, 3);
+    const PageLease b = pool.Lease(PageKind::kSelf, 2);
     const PagePromise promise = pool.Promise(3);  // a promise is not a lease
   }
-  const PageLease c = pool.Lease(PageKind::kSelf, 1, 0);
+  const PageLease c = pool.Lease(PageKind::kSelf, 1);
   EXPECT_EQ(pool.peak_leased(), 5u);
 }
 
 TEST(PagePoolDeathTest, RefusesMoreThanIsAvailable) {
   PagePool pool(4);
   const PagePromise promise = pool.Promise(3);
-  EXPECT_DEATH(pool.Lease(PageKind::kSelf, 2, 0), "check failed");
+  EXPECT_DEATH(pool.Lease(PageKind::kSelf, 2), "check failed");
   EXPECT_DEATH(pool.Promise(2), "check failed");
-}
-
-TEST(PagePoolDeathTest, RefusesToExtendAnEmptyPromise) {
-  PagePool pool(4);
-  PageLease lease = pool.Lease(PageKind::kSelf, 0, 1);
-  PagePromise promise = pool.Promise(0);
-  EXPECT_DEATH(pool.Extend(lease, promise), "check failed");
 }
 
 TEST(PagePoolDeathTest, MayNotDieBeforeItsLeases) {
   const auto die = [] {
     std::optional<PagePool> pool(std::in_place, 2);
-    const PageLease lease = pool->Lease(PageKind::kSelf, 1, 0);
+    const PageLease lease = pool->Lease(PageKind::kSelf, 1);
     pool.reset();
   };
   EXPECT_DEATH(die(), "check failed");

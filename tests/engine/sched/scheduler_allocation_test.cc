@@ -49,18 +49,45 @@ TEST(SchedulerAllocation, DecodingAllocatesNothingFromFirstTokenToLast) {
   scheduler.Schedule({std::numeric_limits<double>::infinity()});
   scheduler.Apply({});
   ASSERT_EQ(scheduler.decoding(), 32u);
-  std::vector<RowOutcome> outcomes(32);
+  std::vector<SequenceOutcome> outcomes(32);
 
   const size_t before = g_allocations;
   for (uint32_t position = 0; position < kMaxNew; ++position) {
     const StepPlan& plan = scheduler.Schedule({0});
     for (size_t i = 0; i < plan.decodes.size(); ++i) {
-      outcomes[i] = {plan.decodes[i].sequence, position + 1 == kMaxNew};
+      outcomes[i] = {plan.decodes[i].sequence, position + 1 == kMaxNew, kOnlyBeam};
     }
     scheduler.Apply(outcomes);
   }
   EXPECT_EQ(g_allocations - before, 0u);
   EXPECT_EQ(scheduler.decoding(), 0u);
+  EXPECT_EQ(pool.leased(), 0u);
+}
+
+TEST(SchedulerAllocation, BeamsAllocateNothingHoweverTheyShareAndCopy) {
+  PagePool pool(4000);
+  Scheduler scheduler(Options(), pool);
+  constexpr uint32_t kMaxNew = 100;
+  constexpr uint32_t kBeams = 8;
+  for (int i = 0; i < 4; ++i) scheduler.Add({100, kMaxNew, kBeams});
+  scheduler.Schedule({std::numeric_limits<double>::infinity()});
+  scheduler.Apply({});
+  ASSERT_EQ(scheduler.decoding(), 4u);
+  uint32_t parents[kBeams];
+  SequenceOutcome outcomes[4];
+
+  const size_t before = g_allocations;
+  size_t copies = 0;
+  for (uint32_t position = 0; position < kMaxNew; ++position) {
+    copies += scheduler.Schedule({0}).copies.size();
+    // All of one parent, of two, of four, each its own: in turns.
+    const uint32_t choices = position == 0 ? 1 : 1u << position % 4;
+    for (uint32_t i = 0; i < kBeams; ++i) parents[i] = i % choices;
+    for (SequenceId id = 0; id < 4; ++id) outcomes[id] = {id, position + 1 == kMaxNew, parents};
+    scheduler.Apply(outcomes);
+  }
+  EXPECT_EQ(g_allocations - before, 0u);
+  EXPECT_GT(copies, 500u);
   EXPECT_EQ(pool.leased(), 0u);
 }
 

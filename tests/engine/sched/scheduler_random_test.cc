@@ -1,6 +1,6 @@
-// Long runs of random arrivals, cancellations, budgets and early finishes in worlds of different
-// shortages, with every rule compared after every act. The seed is fixed; PRECIS_TEST_SEED sets
-// another one.
+// Long runs of random arrivals, widths, cancellations, budgets, parents and early finishes in
+// worlds of different shortages, with every rule compared after every act. The seed is fixed;
+// PRECIS_TEST_SEED sets another one.
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -24,6 +24,7 @@ struct Load {
   uint32_t max_overtakes;
   uint32_t max_source_tokens;
   uint32_t max_new_tokens;
+  uint32_t max_beams;
   double arrivals_per_step;
 };
 
@@ -78,7 +79,8 @@ class RandomRun {
     if (pause_steps_ > 0 && --pause_steps_ > 0) return;
     uint32_t count = std::poisson_distribution<uint32_t>(load_.arrivals_per_step)(rng_);
     for (; count > 0 && added_ < load_.num_arrivals; --count) {
-      const SequenceSpec spec = {Size(load_.max_source_tokens), Size(load_.max_new_tokens)};
+      const uint32_t beams = Chance(0.5) ? 1 : 1 + Below(load_.max_beams);
+      const SequenceSpec spec = {Size(load_.max_source_tokens), Size(load_.max_new_tokens), beams};
       if (!scheduler_.scheduler().HasRoom()) return;
       if (scheduler_.scheduler().WorstCasePages(spec) > load_.num_pages) continue;
       scheduler_.Add(spec);
@@ -93,15 +95,28 @@ class RandomRun {
     if (!ids.empty()) scheduler_.Remove(ids[Below(static_cast<uint32_t>(ids.size()))]);
   }
 
+  // Mostly as many as allowed; of few parents or many, or each its own.
+  std::vector<uint32_t> Parents(SequenceId id) {
+    const uint32_t live = scheduler_.live_beams(id);
+    const uint32_t beams = scheduler_.spec(id).beams;
+    if (beams == 1 || (live == beams && Chance(0.2))) return {};
+    std::vector<uint32_t> parents(Chance(0.9) ? beams : 1 + Below(beams));
+    const uint32_t choices = 1 + Below(live);
+    for (uint32_t& parent : parents) parent = Below(choices);
+    return parents;
+  }
+
   void Step() {
-    std::vector<bool> finished(scheduler_.decoding().size());
-    for (size_t i = 0; i < finished.size(); ++i) finished[i] = Chance(0.02);
-    rows_ += finished.size();
+    std::vector<CheckedScheduler::Next> next;
+    for (const SequenceId id : scheduler_.decoding()) {
+      next.push_back({.finished = Chance(0.02), .parents = Parents(id)});
+      rows_ += scheduler_.live_beams(id);
+    }
     ++steps_;
     double budget_us = Below(4000);
-    if (finished.empty() || Chance(0.01)) budget_us = std::numeric_limits<double>::infinity();
+    if (next.empty() || Chance(0.01)) budget_us = std::numeric_limits<double>::infinity();
     if (Chance(0.05)) budget_us = 0;
-    scheduler_.Step(budget_us, finished);
+    scheduler_.Step(budget_us, next);
   }
 
   const Load load_;
@@ -124,16 +139,20 @@ TEST_P(SchedulerRandom, KeepsItsRulesAndGivesEverythingBack) {
   EXPECT_EQ(pool.leased(), 0u);
   EXPECT_EQ(pool.promised(), 0u);
   EXPECT_TRUE(run.scheduler().scheduler().idle());
-  std::printf("%llu steps, mean batch %.1f\n", static_cast<unsigned long long>(run.steps()),
-              run.mean_batch());
+  const uint64_t copies = run.scheduler().copies();
+  std::printf("%llu steps, mean batch %.1f, %llu copies\n",
+              static_cast<unsigned long long>(run.steps()), run.mean_batch(),
+              static_cast<unsigned long long>(copies));
+  EXPECT_EQ(copies > 0, GetParam().max_beams > 1);
   EXPECT_GT(run.mean_batch(), 1.0) << "the load is too light to show anything";
 }
 
 INSTANTIATE_TEST_SUITE_P(Loads, SchedulerRandom,
-                         testing::Values(Load{"plenty", 60000, 2000, 64, 4, 700, 240, 3},
-                                         Load{"scarce_pages", 25000, 120, 64, 4, 700, 120, 1},
-                                         Load{"scarce_rows", 10000, 2000, 4, 1, 400, 60, 1},
-                                         Load{"strict_order", 5000, 400, 16, 0, 1400, 60, 0.5}),
+                         testing::Values(Load{"greedy", 30000, 2000, 64, 4, 700, 240, 1, 3},
+                                         Load{"beams", 30000, 4000, 128, 4, 700, 240, 16, 2},
+                                         Load{"scarce_pages", 25000, 160, 64, 4, 700, 120, 4, 1},
+                                         Load{"scarce_rows", 10000, 2000, 4, 1, 400, 60, 4, 1},
+                                         Load{"strict_order", 5000, 400, 16, 0, 1400, 60, 2, 0.5}),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -44,11 +44,11 @@ class SchedulerTest : public testing::Test {
   // One step in which the sequences of `finished` finish.
   StepPlan Step(double encode_us, const std::vector<SequenceId>& finished = {}) {
     const StepPlan plan = scheduler_->Schedule({encode_us});
-    std::vector<RowOutcome> outcomes;
+    std::vector<SequenceOutcome> outcomes;
     for (const DecodeRow& row : plan.decodes) {
       const bool finish =
           std::find(finished.begin(), finished.end(), row.sequence) != finished.end();
-      outcomes.push_back({row.sequence, finish});
+      outcomes.push_back({row.sequence, finish, kOnlyBeam});
     }
     scheduler_->Apply(outcomes);
     return plan;
@@ -144,8 +144,8 @@ TEST_F(SchedulerTest, HasRoomForMaxSequencesInAnyState) {
   Step(kUnlimited);
   EXPECT_FALSE(scheduler_->HasRoom());
   const StepPlan plan = scheduler_->Schedule({0});
-  std::vector<RowOutcome> outcomes;
-  for (const DecodeRow& row : plan.decodes) outcomes.push_back({row.sequence, true});
+  std::vector<SequenceOutcome> outcomes;
+  for (const DecodeRow& row : plan.decodes) outcomes.push_back({row.sequence, true, {}});
   scheduler_->Apply(outcomes);
   EXPECT_TRUE(scheduler_->HasRoom());
 }
@@ -420,7 +420,7 @@ TEST_F(SchedulerDeathTest, RefusesOutcomesOfOtherRows) {
   const SequenceId id = scheduler_->Add({16, 5});
   Step(kUnlimited);
   scheduler_->Schedule({0});
-  const RowOutcome wrong[] = {{id + 1, false}};
+  const SequenceOutcome wrong[] = {{id + 1, false, kOnlyBeam}};
   EXPECT_DEATH(scheduler_->Apply({}), "check failed");
   EXPECT_DEATH(scheduler_->Apply(wrong), "check failed");
   EXPECT_DEATH(scheduler_->Remove(id), "check failed") << "not between Schedule and Apply";

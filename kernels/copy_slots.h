@@ -1,0 +1,12 @@
+// Copy-on-write of pages in host memory; what the backends of the host share.
+// Thread rule: a pure function but for the target page.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace precis {
+
+// Copies the filled slots of one page, K and V of all layers.
+void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const PageCopyRef& copy);
+
+}  // namespace precis

@@ -1,0 +1,114 @@
+// The goldens enter every fast path of the CPU kernels: single and merged key chunks, narrow and
+// wide heads, grouped and ungrouped, full and partly filled pages, f32 and bf16.
+#include <filesystem>
+#include <set>
+#include <string>
+
+#include "engine/run/golden_file.h"
+#include "engine/run/t5_runner.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/cpu/kernels.h"
+#include "tests/engine/run/recording_backend.h"
+
+namespace precis {
+namespace {
+
+using testing::IsSupersetOf;
+
+// The paths that one op takes inside kernels/cpu, by its shapes.
+class PathRecorder final : public ForwardingBackend {
+ public:
+  PathRecorder(std::unique_ptr<Backend> inner, std::set<std::string>* paths)
+      : ForwardingBackend(std::move(inner)), paths_(paths) {}
+
+  void EncoderAttention(const EncoderAttentionParams& p) override {
+    Add("encoder attention", p.head_dim, p.out.dtype);
+    paths_->insert(p.num_keys > kEncoderChunkKeys ? "encoder attention: several chunks"
+                                                  : "encoder attention: one chunk");
+    if (p.out.rows % kEncoderQueryRows != 0) paths_->insert("encoder attention: short query block");
+    if (p.out.rows > kEncoderQueryRows) paths_->insert("encoder attention: several query blocks");
+    ForwardingBackend::EncoderAttention(p);
+  }
+  void PagedAttention(const PagedAttentionParams& p) override {
+    Add("paged attention", p.region.head_dim, p.region.dtype);
+    for (const PagedRow& row : p.rows) {
+      paths_->insert(row.num_keys > kPagedChunkKeys ? "paged attention: merged chunks"
+                                                    : "paged attention: one chunk");
+      if (row.num_keys % p.region.slots != 0) paths_->insert("paged attention: page partly filled");
+    }
+    const bool grouped = p.groups.begin.size() - 1 < p.groups.heads.size();
+    paths_->insert(grouped ? "paged attention: grouped" : "paged attention: one head a group");
+    if (p.region.slots % kMaxLanes != 0) paths_->insert("paged attention: slots no vector holds");
+    ForwardingBackend::PagedAttention(p);
+  }
+  void AppendKv(const AppendKvParams& p) override {
+    Add("append", p.region.head_dim, p.region.dtype);
+    ForwardingBackend::AppendKv(p);
+  }
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override {
+    paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
+    ForwardingBackend::Activate(kind, in, out);
+  }
+
+ private:
+  void Add(const std::string& op, uint32_t head_dim, DType dtype) {
+    paths_->insert(fmt::format("{}: head_dim {} {}", op, head_dim, std::string(DTypeName(dtype))));
+  }
+  std::set<std::string>* const paths_;
+};
+
+void RunGoldens(const std::string& dir, const std::string& dtype, std::set<std::string>* paths) {
+  const auto golden = LoadGolden(dir + "/golden.json");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  EngineOptions options;
+  options.model_dir = dir;
+  options.dtype = dtype;
+  options.max_batch = 4;
+  options.max_new_tokens = 64;
+  options.max_source_tokens = 3000;
+  options.pool_bytes = 64u << 20;
+  auto backend = MakeBackend({"cpu", "auto", 2});
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  auto loaded =
+      T5Runner::LoadOn(std::make_unique<PathRecorder>(*std::move(backend), paths), options);
+  if (!loaded.ok() && dtype == "bf16") GTEST_SKIP() << "no bf16 GEMM here: " << loaded.status();
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  for (const GoldenCase& c : golden->cases) {
+    loaded->runner->Logits(c.input_ids, c.decoder_input_ids);
+  }
+}
+
+TEST(Goldens, EnterEveryFastPathOfTheCpuKernels) {
+  std::set<std::string> paths;
+  for (const char* name : {"t5_v10_relu_tied", "t5_v11_gated_untied", "odd_shapes", "qcqa",
+                           "more/d64_mha", "more/d64_gqa_g2", "more/d128_mha",
+                           "more/d128_wgqa_g2"}) {
+    RunGoldens(std::string("tests/golden/") + name, "f32", &paths);
+  }
+  const std::set<std::string> want = {
+      "encoder attention: head_dim 16 f32",  "encoder attention: head_dim 24 f32",
+      "encoder attention: head_dim 64 f32",  "encoder attention: head_dim 128 f32",
+      "encoder attention: one chunk",        "encoder attention: several chunks",
+      "encoder attention: short query block", "encoder attention: several query blocks",
+      "paged attention: head_dim 16 f32",    "paged attention: head_dim 24 f32",
+      "paged attention: head_dim 64 f32",    "paged attention: head_dim 128 f32",
+      "paged attention: one chunk",          "paged attention: merged chunks",
+      "paged attention: page partly filled", "paged attention: grouped",
+      "paged attention: one head a group",   "paged attention: slots no vector holds",
+      "append: head_dim 64 f32",             "append: head_dim 128 f32",
+      "relu",                                "gated gelu"};
+  EXPECT_THAT(paths, IsSupersetOf(want));
+}
+
+TEST(Goldens, EnterTheBf16Paths) {
+  std::set<std::string> paths;
+  RunGoldens("tests/golden/more/d64_gqa_g2", "bf16", &paths);
+  if (IsSkipped()) return;
+  EXPECT_THAT(paths, IsSupersetOf(std::set<std::string>{
+                         "encoder attention: head_dim 64 bf16", "paged attention: head_dim 64 bf16",
+                         "append: head_dim 64 bf16", "paged attention: merged chunks"}));
+}
+
+}  // namespace
+}  // namespace precis
