@@ -26,7 +26,7 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
   Message message;
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, &message));
   PRECIS_ASSIGN_OR_RETURN(call->request,
-                          ToRequest(ViewOf(message), core.summarizer.info(), core.options));
+                          ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
   PRECIS_ASSIGN_OR_RETURN(call->permit, core.admission.TryAdmit(EstimateTokens(call->request)));
   return OkStatus();
 }

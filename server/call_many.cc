@@ -170,7 +170,7 @@ void ManyReply::ReadItem() {
   OpenedCall call;
   call.ticket = core_.gate.ItemTicket(*context_, ticket_, ids_.size());
   if (status.ok()) {
-    auto request = ToRequest(ViewOf(message), core_.summarizer.info(), core_.options);
+    auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
     status = request.status();
     if (request.ok()) call.request = *std::move(request);
   }

@@ -5,7 +5,6 @@
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <regex>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -30,12 +29,23 @@ std::string EnvironmentName(std::string_view key) {
 
 // Kubernetes sets, for a service named "precis" or "precis-server", PRECIS_SERVICE_HOST,
 // PRECIS_PORT=tcp://..., PRECIS_PORT_50051_TCP_ADDR and their like in every pod of the namespace.
-bool IsServiceLink(const std::string& name, const std::string& value) {
-  static const std::regex kName(
-      "PRECIS_(.*_)?(SERVICE_(HOST|PORT(_.*)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)");
-  static const std::regex kPort("PRECIS_(.*_)?PORT");
-  return std::regex_match(name, kName) ||
-         (std::regex_match(name, kPort) && value.find("://") != std::string::npos);
+bool IsServiceLink(std::string_view name, std::string_view value) {
+  name.remove_prefix(kPrefix.size());
+  // `word` where a name's part begins, so that no option of ours ends in it by chance.
+  const auto find = [name](std::string_view word) {
+    for (auto at = name.find(word); at != name.npos; at = name.find(word, at + 1)) {
+      if (at == 0 || name[at - 1] == '_') return at;
+    }
+    return name.npos;
+  };
+  if (find("SERVICE_HOST") != name.npos || find("SERVICE_PORT") != name.npos) return true;
+  const auto port = find("PORT");
+  if (port == name.npos) return false;
+  std::string_view rest = name.substr(port + 4);
+  if (rest.empty()) return value.find("://") != value.npos;
+  if (rest.size() < 2 || rest[0] != '_' || rest[1] < '0' || rest[1] > '9') return false;
+  rest.remove_prefix(std::min(rest.find_first_not_of("0123456789", 1), rest.size()));
+  return rest.starts_with("_TCP") || rest.starts_with("_UDP") || rest.starts_with("_SCTP");
 }
 
 std::string_view Trim(std::string_view text) {

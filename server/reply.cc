@@ -103,7 +103,8 @@ v1::Summary ToSummary(const Summary& summary, const ModelInfo& model,
   return out;
 }
 
-v1::Model ToModel(const ModelInfo& model, const ServerOptions& options) {
+v1::Model ToModel(const Engine& engine) {
+  const ModelInfo& model = engine.info();
   v1::Model out;
   out.set_name(model.name);
   out.set_fingerprint(model.fingerprint);
@@ -111,14 +112,13 @@ v1::Model ToModel(const ModelInfo& model, const ServerOptions& options) {
   out.set_attention_variant(model.attention_variant);
   out.set_numerics(model.numerics);
   out.set_vocab_size(model.vocab_size);
-  out.set_max_source_tokens(options.engine.max_source_tokens);
-  out.set_max_new_tokens(options.engine.max_new_tokens);
+  out.set_max_source_tokens(engine.options().max_source_tokens);
+  out.set_max_new_tokens(engine.options().max_new_tokens);
   out.set_trained_source_tokens(model.n_positions);
   out.set_default_prefix_source(v1::PREFIX_SOURCE_NONE);
-  const GenerationLimits limits{.max_new_tokens = options.engine.max_new_tokens,
-                                .vocab_size = model.vocab_size};
   // A checkpoint may have defaults that a request must override; then there are none to tell.
-  if (const auto resolved = ResolveOptions(model.defaults, {}, limits, 0); resolved.ok()) {
+  if (const auto resolved = ResolveOptions(model.defaults, {}, engine.generation_limits(), 0);
+      resolved.ok()) {
     FillOptions(resolved->options, out.mutable_default_options());
     out.set_default_prefix_source(ToPrefixSource(resolved->prefix_from));
   }

@@ -5,15 +5,15 @@
 
 #include <string>
 
+#include "engine/engine.h"
 #include "engine/model_info.h"
 #include "engine/summarizer.h"
 #include "precis/v1/summarization.pb.h"
-#include "server/options.h"
 
 namespace precis {
 
 precis::v1::Summary ToSummary(const Summary& summary, const ModelInfo& model,
                               const std::string& request_id);
-precis::v1::Model ToModel(const ModelInfo& model, const ServerOptions& options);
+precis::v1::Model ToModel(const Engine& engine);
 
 }  // namespace precis

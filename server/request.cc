@@ -118,16 +118,16 @@ StatusOr<std::vector<int32_t>> ToIds(const v1::TokenIds& ids, const ModelInfo& m
 
 }  // namespace
 
-StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const ModelInfo& model,
+StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
                                      const ServerOptions& options) {
+  const ModelInfo& model = engine.info();
   PRECIS_RETURN_IF_ERROR(CheckModel(view, model));
   SummarizeRequest out;
   PRECIS_ASSIGN_OR_RETURN(out.options, ToOverrides(*view.options));
   // The summarizer resolves them again; here they are refused before they cost a place in the
   // queue.
-  const GenerationLimits limits{.max_new_tokens = options.engine.max_new_tokens,
-                                .vocab_size = model.vocab_size};
-  PRECIS_RETURN_IF_ERROR(ResolveOptions(model.defaults, out.options, limits, 0).status());
+  PRECIS_RETURN_IF_ERROR(
+      ResolveOptions(model.defaults, out.options, engine.generation_limits(), 0).status());
   if (view.token_ids != nullptr) {
     PRECIS_ASSIGN_OR_RETURN(out.source, ToIds(*view.token_ids, model, options));
     return out;

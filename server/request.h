@@ -7,7 +7,7 @@
 #include <string>
 
 #include "common/status.h"
-#include "engine/model_info.h"
+#include "engine/engine.h"
 #include "engine/summarizer.h"
 #include "precis/v1/summarization.pb.h"
 #include "server/options.h"
@@ -33,7 +33,7 @@ RequestView ViewOf(const Message& message) {
 }
 
 // INVALID_ARGUMENT, NOT_FOUND or UNIMPLEMENTED, naming the field. The deadline is not set.
-StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const ModelInfo& model,
+StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
                                      const ServerOptions& options);
 
 // Source tokens, exact for ids and about right for text: the queue counts them before anybody has

@@ -33,7 +33,7 @@ grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerC
   if (status.ok()) status = ParseMessage(*request, &message);
   if (status.ok()) {
     v1::ListModelsResponse reply;
-    *reply.add_models() = ToModel(core_.summarizer.info(), core_.options);
+    *reply.add_models() = ToModel(core_.summarizer.engine());
     SerializeMessage(reply, response);
   }
   RecordOutcome(core_, ticket, status, nullptr);

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -21,15 +21,22 @@ std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// First group of every match.
-std::set<std::string> Matches(const std::string& text, const std::string& pattern) {
-  const std::regex regex(pattern);
+// The names in the first column of every table row that begins with `start`; a name ends where a
+// character is none of `letters`. (No std::regex: GCC 12 warns inside it under AddressSanitizer.)
+std::set<std::string> FirstColumn(const std::string& text, const std::string& start,
+                                  const std::string& letters) {
   std::set<std::string> out;
-  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
-    out.insert((*it)[1].str());
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind(start, 0) != 0) continue;
+    const std::string rest = line.substr(start.size());
+    out.insert(rest.substr(0, rest.find_first_not_of(letters)));
   }
   return out;
 }
+
+constexpr char kSnake[] = "abcdefghijklmnopqrstuvwxyz_";
+constexpr char kKebab[] = "abcdefghijklmnopqrstuvwxyz-";
 
 TEST(Docs, EveryMetricIsDocumentedAndNoOther) {
   TestServer server;
@@ -39,7 +46,7 @@ TEST(Docs, EveryMetricIsDocumentedAndNoOther) {
   }
   const EngineCollector collector(server.engine(), server.server().core().admission);
   for (const auto& family : collector.Collect()) exported.insert(family.name);
-  EXPECT_EQ(Matches(ReadFile("docs/metrics.md"), "\\| `(precis_[a-z_]+)"), exported);
+  EXPECT_EQ(FirstColumn(ReadFile("docs/metrics.md"), "| `", kSnake), exported);
 }
 
 TEST(Docs, EveryOptionIsDocumentedWithItsDefault) {
@@ -52,7 +59,7 @@ TEST(Docs, EveryOptionIsDocumentedWithItsDefault) {
         "| `--" + row.key + "` | " + (value.empty() ? "" : "`" + value + "`") + " |";
     EXPECT_NE(text.find(line), std::string::npos) << line;
   }
-  EXPECT_EQ(Matches(text, "\\n\\| `--([a-z-]+)` \\|"), keys);
+  EXPECT_EQ(FirstColumn(text, "| `--", kKebab), keys);
 }
 
 TEST(Docs, EveryOutcomeIsDocumentedWithItsCode) {
@@ -65,7 +72,9 @@ TEST(Docs, EveryOutcomeIsDocumentedWithItsCode) {
                                          absl::StatusCodeToString(row.code), row.wire_reason);
     EXPECT_NE(text.find(line), std::string::npos) << line;
   }
-  EXPECT_EQ(Matches(text, "\\n\\| `([a-z_]+)` \\| [A-Z_]+ \\|"), labels);
+  std::set<std::string> documented = FirstColumn(text, "| `", kSnake);
+  documented.erase("");  // rows of options begin with "--"
+  EXPECT_EQ(documented, labels);
 }
 
 }  // namespace

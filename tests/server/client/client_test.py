@@ -106,7 +106,8 @@ class Server:
 
 
 def long_request(kind):
-    options = api.GenerationOptions(max_new_tokens=LONG, min_new_tokens=LONG)
+    # Not the checkpoint's beams: a beam search has no deltas.
+    options = api.GenerationOptions(num_beams=1, max_new_tokens=LONG, min_new_tokens=LONG)
     return kind(text=TEXT, options=options)
 
 
@@ -136,9 +137,11 @@ class ClientTest(unittest.TestCase):
     def test_summary_and_stream_say_the_same(self):
         server = self.start()
         self.assertEqual(server.leased_pages(), 0)
-        whole = server.stub.Summarize(api.SummarizeRequest(text=TEXT)).summary
+        options = api.GenerationOptions(num_beams=1)
+        whole = server.stub.Summarize(api.SummarizeRequest(text=TEXT, options=options)).summary
         text, finished = "", []
-        for event in server.stub.StreamSummarize(api.StreamSummarizeRequest(text=TEXT)):
+        for event in server.stub.StreamSummarize(
+                api.StreamSummarizeRequest(text=TEXT, options=options)):
             text += event.delta.text
             if event.WhichOneof("event") == "finished":
                 finished.append(event.finished.summary)
@@ -150,6 +153,22 @@ class ClientTest(unittest.TestCase):
         server.wait_idle(self)
         self.assertEqual(
             server.metrics()['precis_requests_total{method="Summarize",outcome="ok"}'], 1)
+
+    def test_beams_stream_no_deltas_and_finish_with_the_unary_text(self):
+        server = self.start()
+        options = api.GenerationOptions(num_beams=4, num_return_sequences=2)
+        whole = server.stub.Summarize(api.SummarizeRequest(text=TEXT, options=options)).summary
+        events = list(server.stub.StreamSummarize(
+            api.StreamSummarizeRequest(text=TEXT, options=options)))
+        kinds = [event.WhichOneof("event") for event in events]
+        self.assertEqual(kinds[0], "accepted")
+        self.assertEqual(kinds.count("delta"), 0)
+        self.assertEqual(kinds.count("finished"), 1)
+        last = events[-1].finished.summary
+        self.assertEqual([s.text for s in last.sequences], [s.text for s in whole.sequences])
+        self.assertEqual(len(whole.sequences), 2)
+        self.assertGreaterEqual(whole.sequences[0].score, whole.sequences[1].score)
+        server.wait_idle(self)
 
     def test_promtool_is_content(self):
         server = self.start()
