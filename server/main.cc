@@ -16,6 +16,7 @@
 #include "fmt/format.h"
 #include "server/address.h"
 #include "server/config.h"
+#include "server/openmp_wait.h"
 #include "server/probe.h"
 #include "server/server.h"
 #include "server/startup.h"
@@ -126,7 +127,7 @@ int Check(const ServerOptions& options) {
   return 0;
 }
 
-int Main(const std::vector<std::string>& args) {
+int Main(const std::vector<std::string>& args, char** argv) {
   auto command = ParseCommand(args, PrecisEnvironment(environ));
   if (!command.ok()) return Fail(command.status());
   const Status log = ConfigureLog(command->options.log);
@@ -145,6 +146,7 @@ int Main(const std::vector<std::string>& args) {
       return health.ok() ? 0 : Fail(health);
     }
     case ServerCommand::Act::kServe:
+      RestartWithBoundedSpin(argv);
       return Serve(command->options);
   }
   return 1;
@@ -154,5 +156,5 @@ int Main(const std::vector<std::string>& args) {
 }  // namespace precis
 
 int main(int argc, char** argv) {
-  return precis::Main(std::vector<std::string>(argv + 1, argv + argc));
+  return precis::Main(std::vector<std::string>(argv + 1, argv + argc), argv);
 }

@@ -1,109 +1,19 @@
 """The real server and a real client: what an operator fears, seen from outside.
 
 Starts precis-server on models/demo on free ports and talks to it with Debian's python3-grpcio; after
-each fear the metrics must show that every page of the pool has come back. Stubs are generated into a
-temporary folder; no network is used.
+each fear the metrics must show that every page of the pool has come back.
 """
 
-import argparse
-import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 import unittest
-import urllib.request
 
 import grpc
 
-ARGS = None
-STUBS = tempfile.mkdtemp(prefix="precis_stubs_")
-PROTOS = [
-    "precis/v1/summarization.proto",
-    "google/rpc/status.proto",
-    "google/rpc/error_details.proto",
-]
-TEXT = "Precis serves summaries over gRPC. It reads a document and writes a shorter one."
-LONG = 1000  # tokens of a summary that is still being written when the test acts
-
-
-def generate_stubs():
-    # Not grpc_tools: Debian's holds a protoc that is older than `optional`.
-    subprocess.run(
-        ["protoc", "-Iproto", f"--python_out={STUBS}", f"--grpc_out={STUBS}",
-         f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}"] + PROTOS, check=True)
-    sys.path.insert(0, STUBS)
-
-
-class Server:
-    """A running precis-server; its log is shown when a test fails."""
-
-    def __init__(self, *flags, ports=True):
-        self.folder = tempfile.mkdtemp(prefix="precis_server_")
-        self.log_path = os.path.join(self.folder, "log")
-        port_file = os.path.join(self.folder, "ports")
-        self.log = open(self.log_path, "w", encoding="utf-8")
-        command = [ARGS.server, "--model", "models/demo", "--backend", ARGS.backend,
-                   "--pool-bytes", "64M", "--port-file", port_file]
-        if ports:
-            command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command + list(flags), stderr=self.log)
-        if not ports:
-            return
-        end = time.monotonic() + 120
-        while not os.path.exists(port_file):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError("the server did not start:\n" + self.read_log())
-            time.sleep(0.02)
-        with open(port_file, encoding="utf-8") as file:
-            values = dict(line.strip().split("=") for line in file)
-        self.address = f"127.0.0.1:{values['grpc']}"
-        self.metrics_address = f"127.0.0.1:{values['metrics']}"
-        self.channel = grpc.insecure_channel(self.address)
-        self.stub = api_grpc.SummarizationServiceStub(self.channel)
-
-    def read_log(self):
-        with open(self.log_path, encoding="utf-8") as file:
-            return file.read()
-
-    def raw_metrics(self):
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as reply:
-            return reply.read().decode()
-
-    def metrics(self):
-        values = {}
-        for line in self.raw_metrics().splitlines():
-            if not line.startswith("#"):
-                name, value = line.rsplit(" ", 1)
-                values[name] = float(value)
-        return values
-
-    def leased_pages(self):
-        values = self.metrics()
-        return sum(values[f'precis_pool_pages{{kind="{kind}"}}']
-                   for kind in ("self", "cross", "promised"))
-
-    def wait_idle(self, test):
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            if self.leased_pages() == 0 and self.metrics()["precis_admitted_requests"] == 0:
-                return
-            time.sleep(0.01)
-        test.fail("pages were not given back:\n" + self.raw_metrics())
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout=60)
-        finally:
-            self.log.close()
-            if self.process.returncode not in (0, 1):
-                print(f"precis-server ended with {self.process.returncode}:\n" + self.read_log())
-            shutil.rmtree(self.folder, ignore_errors=True)
-
+import harness
+from harness import ARGS, LONG, TEXT, Server, api, details_pb2, status_pb2
 
 def long_request(kind):
     # Not the checkpoint's beams: a beam search has no deltas.
@@ -321,17 +231,4 @@ class ClientTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--server", required=True)
-    parser.add_argument("--backend", default="cpu")
-    ARGS, rest = parser.parse_known_args()
-    generate_stubs()
-    from google.rpc import error_details_pb2 as details_pb2
-    from google.rpc import status_pb2
-    from precis.v1 import summarization_pb2 as api
-    from precis.v1 import summarization_pb2_grpc as api_grpc
-
-    try:
-        unittest.main(argv=[sys.argv[0]] + rest, verbosity=2)
-    finally:
-        shutil.rmtree(STUBS, ignore_errors=True)
+    harness.main()
