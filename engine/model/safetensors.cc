@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "common/check.h"
 #include "engine/model/json_file.h"
 #include "fmt/format.h"
 

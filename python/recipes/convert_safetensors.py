@@ -56,6 +56,7 @@ def main():
     tensors = without_duplicates(read_pickles(args.dir))
     partial = args.dir / "model.safetensors.partial"
     save_file(tensors, partial, {"format": "pt"})
+    partial.chmod(0o644)  # save_file writes for its owner only
     partial.rename(target)  # whoever reads the directory sees the whole file or none
     print(f"{target}: {len(tensors)} tensors, {target.stat().st_size} bytes")
 

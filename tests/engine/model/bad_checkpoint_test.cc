@@ -180,7 +180,7 @@ TEST_F(BadCheckpoint, RandomDamageIsAnErrorOrHarmless) {
   const std::string good = SafetensorsBytes({{"a", Filled({3, 2}, 1)}, {"bc", Filled({5}, 2)}});
   std::mt19937 rng(7);
   size_t refused = 0;
-  for (int round = 0; round < 1500; ++round) {
+  for (int round = 0; round < 400; ++round) {
     std::string file = good;
     for (unsigned edits = 1 + rng() % 3; edits > 0; --edits) {
       // Half of the damage goes into the length and the first tensor's entry.
@@ -201,7 +201,7 @@ TEST_F(BadCheckpoint, RandomDamageIsAnErrorOrHarmless) {
       }
     }
   }
-  EXPECT_GT(refused, 500u);
+  EXPECT_GT(refused, 130u);
 }
 
 }  // namespace
