@@ -7,7 +7,6 @@
 #include <optional>
 #include <utility>
 
-#include "common/clock.h"
 #include "common/mutex.h"
 
 namespace precis {
@@ -37,13 +36,6 @@ class BoundedQueue {
   std::optional<T> Pop() {
     MutexLock lock(mutex_);
     while (items_.empty() && !closed_) ready_.Wait(mutex_);
-    return PopLocked();
-  }
-
-  // As Pop, but empty as well when `timeout` has passed.
-  std::optional<T> PopFor(Duration timeout) {
-    MutexLock lock(mutex_);
-    if (items_.empty() && !closed_) ready_.WaitFor(mutex_, timeout);
     return PopLocked();
   }
 

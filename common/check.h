@@ -14,6 +14,6 @@ namespace precis::internal {
 
 }  // namespace precis::internal
 
-#define PRECIS_CHECK(condition) \
+#define PRECIS_CHECK(condition)       \
   ((condition) ? static_cast<void>(0) \
                : ::precis::internal::CheckFailed(__FILE__, __LINE__, #condition))

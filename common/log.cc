@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "fmt/format.h"
+#include "nlohmann/json.hpp"
 #include "spdlog/pattern_formatter.h"
 #include "spdlog/sinks/stdout_sinks.h"
 
@@ -30,8 +31,8 @@ Status ConfigureLog(const LogOptions& options) {
     return InvalidArgument(fmt::format(
         "log level '{}' is not one of trace, debug, info, warn, error, off", options.level));
   }
-  auto logger = std::make_shared<spdlog::logger>(
-      "precis", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("precis", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   if (options.json) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
     formatter->add_flag<JsonMessageFlag>('*').set_pattern(
@@ -47,24 +48,10 @@ Status ConfigureLog(const LogOptions& options) {
 }
 
 std::string JsonEscape(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
-    }
-  }
-  return out;
+  using Json = nlohmann::json;
+  const std::string quoted =
+      Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 }  // namespace precis

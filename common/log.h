@@ -17,7 +17,7 @@ struct LogOptions {
 
 Status ConfigureLog(const LogOptions& options);
 
-// `text` as the inside of a JSON string; bytes that are not printable ASCII or UTF-8 are escaped.
+// `text` as the inside of a JSON string; what is not UTF-8 becomes U+FFFD.
 std::string JsonEscape(std::string_view text);
 
 }  // namespace precis

@@ -53,8 +53,8 @@ class CondVar {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     // wait_until on the system clock: ThreadSanitizer of GCC 12 and clang 14 does not know
     // pthread_cond_clockwait, which wait_for calls.
-    const bool notified =
-        cv_.wait_until(lock, std::chrono::system_clock::now() + timeout) == std::cv_status::no_timeout;
+    const bool notified = cv_.wait_until(lock, std::chrono::system_clock::now() + timeout) ==
+                          std::cv_status::no_timeout;
     lock.release();
     return notified;
   }

@@ -19,6 +19,11 @@ Status WithField(absl::StatusCode code, std::string_view field, std::string_view
   return status;
 }
 
+void SetReason(Reason reason, Status* status) {
+  const char byte = static_cast<char>(reason);
+  status->SetPayload(kReasonPayload, absl::Cord(absl::string_view(&byte, 1)));
+}
+
 }  // namespace
 
 Status InvalidArgument(std::string_view m) { return absl::InvalidArgumentError(View(m)); }
@@ -33,14 +38,19 @@ Status FieldError(std::string_view field, std::string_view message) {
   return WithField(absl::StatusCode::kInvalidArgument, field, message);
 }
 
+Status FieldTooLarge(std::string_view field, std::string_view message) {
+  Status status = FieldError(field, message);
+  SetReason(Reason::kTooLarge, &status);
+  return status;
+}
+
 Status FieldUnimplemented(std::string_view field, std::string_view message) {
   return WithField(absl::StatusCode::kUnimplemented, field, message);
 }
 
 Status ReasonError(absl::StatusCode code, Reason reason, std::string_view message) {
   Status status(code, View(message));
-  const char byte = static_cast<char>(reason);
-  status.SetPayload(kReasonPayload, absl::Cord(absl::string_view(&byte, 1)));
+  SetReason(reason, &status);
   return status;
 }
 

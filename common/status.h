@@ -29,6 +29,8 @@ Status DataLoss(std::string_view message);
 
 // INVALID_ARGUMENT about one field of a request, named as in the proto ("options.top_p").
 Status FieldError(std::string_view field, std::string_view message);
+// The same with Reason::kTooLarge.
+Status FieldTooLarge(std::string_view field, std::string_view message);
 // UNIMPLEMENTED about one field of a request.
 Status FieldUnimplemented(std::string_view field, std::string_view message);
 Status ReasonError(absl::StatusCode code, Reason reason, std::string_view message);
@@ -44,8 +46,8 @@ Status Annotate(const Status& status, std::string_view context);
 #define PRECIS_CONCAT_INNER_(a, b) a##b
 #define PRECIS_CONCAT_(a, b) PRECIS_CONCAT_INNER_(a, b)
 
-#define PRECIS_RETURN_IF_ERROR(expr)                         \
-  do {                                                       \
+#define PRECIS_RETURN_IF_ERROR(expr)                                                         \
+  do {                                                                                       \
     if (::absl::Status precis_status_ = (expr); !precis_status_.ok()) return precis_status_; \
   } while (false)
 

@@ -20,9 +20,7 @@ SequenceHandle& SequenceHandle::operator=(SequenceHandle&& other) noexcept {
   return *this;
 }
 
-std::optional<TokenEvent> SequenceHandle::Poll() {
-  return queue_ ? queue_->Poll() : std::nullopt;
-}
+std::optional<TokenEvent> SequenceHandle::Poll() { return queue_ ? queue_->Poll() : std::nullopt; }
 
 void SequenceHandle::Cancel() {
   if (queue_) queue_->RequestCancel();
@@ -47,8 +45,8 @@ StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
 StatusOr<std::unique_ptr<Engine>> Engine::CreateWithRunner(const EngineOptions& options,
                                                            std::unique_ptr<ModelRunner> runner,
                                                            ModelInfo info) {
-  auto loop = std::make_unique<EngineLoop>(options, std::move(runner), info.eos_token_id,
-                                           info.page_bytes);
+  auto loop =
+      std::make_unique<EngineLoop>(options, std::move(runner), info.eos_token_id, info.page_bytes);
   return std::unique_ptr<Engine>(new Engine(options, std::move(info), std::move(loop)));
 }
 
@@ -56,8 +54,9 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
   const size_t tokens = request.source_ids.size();
   if (tokens == 0) return FieldError("source", "has no tokens");
   if (tokens > options_.max_source_tokens) {
-    return FieldError("source", fmt::format("has {} tokens, the limit is {} (--max-source-tokens)",
-                                            tokens, options_.max_source_tokens));
+    return FieldTooLarge("source",
+                         fmt::format("has {} tokens, the limit is {} (--max-source-tokens)", tokens,
+                                     options_.max_source_tokens));
   }
   for (size_t i = 0; i < tokens; ++i) {
     const int32_t id = request.source_ids[i];
@@ -72,9 +71,9 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
                       fmt::format("is {}, must be 1 to {}", new_tokens, options_.max_new_tokens));
   }
   if (request.options.num_beams > loop_->max_beams()) {
-    return FieldError("options.num_beams", fmt::format("is {}, this server's batch allows {}",
-                                                       request.options.num_beams,
-                                                       loop_->max_beams()));
+    return FieldError("options.num_beams",
+                      fmt::format("is {}, this server's batch allows {}", request.options.num_beams,
+                                  loop_->max_beams()));
   }
   PRECIS_ASSIGN_OR_RETURN(auto queue, loop_->Submit(std::move(request)));
   return SequenceHandle(std::move(queue));

@@ -26,18 +26,18 @@ class EngineLoop;   // engine/run/engine_loop.h
 
 struct EngineOptions {
   std::string model_dir;
-  std::string backend = "cpu";      // ref, cpu, cuda
-  std::string isa = "auto";         // pins kernels to one instruction set, for a fleet of mixed CPUs
-  std::string dtype = "auto";       // weights: f32, bf16; auto: bf16 where the CPU has it natively
-  std::string kv_dtype = "auto";    // KV pages: f32, bf16; auto: as dtype
-  uint32_t threads = 0;             // 0: affinity and cgroup quota
-  uint64_t pool_bytes = 0;          // KV pages; 0: memory limit less weights and a fifth
-  uint32_t max_batch = 64;          // sequences decoding at once; costs logits and scratch memory
-  uint32_t max_sequences = 1024;    // accepted and unfinished, waiting ones included; costs little
-  uint32_t max_source_tokens = 4096;   // costs two encoder workspaces of that length
-  uint32_t max_new_tokens = 1024;      // most a request may ask for
-  uint32_t encode_slice_rows = 256;    // rows of one piece of encoder work
-  double encode_budget = 1.0;          // encoder work a step may add, as a share of a decode step
+  std::string backend = "cpu";    // ref, cpu, cuda
+  std::string isa = "auto";       // pins kernels to one instruction set, for a fleet of mixed CPUs
+  std::string dtype = "auto";     // weights: f32, bf16; auto: bf16 where the CPU has it natively
+  std::string kv_dtype = "auto";  // KV pages: f32, bf16; auto: as dtype
+  uint32_t threads = 0;           // 0: affinity and cgroup quota
+  uint64_t pool_bytes = 0;        // KV pages; 0: memory limit less weights and a fifth
+  uint32_t max_batch = 64;        // sequences decoding at once; costs logits and scratch memory
+  uint32_t max_sequences = 1024;  // accepted and unfinished, waiting ones included; costs little
+  uint32_t max_source_tokens = 4096;  // costs two encoder workspaces of that length
+  uint32_t max_new_tokens = 1024;     // most a request may ask for
+  uint32_t encode_slice_rows = 256;   // rows of one piece of encoder work
+  double encode_budget = 1.0;         // encoder work a step may add, as a share of a decode step
 };
 
 enum class FinishReason { kEndOfSequence, kLength, kStopString, kCancelled, kDeadline, kError };
@@ -51,9 +51,9 @@ struct Hypothesis {
 
 struct TokenEvent {
   enum class Kind { kStarted, kToken, kFinished } kind = Kind::kToken;
-  int32_t token = 0;                                      // kToken; </s> is not sent
-  FinishReason reason = FinishReason::kEndOfSequence;     // kFinished
-  Status status;                                          // kFinished with kError
+  int32_t token = 0;                                   // kToken; </s> is not sent
+  FinishReason reason = FinishReason::kEndOfSequence;  // kFinished
+  Status status;                                       // kFinished with kError
 };
 
 // Called by the step thread after it has put events into the request's queue: wake somebody, do not

@@ -9,19 +9,19 @@ namespace precis {
 
 struct EngineStats {
   // now
-  uint32_t waiting = 0;            // accepted, no encoder work yet
+  uint32_t waiting = 0;  // accepted, no encoder work yet
   uint32_t encoding = 0;
   uint32_t decoding = 0;
   uint32_t pages_total = 0;
-  uint32_t pages_self = 0;         // leased
-  uint32_t pages_cross = 0;        // leased
-  uint32_t pages_promised = 0;     // promised to running sequences, not leased yet
-  uint32_t pages_peak = 0;         // most pages leased at once since start
+  uint32_t pages_self = 0;      // leased
+  uint32_t pages_cross = 0;     // leased
+  uint32_t pages_promised = 0;  // promised to running sequences, not leased yet
+  uint32_t pages_peak = 0;      // most pages leased at once since start
   uint64_t page_bytes = 0;
   // since start
   uint64_t steps = 0;
-  uint64_t decode_steps = 0;       // steps that decoded at least one row
-  uint64_t decode_rows = 0;        // so decode_rows / decode_steps is the mean decode batch
+  uint64_t decode_steps = 0;  // steps that decoded at least one row
+  uint64_t decode_rows = 0;   // so decode_rows / decode_steps is the mean decode batch
   uint64_t encoded_tokens = 0;
   uint64_t generated_tokens = 0;
   double seconds_since_progress = 0;  // 0 while there is no work; the watchdog's figure

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "engine/text/utf8.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -17,32 +18,6 @@ constexpr float kMaxLengthPenalty = 1000.0f;
 constexpr size_t kMaxStopStrings = 8;
 constexpr size_t kMaxStopBytes = 256;
 constexpr size_t kMaxPrefixBytes = 4096;
-
-// Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool IsUtf8(std::string_view text) {
-  const auto byte = [&text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  for (size_t i = 0; i < text.size();) {
-    const unsigned char lead = byte(i);
-    size_t more = 0;
-    if (lead >= 0x80) {
-      if (lead < 0xC2 || lead > 0xF4) return false;
-      more = lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
-    }
-    if (more >= text.size() - i) return false;
-    for (size_t k = 1; k <= more; ++k) {
-      if ((byte(i + k) & 0xC0) != 0x80) return false;
-    }
-    if (more >= 2) {
-      const unsigned char second = byte(i + 1);
-      if (lead == 0xE0 && second < 0xA0) return false;
-      if (lead == 0xED && second > 0x9F) return false;
-      if (lead == 0xF0 && second < 0x90) return false;
-      if (lead == 0xF4 && second > 0x8F) return false;
-    }
-    i += more + 1;
-  }
-  return true;
-}
 
 Status CheckCount(std::string_view field, const std::optional<uint32_t>& value, uint32_t min,
                   uint32_t max) {
@@ -73,14 +48,15 @@ Status CheckTexts(const GenerationOverrides& request) {
       return FieldError(field,
                         fmt::format("{} bytes are not within 1 to {}", stop.size(), kMaxStopBytes));
     }
-    if (!IsUtf8(stop)) return FieldError(field, "is not valid UTF-8");
+    if (FindBrokenUtf8(stop)) return FieldError(field, "is not valid UTF-8");
   }
   if (!request.prefix) return OkStatus();
   if (request.prefix->size() > kMaxPrefixBytes) {
     return FieldError("options.prefix", fmt::format("{} bytes, at most {} are taken",
                                                     request.prefix->size(), kMaxPrefixBytes));
   }
-  return IsUtf8(*request.prefix) ? OkStatus() : FieldError("options.prefix", "is not valid UTF-8");
+  if (FindBrokenUtf8(*request.prefix)) return FieldError("options.prefix", "is not valid UTF-8");
+  return OkStatus();
 }
 
 // Everything that can be said about the request without the checkpoint.
@@ -183,9 +159,9 @@ Status ResolveBeams(const GenerationOverrides& checkpoint, const GenerationOverr
   Pick(request.num_return_sequences, checkpoint.num_return_sequences, &o.num_return_sequences);
   if (o.num_return_sequences <= o.num_beams) return OkStatus();
   if (request.num_return_sequences) {
-    return FieldError("options.num_return_sequences",
-                      fmt::format("{} is more than num_beams, {}", o.num_return_sequences,
-                                  o.num_beams));
+    return FieldError(
+        "options.num_return_sequences",
+        fmt::format("{} is more than num_beams, {}", o.num_return_sequences, o.num_beams));
   }
   o.num_return_sequences = o.num_beams;
   return OkStatus();

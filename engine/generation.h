@@ -62,7 +62,7 @@ struct GenerationDefaults {
 struct GenerationLimits {
   uint32_t max_new_tokens = 1024;  // of the server; more is refused
   uint32_t vocab_size = 0;
-  uint32_t max_beams = 16;         // of the server's batch
+  uint32_t max_beams = 16;  // of the server's batch
 };
 
 struct ResolvedOptions {

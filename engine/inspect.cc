@@ -22,14 +22,13 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
   for (uint32_t i = 0; i < config.num_decoder_layers; ++i) {
     const std::string block = fmt::format("decoder.block.{}.layer.", i);
     for (const bool cross : {false, true}) {
-      const std::string prefix =
-          block + (cross ? "1.EncDecAttention." : "0.SelfAttention.");
+      const std::string prefix = block + (cross ? "1.EncDecAttention." : "0.SelfAttention.");
       const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
       for (const char which : {'k', 'v'}) {
         std::string what;
-        PRECIS_RETURN_IF_ERROR(ReadGroupedProjection(checkpoint, config, attention, grouping,
-                                                     prefix, which, &what)
-                                   .status());
+        PRECIS_RETURN_IF_ERROR(
+            ReadGroupedProjection(checkpoint, config, attention, grouping, prefix, which, &what)
+                .status());
         if (!what.empty()) folded->push_back(prefix + which + ": " + what);
       }
     }
@@ -75,10 +74,9 @@ StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dt
   out.info.weight_bytes = out.parameters * ElementBytes(weight_type);
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
   auto tokenizer = Tokenizer::Load(model_dir, config.vocab_size);
-  out.tokenizer = tokenizer.ok()
-                      ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
-                                    (*tokenizer)->num_pieces())
-                      : std::string(tokenizer.status().message());
+  out.tokenizer = tokenizer.ok() ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
+                                               (*tokenizer)->num_pieces())
+                                 : std::string(tokenizer.status().message());
   return out;
 }
 

@@ -11,9 +11,9 @@
 namespace precis {
 
 struct Inspection {
-  ModelInfo info;               // weight_bytes: as stored in kv/weight type `dtype`
-  uint64_t parameters = 0;      // values in the file's tensors
-  std::string tokenizer;        // "spiece.model, 8000 pieces"
+  ModelInfo info;           // weight_bytes: as stored in kv/weight type `dtype`
+  uint64_t parameters = 0;  // values in the file's tensors
+  std::string tokenizer;    // "spiece.model, 8000 pieces"
 
   // Bytes of pages for `documents` of `source_tokens` each, with room for `new_tokens`.
   uint64_t PageBytesFor(uint64_t documents, uint64_t source_tokens, uint64_t new_tokens) const;

@@ -10,9 +10,9 @@
 namespace precis {
 
 struct ModelInfo {
-  std::string name;           // the directory's name
-  std::string fingerprint;    // 16 hex digits over config and weights
-  std::string architecture;   // "T5 v1.0 (relu, tied)", ...
+  std::string name;          // the directory's name
+  std::string fingerprint;   // 16 hex digits over config and weights
+  std::string architecture;  // "T5 v1.0 (relu, tied)", ...
   std::string attention_variant;
   uint32_t vocab_size = 0;
   uint32_t d_model = 0;
@@ -30,12 +30,12 @@ struct ModelInfo {
   int32_t decoder_start_token_id = 0;
   GenerationDefaults defaults;
   // Numbers and memory
-  std::string numerics;            // "weights bf16, kv bf16, cpu avx512_bf16, 2 threads"
-  uint64_t weight_bytes = 0;       // packed
+  std::string numerics;       // "weights bf16, kv bf16, cpu avx512_bf16, 2 threads"
+  uint64_t weight_bytes = 0;  // packed
   uint64_t self_bytes_per_token = 0;
   uint64_t cross_bytes_per_token = 0;
   uint64_t page_bytes = 0;
-  uint32_t self_slots = 0;         // tokens a self page holds
+  uint32_t self_slots = 0;  // tokens a self page holds
   uint32_t cross_slots = 0;
   uint64_t pool_bytes = 0;
   uint32_t pool_pages = 0;

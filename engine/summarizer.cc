@@ -48,17 +48,16 @@ class Summarizer::Impl {
     PRECIS_RETURN_IF_ERROR(CheckSource(request));
     const ModelInfo& info = context_.engine.info();
     const GenerationLimits limits = context_.engine.generation_limits();
-    PRECIS_ASSIGN_OR_RETURN(
-        ResolvedOptions options,
-        ResolveOptions(info.defaults, request.options, limits, DrawSeed()));
+    PRECIS_ASSIGN_OR_RETURN(ResolvedOptions options,
+                            ResolveOptions(info.defaults, request.options, limits, DrawSeed()));
     auto call = std::make_shared<TextCall>(context_, std::move(request), std::move(options),
                                            std::move(listener));
     {
       MutexLock lock(mutex_);
       if (calls_.size() >= context_.engine.options().max_sequences) {
-        return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
-                           fmt::format("{} requests are unfinished, which is the limit",
-                                       calls_.size()));
+        return ReasonError(
+            absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+            fmt::format("{} requests are unfinished, which is the limit", calls_.size()));
       }
       calls_.emplace(call.get(), call);
     }
@@ -75,8 +74,8 @@ class Summarizer::Impl {
     const std::string& text = std::get<std::string>(request.source);
     if (text.empty()) return FieldError("text", "is empty");
     if (text.size() > options_.max_text_bytes) {
-      return FieldError("text", fmt::format("has {} bytes, the limit is {} (--max-text-bytes)",
-                                            text.size(), options_.max_text_bytes));
+      return FieldTooLarge("text", fmt::format("has {} bytes, the limit is {} (--max-text-bytes)",
+                                               text.size(), options_.max_text_bytes));
     }
     return OkStatus();
   }
@@ -118,8 +117,7 @@ StatusOr<LoadedModel> LoadModel(const EngineOptions& engine_options,
   LoadedModel model;
   PRECIS_ASSIGN_OR_RETURN(model.engine, Engine::Create(engine_options));
   PRECIS_ASSIGN_OR_RETURN(
-      auto tokenizer,
-      Tokenizer::Load(engine_options.model_dir, model.engine->info().vocab_size));
+      auto tokenizer, Tokenizer::Load(engine_options.model_dir, model.engine->info().vocab_size));
   model.summarizer =
       std::make_unique<Summarizer>(*model.engine, std::move(tokenizer), summarizer_options);
   return model;

@@ -1,8 +1,9 @@
 // Text in, text out: options resolved, prefix added, tokenized, run by the engine, detokenized,
 // cut at stop strings. Knows no wire.
 //
-// Owner: the server or a command. Thread rule: Start from any thread, it never blocks on model work;
-// a listener is called from the summarizer's own text threads, one call at a time per request.
+// Owner: the server or a command. Thread rule: Start from any thread, it never blocks on model
+// work; a listener is called from the summarizer's own text threads, one call at a time per
+// request.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ namespace precis {
 class Tokenizer;  // engine/text/tokenizer.h
 
 struct SummarizerOptions {
-  uint32_t text_threads = 1;             // tokenize and detokenize; bounded, apart from gRPC's
-  uint64_t max_text_bytes = 2u << 20;    // checked before tokenizing; below gRPC's message limit
+  uint32_t text_threads = 1;           // tokenize and detokenize; bounded, apart from gRPC's
+  uint64_t max_text_bytes = 2u << 20;  // checked before tokenizing; below gRPC's message limit
 };
 
 struct SummarizeRequest {
@@ -36,13 +37,13 @@ struct SummaryText {
   std::string text;
   std::vector<int32_t> token_ids;  // without start token and </s>
   FinishReason finish_reason = FinishReason::kEndOfSequence;
-  double score = 0;                // of beams
+  double score = 0;  // of beams
 };
 
 struct Summary {
   std::vector<SummaryText> sequences;  // best first
   ResolvedOptions effective;
-  uint32_t source_tokens = 0;          // read, </s> and prefix included
+  uint32_t source_tokens = 0;  // read, </s> and prefix included
   uint32_t source_tokens_dropped = 0;
   uint32_t generated_tokens = 0;
   std::vector<std::string> warnings;
@@ -70,7 +71,8 @@ class SummaryCall {
 
 class Summarizer {
  public:
-  Summarizer(Engine& engine, std::unique_ptr<Tokenizer> tokenizer, const SummarizerOptions& options);
+  Summarizer(Engine& engine, std::unique_ptr<Tokenizer> tokenizer,
+             const SummarizerOptions& options);
   ~Summarizer();  // cancels what is under way and waits for its OnFinished
 
   // Cheap checks happen here (sizes, option ranges) and fail at once, with no call on the listener.

@@ -154,7 +154,8 @@ class Verifier {
       const auto best = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
       same_best += best == c.logits->top_ids[t][0];
     }
-    const double same = positions == 0 ? 1.0 : double{1} * same_best / static_cast<double>(positions);
+    const double same =
+        positions == 0 ? 1.0 : double{1} * same_best / static_cast<double>(positions);
     same_best_ += same_best;
     positions_ += positions;
     const bool passed = exact_ ? errors.max <= kF32Limit && same_best == positions
@@ -224,8 +225,7 @@ class Verifier {
       return;
     }
     if (p.run->scores.empty()) {
-      CompareIds(name, WithEnds(result.tokens, result.reason, start, eos),
-                 p.run->sequences.at(0));
+      CompareIds(name, WithEnds(result.tokens, result.reason, start, eos), p.run->sequences.at(0));
     } else {
       CompareBeams(name, *p.run, result, start, eos);
     }
@@ -249,8 +249,8 @@ class Verifier {
   void CompareBeams(const std::string& name, const GoldenRun& run, const RunResult& result,
                     int32_t start, int32_t eos) {
     if (result.hypotheses.size() != run.sequences.size()) {
-      Report(name, false, fmt::format("{} sequences, want {}", result.hypotheses.size(),
-                                      run.sequences.size()));
+      Report(name, false,
+             fmt::format("{} sequences, want {}", result.hypotheses.size(), run.sequences.size()));
       return;
     }
     double worst = 0;
@@ -264,9 +264,9 @@ class Verifier {
       const double want = run.scores.at(i);
       worst = std::max(worst, std::abs(h.score - want) / std::max(std::abs(want), 1e-12));
     }
-    Report(name, worst <= kScoreLimit,
-           fmt::format("{} sequences, scores differ by {:.1g} at most", run.sequences.size(),
-                       worst));
+    Report(
+        name, worst <= kScoreLimit,
+        fmt::format("{} sequences, scores differ by {:.1g} at most", run.sequences.size(), worst));
   }
 
   VerifyOptions options_;

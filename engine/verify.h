@@ -14,14 +14,14 @@
 namespace precis {
 
 struct VerifyOptions {
-  EngineOptions engine;         // model_dir, backend, dtype ("auto" means f32 here), kv_dtype, isa
-  bool mixed = false;           // all cases at once in one batch
+  EngineOptions engine;  // model_dir, backend, dtype ("auto" means f32 here), kv_dtype, isa
+  bool mixed = false;    // all cases at once in one batch
 };
 
 struct VerifyCheck {
-  std::string name;     // "length_33: greedy"
+  std::string name;  // "length_33: greedy"
   bool passed = false;
-  std::string detail;   // what was wrong, or how close it was
+  std::string detail;  // what was wrong, or how close it was
 };
 
 struct VerifyReport {

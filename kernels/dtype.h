@@ -10,9 +10,7 @@ namespace precis {
 
 enum class DType : uint8_t { kF32, kBF16, kI8 };
 
-constexpr size_t ElementBytes(DType t) {
-  return t == DType::kF32 ? 4 : t == DType::kBF16 ? 2 : 1;
-}
+constexpr size_t ElementBytes(DType t) { return t == DType::kF32 ? 4 : t == DType::kBF16 ? 2 : 1; }
 
 constexpr std::string_view DTypeName(DType t) {
   return t == DType::kF32 ? "f32" : t == DType::kBF16 ? "bf16" : "int8";

@@ -12,7 +12,7 @@ namespace precis {
 
 // Activations that feed a GEMM: f32 or bf16, as the backend asked (Backend::activation_dtype).
 struct Activations {
-  void* data;      // [rows, cols]
+  void* data;  // [rows, cols]
   DType dtype;
   size_t rows;
   size_t cols;
@@ -61,9 +61,9 @@ struct CopySlotsParams {
 };
 
 struct AppendKvParams {
-  const float* k;       // [rows, num_kv_heads * head_dim], row_stride apart
-  const float* v;       // as k
-  size_t row_stride;    // floats
+  const float* k;                  // [rows, num_kv_heads * head_dim], row_stride apart
+  const float* v;                  // as k
+  size_t row_stride;               // floats
   std::span<const SlotRef> slots;  // one a row; no two equal
   KvPool pool;
   KvRegion region;
@@ -92,30 +92,30 @@ struct PagedRow {
 // Keys are reduced in an order that depends on their absolute positions only, so that a row's bits
 // do not depend on the other rows.
 struct PagedAttentionParams {
-  const float* q;     // [rows, num_heads * head_dim], q_stride apart
-  size_t q_stride;    // floats
+  const float* q;   // [rows, num_heads * head_dim], q_stride apart
+  size_t q_stride;  // floats
   std::span<const PagedRow> rows;
   std::span<const int32_t> pages;  // page tables, one behind the other
   KvPool pool;
   KvRegion region;
   HeadGroups groups;
   PositionBias bias;
-  Activations out;    // [rows, num_heads * head_dim]
+  Activations out;  // [rows, num_heads * head_dim]
 };
 
 // Self-attention of one document, all heads, for query rows begin .. begin+out.rows-1 against all
 // `num_keys` keys. Score matrices are never materialised as a whole.
 struct EncoderAttentionParams {
-  const float* q;      // [num_keys, num_heads * head_dim], row_stride apart; row 0 is position 0
+  const float* q;  // [num_keys, num_heads * head_dim], row_stride apart; row 0 is position 0
   const float* k;
   const float* v;
-  size_t row_stride;   // floats
+  size_t row_stride;  // floats
   uint32_t num_keys;
   uint32_t num_heads;
   uint32_t head_dim;
-  uint32_t begin;      // first query row
+  uint32_t begin;  // first query row
   PositionBias bias;
-  Activations out;     // [query rows, num_heads * head_dim]
+  Activations out;  // [query rows, num_heads * head_dim]
 };
 
 }  // namespace precis

@@ -59,14 +59,6 @@ const OutcomeRow& OutcomeOf(const Status& status) {
   return kOutcomes[std::size(kOutcomes) - 1];
 }
 
-Status FieldTooLarge(std::string_view field, std::string_view message) {
-  Status out = FieldError(field, message);
-  const Status reason = ReasonError(StatusCode::kInvalidArgument, Reason::kTooLarge, "");
-  reason.ForEachPayload(
-      [&out](absl::string_view key, const absl::Cord& value) { out.SetPayload(key, value); });
-  return out;
-}
-
 Status FieldNotFound(std::string_view field, std::string_view message) {
   return WithCode(FieldError(field, message), StatusCode::kNotFound);
 }

@@ -36,8 +36,7 @@ struct OutcomeRow {
 std::span<const OutcomeRow> OutcomeTable();
 const OutcomeRow& OutcomeOf(const Status& status);
 
-// INVALID_ARGUMENT with Reason::kTooLarge about a field, and NOT_FOUND about a field.
-Status FieldTooLarge(std::string_view field, std::string_view message);
+// NOT_FOUND about a field.
 Status FieldNotFound(std::string_view field, std::string_view message);
 
 // Code, message and details as a message: for the item of a bulk stream.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "engine/text/utf8.h"
 #include "fmt/format.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -19,30 +20,6 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::UnknownField;
 using google::protobuf::UnknownFieldSet;
 
-// Well-formed UTF-8 as in RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool IsUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = [&](size_t at) { return static_cast<unsigned char>(text[at]); };
-    const unsigned char lead = byte(i);
-    if (lead < 0x80) {
-      ++i;
-      continue;
-    }
-    const size_t extra = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
-    if (lead < 0xC2 || lead > 0xF4 || i + extra >= text.size()) return false;
-    for (size_t k = 1; k <= extra; ++k) {
-      if ((byte(i + k) & 0xC0) != 0x80) return false;
-    }
-    const unsigned char second = byte(i + 1);
-    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
-      return false;
-    }
-    i += extra + 1;
-  }
-  return true;
-}
-
 // Path of the first string field whose bytes are not UTF-8; empty when there is none. `depth`
 // bounds what a hostile message can make us descend.
 std::string BrokenField(const Descriptor& type, const UnknownFieldSet& fields, int depth) {
@@ -51,7 +28,8 @@ std::string BrokenField(const Descriptor& type, const UnknownFieldSet& fields, i
     const FieldDescriptor* known = type.FindFieldByNumber(field.number());
     if (known == nullptr || field.type() != UnknownField::TYPE_LENGTH_DELIMITED) continue;
     const std::string& bytes = field.length_delimited();
-    if (known->type() == FieldDescriptor::TYPE_STRING && !IsUtf8(bytes)) return known->name();
+    if (known->type() == FieldDescriptor::TYPE_STRING && FindBrokenUtf8(bytes))
+      return known->name();
     if (known->type() != FieldDescriptor::TYPE_MESSAGE || depth == 0) continue;
     UnknownFieldSet inner;
     if (!inner.ParseFromString(bytes)) continue;
@@ -92,7 +70,7 @@ std::string SalvageString(const grpc::ByteBuffer& bytes, int field_number) {
   for (int i = 0; i < fields.field_count(); ++i) {
     const UnknownField& field = fields.field(i);
     if (field.number() == field_number && field.type() == UnknownField::TYPE_LENGTH_DELIMITED) {
-      return IsUtf8(field.length_delimited()) ? field.length_delimited() : std::string();
+      return FindBrokenUtf8(field.length_delimited()) ? std::string() : field.length_delimited();
     }
   }
   return {};

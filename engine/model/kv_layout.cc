@@ -35,8 +35,8 @@ KvKindLayout LayOut(std::span<const uint32_t> kv_heads, uint32_t head_dim, DType
 // Bytes of a page with this layout, alignment included.
 size_t PageBytes(const KvKindLayout& layout) {
   const KvRegion& last = layout.layers.back();
-  const size_t v_bytes = size_t{last.num_kv_heads} * last.head_dim * ElementBytes(last.dtype) *
-                         last.slots;
+  const size_t v_bytes =
+      size_t{last.num_kv_heads} * last.head_dim * ElementBytes(last.dtype) * last.slots;
   return last.v_offset + AlignUp(v_bytes);
 }
 

@@ -15,9 +15,9 @@
 namespace precis {
 
 struct KvKindLayout {
-  uint32_t slots = 0;               // tokens a page holds
-  size_t bytes_per_token = 0;       // K and V of all layers, without alignment
-  std::vector<KvRegion> layers;     // one a decoder layer
+  uint32_t slots = 0;            // tokens a page holds
+  size_t bytes_per_token = 0;    // K and V of all layers, without alignment
+  std::vector<KvRegion> layers;  // one a decoder layer
 };
 
 struct KvLayout {
@@ -26,8 +26,8 @@ struct KvLayout {
   KvKindLayout cross;
 };
 
-// Self pages hold 16 slots, fewer where 16 would make a page larger than 1 MB; cross pages hold what
-// fits into the same bytes, at least one slot.
+// Self pages hold 16 slots, fewer where 16 would make a page larger than 1 MB; cross pages hold
+// what fits into the same bytes, at least one slot.
 KvLayout MakeKvLayout(std::span<const uint32_t> self_kv_heads,
                       std::span<const uint32_t> cross_kv_heads, uint32_t head_dim, DType dtype);
 

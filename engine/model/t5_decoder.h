@@ -18,9 +18,9 @@ namespace precis {
 
 // A step's rows as flat arrays, filled once and read by every layer.
 struct DecodeBatch {
-  std::vector<int32_t> tokens;       // [rows]
-  std::vector<SlotRef> slots;        // [rows], where the row's self K and V go
-  std::vector<PagedRow> self_rows;   // [rows], into self_pages
+  std::vector<int32_t> tokens;      // [rows]
+  std::vector<SlotRef> slots;       // [rows], where the row's self K and V go
+  std::vector<PagedRow> self_rows;  // [rows], into self_pages
   std::vector<int32_t> self_pages;
   std::vector<PagedRow> cross_rows;  // [rows], into cross_pages
   std::vector<int32_t> cross_pages;

@@ -42,8 +42,8 @@ class EncoderWorkspace {
         qkv(size_t{max_source_tokens} * 3 * config.num_heads * config.head_dim),
         encoded(activation_dtype, max_source_tokens, config.d_model) {}
 
-  std::vector<float> x;    // residual stream, [tokens, d_model]
-  std::vector<float> qkv;  // [tokens, 3 * H * head_dim]
+  std::vector<float> x;      // residual stream, [tokens, d_model]
+  std::vector<float> qkv;    // [tokens, 3 * H * head_dim]
   ActivationBuffer encoded;  // final norm's output, [tokens, d_model]
 };
 

@@ -74,8 +74,8 @@ class Loader {
     for (size_t i = 1; i < parts.size(); ++i) {
       whole.insert(whole.end(), parts[i].begin(), parts[i].end());
     }
-    PRECIS_ASSIGN_OR_RETURN(
-        auto packed, backend_.Pack(label, whole, whole.size() / k, k, out_.dtype, max_rows));
+    PRECIS_ASSIGN_OR_RETURN(auto packed,
+                            backend_.Pack(label, whole, whole.size() / k, k, out_.dtype, max_rows));
     out_.bytes += packed->bytes();
     return packed;
   }
@@ -108,8 +108,7 @@ class Loader {
     }
     out_.bytes += out_.embedding.size();
     if (checkpoint_.Has("lm_head.weight")) {
-      PRECIS_ASSIGN_OR_RETURN(shared,
-                              Read("lm_head.weight", config_.vocab_size, config_.d_model));
+      PRECIS_ASSIGN_OR_RETURN(shared, Read("lm_head.weight", config_.vocab_size, config_.d_model));
     }
     std::vector<std::vector<float>> parts;
     parts.push_back(std::move(shared));
@@ -141,8 +140,8 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(layer.norm, Norm(p + "0.layer_norm.weight"));
     std::vector<std::vector<float>> parts;
     for (const char* name : {"q", "k", "v"}) {
-      PRECIS_ASSIGN_OR_RETURN(auto values, Read(p + "0.SelfAttention." + name + ".weight", inner_,
-                                                config_.d_model));
+      PRECIS_ASSIGN_OR_RETURN(
+          auto values, Read(p + "0.SelfAttention." + name + ".weight", inner_, config_.d_model));
       parts.push_back(std::move(values));
     }
     PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(p + "0.SelfAttention.qkv", std::move(parts), rows));
@@ -158,9 +157,8 @@ class Loader {
     std::vector<std::vector<float>> parts;
     for (const char which : {'k', 'v'}) {
       std::string what;
-      PRECIS_ASSIGN_OR_RETURN(auto values,
-                              ReadGroupedProjection(checkpoint_, config_, attention_, grouping,
-                                                    prefix, which, &what));
+      PRECIS_ASSIGN_OR_RETURN(auto values, ReadGroupedProjection(checkpoint_, config_, attention_,
+                                                                 grouping, prefix, which, &what));
       if (!what.empty() &&
           std::find(out_.folded.begin(), out_.folded.end(), what) == out_.folded.end()) {
         out_.folded.push_back(what);
@@ -203,14 +201,12 @@ class Loader {
   StatusOr<ExpandedBias> Bias(const std::string& stack, bool bidirectional) {
     const std::string name =
         stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight";
-    PRECIS_ASSIGN_OR_RETURN(
-        auto table, Read(name, config_.relative_attention_num_buckets, config_.num_heads));
-    const uint32_t longest =
-        bidirectional ? limits_.max_source_tokens : limits_.max_target_tokens;
-    ExpandedBias bias =
-        ExpandBias(table, config_.num_heads, bidirectional, config_.relative_attention_num_buckets,
-                   config_.relative_attention_max_distance, longest - 1,
-                   bidirectional ? longest - 1 : 0);
+    PRECIS_ASSIGN_OR_RETURN(auto table,
+                            Read(name, config_.relative_attention_num_buckets, config_.num_heads));
+    const uint32_t longest = bidirectional ? limits_.max_source_tokens : limits_.max_target_tokens;
+    ExpandedBias bias = ExpandBias(
+        table, config_.num_heads, bidirectional, config_.relative_attention_num_buckets,
+        config_.relative_attention_max_distance, longest - 1, bidirectional ? longest - 1 : 0);
     bias.values.resize(bias.values.size() + kBiasOverhang);
     return bias;
   }

@@ -35,7 +35,7 @@ class Arrival final : public EventListener {
 struct RunResult {
   Status status;
   FinishReason reason = FinishReason::kEndOfSequence;
-  std::vector<int32_t> tokens;  // without start token and </s>; of a beam search empty
+  std::vector<int32_t> tokens;         // without start token and </s>; of a beam search empty
   std::vector<Hypothesis> hypotheses;  // of a beam search
 };
 

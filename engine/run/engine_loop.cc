@@ -76,10 +76,9 @@ StatusOr<std::shared_ptr<EventQueue>> EngineLoop::Submit(SequenceRequest request
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the engine has stopped");
   }
   if (!CountIn()) {
-    return ReasonError(
-        absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
-        fmt::format("{} requests are accepted and unfinished, which is the limit",
-                    options_.max_sequences));
+    return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+                       fmt::format("{} requests are accepted and unfinished, which is the limit",
+                                   options_.max_sequences));
   }
   auto queue = std::make_shared<EventQueue>(request.options.max_new_tokens, request.listener);
   if (!submissions_.TryPush({std::move(request), queue, clock_.Now()})) {
@@ -261,8 +260,8 @@ void EngineLoop::FinishDecoded(SequenceId id, const SequenceStep& step) {
 }
 
 void EngineLoop::FailPlan(const StepPlan& plan, const Status& status) {
-  spdlog::error("a step failed, its {} sequences end: {}",
-                decoding_.size() + plan.encodes.size(), std::string(status.message()));
+  spdlog::error("a step failed, its {} sequences end: {}", decoding_.size() + plan.encodes.size(),
+                std::string(status.message()));
   outcomes_.clear();
   for (const SequenceId id : decoding_) outcomes_.push_back({id, true, {}});
   std::vector<SequenceId> encoding;

@@ -103,8 +103,8 @@ GoldenCase ParseCase(const Json& j) {
       std::vector<std::vector<int32_t>> sequences;
       if (more.contains("ids")) sequences.push_back(more["ids"]);
       if (more.contains("sequences")) sequences = more["sequences"];
-      c.runs.push_back(ParseRun(fmt::format("{} {}", list, n), more.at("options"),
-                                std::move(sequences)));
+      c.runs.push_back(
+          ParseRun(fmt::format("{} {}", list, n), more.at("options"), std::move(sequences)));
       if (more.contains("scores")) c.runs.back().scores = more["scores"].get<std::vector<double>>();
     }
   }

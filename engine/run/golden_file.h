@@ -33,8 +33,8 @@ struct GoldenLogits {
 };
 
 struct GoldenRun {
-  std::string name;                 // "greedy", "greedy_more 0", "beams 1"
-  std::string problem;              // why it cannot be run; empty if it can
+  std::string name;     // "greedy", "greedy_more 0", "beams 1"
+  std::string problem;  // why it cannot be run; empty if it can
   GenerationOverrides options;
   std::vector<std::vector<int32_t>> sequences;  // start token first, </s> last unless cut
   std::vector<double> scores;                   // beams only

@@ -1,6 +1,6 @@
 // Draws one token from processed logits: temperature, then top-k, then top-p, then the inverse of
-// the distribution's sum in the order of ids, at a number that depends on (seed, sequence, position)
-// only. So the same request gives the same text whatever else is in the batch.
+// the distribution's sum in the order of ids, at a number that depends on (seed, sequence,
+// position) only. So the same request gives the same text whatever else is in the batch.
 //
 // Owner: the runner. Thread rule: the step thread.
 #pragma once
@@ -29,8 +29,8 @@ class Sampler {
   void KeepTopK(std::span<float> logits, uint32_t k);
   void KeepTopP(std::span<float> logits, float p);
 
-  std::vector<float> values_;    // scratch, [vocab]
-  std::vector<int32_t> order_;   // scratch, [vocab]
+  std::vector<float> values_;   // scratch, [vocab]
+  std::vector<int32_t> order_;  // scratch, [vocab]
 };
 
 }  // namespace precis

@@ -64,8 +64,8 @@ StatusOr<std::vector<int32_t>> TextCall::SourceIds() {
   if (ids->size() == 1) return FieldError("text", "holds nothing but white space");
   const uint32_t limit = context_.engine.options().max_source_tokens;
   if (ids->size() > limit) {
-    return FieldError("text", fmt::format("has {} tokens, the limit is {} (--max-source-tokens)",
-                                          ids->size(), limit));
+    return FieldTooLarge("text", fmt::format("has {} tokens, the limit is {} (--max-source-tokens)",
+                                             ids->size(), limit));
   }
   return std::move(*ids);
 }

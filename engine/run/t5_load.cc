@@ -57,9 +57,9 @@ StatusOr<uint32_t> PoolPages(const EngineOptions& options, uint64_t weight_bytes
   }
   const uint64_t pages = std::min<uint64_t>(bytes / page_bytes, 1u << 30);
   if (pages < 2) {
-    return InvalidArgument(fmt::format(
-        "a page pool of {} bytes is too small: one page has {} bytes (--pool-bytes)", bytes,
-        page_bytes));
+    return InvalidArgument(
+        fmt::format("a page pool of {} bytes is too small: one page has {} bytes (--pool-bytes)",
+                    bytes, page_bytes));
   }
   return static_cast<uint32_t>(pages);
 }
@@ -97,14 +97,13 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   const LayerGroupings groupings = Groupings(config, attention);
   const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
                                        config.head_dim, kv_dtype);
-  PRECIS_ASSIGN_OR_RETURN(
-      T5Weights weights,
-      LoadT5Weights(*checkpoint, config, attention, *backend, dtype,
-                    {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
-                     options.max_batch}));
-  PRECIS_RETURN_IF_ERROR(backend->Prepare({config.num_heads, config.head_dim,
-                                           options.max_source_tokens, options.max_new_tokens,
-                                           options.max_batch, options.encode_slice_rows}));
+  PRECIS_ASSIGN_OR_RETURN(T5Weights weights,
+                          LoadT5Weights(*checkpoint, config, attention, *backend, dtype,
+                                        {options.max_source_tokens, options.max_new_tokens,
+                                         options.encode_slice_rows, options.max_batch}));
+  PRECIS_RETURN_IF_ERROR(
+      backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
+                        options.max_new_tokens, options.max_batch, options.encode_slice_rows}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
                           PoolPages(options, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(pages, layout.page_bytes));

@@ -93,8 +93,8 @@ void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
     const std::span<const PageId> cross = pages.CrossPages(row.sequence);
     batch_.tokens.push_back(s.HasBeams() ? s.search.ids(row.beam).back() : s.history.last());
     batch_.slots.push_back({row.page, row.slot});
-    batch_.self_rows.push_back({static_cast<uint32_t>(batch_.self_pages.size()), row.position + 1,
-                                row.position});
+    batch_.self_rows.push_back(
+        {static_cast<uint32_t>(batch_.self_pages.size()), row.position + 1, row.position});
     batch_.self_pages.insert(batch_.self_pages.end(), self.begin(), self.end());
     batch_.cross_rows.push_back({static_cast<uint32_t>(batch_.cross_pages.size()),
                                  static_cast<uint32_t>(s.source_ids.size()), row.position});
@@ -192,7 +192,8 @@ std::vector<Hypothesis> T5Runner::Hypotheses(SequenceId id) const {
   return out;
 }
 
-// --- calibration -----------------------------------------------------------------------------------
+// --- calibration
+// -----------------------------------------------------------------------------------
 
 // Microseconds of the layer-0 items of `stage` for a document of `tokens` tokens.
 double T5Runner::TimeItems(uint32_t tokens, EncodeStage stage) {
@@ -215,8 +216,8 @@ double T5Runner::TimeItems(uint32_t tokens, EncodeStage stage) {
 
 // Fits the linear cost model at two lengths of document: the scheduler predicts with it.
 void T5Runner::Calibrate() {
-  const uint64_t most = std::min<uint64_t>(
-      {workspaces_[0].x.size() / config_.d_model, uint64_t{num_pages()} * layout_.cross.slots, 512});
+  const uint64_t most = std::min<uint64_t>({workspaces_[0].x.size() / config_.d_model,
+                                            uint64_t{num_pages()} * layout_.cross.slots, 512});
   const auto small = static_cast<uint32_t>(std::max<uint64_t>(1, most / 4));
   const auto large = static_cast<uint32_t>(most);
   costs_.qkv_us_per_row = TimeItems(large, EncodeStage::kQkv) / large;
@@ -228,7 +229,8 @@ void T5Runner::Calibrate() {
   costs_.cross_us_per_row = TimeItems(large, EncodeStage::kCross) / large;
 }
 
-// --- for verification ------------------------------------------------------------------------------
+// --- for verification
+// ------------------------------------------------------------------------------
 
 std::vector<float> T5Runner::Encode(std::span<const int32_t> ids) {
   const auto tokens = static_cast<uint32_t>(ids.size());
@@ -241,14 +243,14 @@ std::vector<float> T5Runner::Encode(std::span<const int32_t> ids) {
   const Activations encoded = workspaces_[0].encoded.Rows(0, tokens);
   std::vector<float> out(size_t{tokens} * config_.d_model);
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = encoded.dtype == DType::kF32 ? static_cast<const float*>(encoded.data)[i]
-                                          : BF16ToF32(static_cast<const uint16_t*>(encoded.data)[i]);
+    out[i] = encoded.dtype == DType::kF32
+                 ? static_cast<const float*>(encoded.data)[i]
+                 : BF16ToF32(static_cast<const uint16_t*>(encoded.data)[i]);
   }
   return out;
 }
 
-std::vector<float> T5Runner::Logits(std::span<const int32_t> ids,
-                                    std::span<const int32_t> target) {
+std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<const int32_t> target) {
   Encode(ids);
   const auto tokens = static_cast<uint32_t>(ids.size());
   const uint32_t cross = PagesFor(tokens, layout_.cross.slots);

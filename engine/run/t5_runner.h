@@ -32,7 +32,8 @@ class T5Runner final : public ModelRunner {
     std::unique_ptr<T5Runner> runner;
     ModelInfo info;
   };
-  // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's costs.
+  // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's
+  // costs.
   static StatusOr<Loaded> Load(const EngineOptions& options);
   // The same on a backend of the caller's choice; options.backend, isa and threads are not read.
   static StatusOr<Loaded> LoadOn(std::unique_ptr<Backend> backend, const EngineOptions& options);
@@ -75,8 +76,8 @@ class T5Runner final : public ModelRunner {
   void FillBatch(const StepPlan& plan, const PageTables& pages);
   void CopyPages(const StepPlan& plan);
   void PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out);
-  void PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end,
-                           std::span<float> logits, StepResult* out);
+  void PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end, std::span<float> logits,
+                           StepResult* out);
   SequenceStep StepBeams(Sequence& sequence, size_t rows, std::span<float> logits);
 
   const ModelConfig config_;
@@ -93,8 +94,8 @@ class T5Runner final : public ModelRunner {
   std::vector<Sequence> sequences_;  // by SequenceId
   DecodeBatch batch_;
   std::vector<PageCopyRef> copies_;
-  std::vector<int32_t> best_;        // [rows], argmax of the processed logits
-  std::vector<BeamCandidate> candidates_;                    // of one search
+  std::vector<int32_t> best_;              // [rows], argmax of the processed logits
+  std::vector<BeamCandidate> candidates_;  // of one search
   std::vector<std::span<const BeamCandidate>> candidate_rows_;  // into candidates_, one a beam
 };
 

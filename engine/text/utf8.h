@@ -1,5 +1,6 @@
-// UTF-8 as the tokenizer needs it: where text is broken, and how long a character is.
-// Called by engine/text. Thread rule: functions of their arguments.
+// UTF-8: where text is broken, and how long a character is.
+// Called by engine/text, and by whoever must refuse broken text. Thread rule: functions of their
+// arguments.
 #pragma once
 
 #include <cstddef>

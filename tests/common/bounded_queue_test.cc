@@ -1,7 +1,6 @@
 #include "common/bounded_queue.h"
 
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -12,9 +11,6 @@
 
 namespace precis {
 namespace {
-
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 TEST(BoundedQueue, GivesItemsInOrder) {
   BoundedQueue<int> queue(3);
@@ -44,9 +40,8 @@ TEST(BoundedQueue, AClosedQueueTakesNothingAndGivesWhatItHas) {
   queue.Close();
   EXPECT_FALSE(queue.TryPush(3));
   EXPECT_EQ(queue.Pop(), 1);
-  EXPECT_EQ(queue.PopFor(seconds(60)), 2);
+  EXPECT_EQ(queue.Pop(), 2);
   EXPECT_EQ(queue.Pop(), std::nullopt);
-  EXPECT_EQ(queue.PopFor(seconds(60)), std::nullopt);
 }
 
 TEST(BoundedQueue, ClosingWakesAllWhoWait) {
@@ -64,16 +59,10 @@ TEST(BoundedQueue, ClosingWakesAllWhoWait) {
 TEST(BoundedQueue, PushingWakesOneWhoWaits) {
   BoundedQueue<int> queue(1);
   std::optional<int> popped;
-  std::thread waiter([&] { popped = queue.PopFor(seconds(60)); });
+  std::thread waiter([&] { popped = queue.Pop(); });
   EXPECT_TRUE(queue.TryPush(7));
   waiter.join();
   EXPECT_EQ(popped, 7);
-}
-
-TEST(BoundedQueue, PopForGivesUpAfterItsTime) {
-  BoundedQueue<int> queue(1);
-  EXPECT_EQ(queue.PopFor(milliseconds(5)), std::nullopt);
-  EXPECT_TRUE(queue.TryPush(1)) << "giving up leaves the queue open";
 }
 
 TEST(BoundedQueue, ManyProducersAndConsumersLoseAndDoubleNothing) {

@@ -31,6 +31,10 @@ TEST(JsonEscape, EscapesQuotesBackslashesAndControlCharacters) {
 
 TEST(JsonEscape, KeepsUtf8) { EXPECT_EQ(JsonEscape("Größe 漢字 🙂"), "Größe 漢字 🙂"); }
 
+TEST(JsonEscape, BrokenUtf8BecomesTheReplacementCharacter) {
+  EXPECT_EQ(JsonEscape("a\xff(\xc3("), "a\uFFFD(\uFFFD(");
+}
+
 TEST(JsonEscape, EveryAsciiCharacterIsReadBackAsItself) {
   for (int c = 0; c < 0x80; ++c) {
     const std::string text(1, static_cast<char>(c));

@@ -1,75 +1,10 @@
 // No op allocates after Prepare(). Allocations that oneDNN makes inside itself are not ours and are
 // told apart by the caller's address.
-#include <dlfcn.h>
-
-#include <atomic>
-#include <cstdlib>
-#include <new>
-#include <string_view>
-
 #include "tests/kernels/paged_testing.h"
-
-namespace {
-
-std::atomic<bool> counting{false};
-std::atomic<uint64_t> ours{0};
-
-bool FromLibrary(void* caller) {
-  Dl_info info{};
-  return dladdr(caller, &info) != 0 && info.dli_fname != nullptr &&
-         std::string_view(info.dli_fname).find("libdnnl") != std::string_view::npos;
-}
-
-void* Allocate(size_t bytes, size_t alignment, void* caller) {
-  if (counting && !FromLibrary(caller)) ++ours;
-  void* p = alignment == 0
-                ? std::malloc(bytes == 0 ? 1 : bytes)
-                : std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (p == nullptr) std::abort();
-  return p;
-}
-
-}  // namespace
-
-// Never inlined: the compiler would take malloc and delete, or new and free, for a mismatched pair.
-#define PRECIS_NOINLINE __attribute__((noinline))
-
-PRECIS_NOINLINE void* operator new(size_t bytes) {
-  return Allocate(bytes, 0, __builtin_return_address(0));
-}
-PRECIS_NOINLINE void* operator new[](size_t bytes) {
-  return Allocate(bytes, 0, __builtin_return_address(0));
-}
-PRECIS_NOINLINE void* operator new(size_t bytes, std::align_val_t alignment) {
-  return Allocate(bytes, static_cast<size_t>(alignment), __builtin_return_address(0));
-}
-PRECIS_NOINLINE void operator delete(void* p) noexcept { std::free(p); }
-PRECIS_NOINLINE void operator delete[](void* p) noexcept { std::free(p); }
-PRECIS_NOINLINE void operator delete(void* p, size_t) noexcept { std::free(p); }
-PRECIS_NOINLINE void operator delete[](void* p, size_t) noexcept { std::free(p); }
-PRECIS_NOINLINE void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-PRECIS_NOINLINE void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+#include "tests/support/allocation_counter.h"
 
 namespace precis {
 namespace {
-
-// Allocations of ours while `act` runs.
-template <typename Act>
-uint64_t Count(const Act& act) {
-  ours = 0;
-  counting = true;
-  act();
-  counting = false;
-  return ours;
-}
-
-TEST(Allocation, IsSeenByTheCounter) {
-  EXPECT_EQ(Count([] {
-              std::vector<int> v(100);
-              v[99] = 1;
-            }),
-            1u);
-}
 
 class AllocationTest : public ::testing::TestWithParam<const char*> {};
 
@@ -91,6 +26,7 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   const std::vector<int32_t> ids = {0, 3, 5};
   std::vector<int32_t> best(40);
   const std::vector<SlotRef> slots = {{0, 0}, {1, 3}};
+  const std::vector<PageCopyRef> copies = {{0, 1, 3}};
   Guarded attended = Guarded::Floats(batch.rows.size() * width);
   const PagedAttentionParams paged{.q = batch.q.data(),
                                    .q_stride = width,
@@ -121,11 +57,13 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
     backend->RmsNorm(in.data(), w.data(), 1e-6f, {out.data(), DType::kF32, 40, kK});
     backend->Activate(ActivationKind::kGatedGelu, in.data(), {out.data(), DType::kF32, 40, kK});
     backend->ArgMax(in.data(), 40, kK, best.data());
+    backend->LogSoftmax(in.data(), 40, kK);
+    backend->CopySlots({copies, batch.Pool(), {&batch.region, 1}});
     backend->AppendKv({qkv.data(), qkv.data(), width, slots, batch.Pool(), batch.region});
     backend->PagedAttention(paged);
     backend->EncoderAttention(encoder);
   };
-  EXPECT_EQ(Count(ops), 0u);
+  EXPECT_EQ(CountAllocations(ops), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, AllocationTest, ::testing::Values("ref", "cpu"),

@@ -29,17 +29,22 @@ void* Allocate(size_t bytes, size_t alignment, void* caller) {
 
 }  // namespace
 
-void* operator new(size_t bytes) { return Allocate(bytes, 0, __builtin_return_address(0)); }
-void* operator new[](size_t bytes) { return Allocate(bytes, 0, __builtin_return_address(0)); }
-void* operator new(size_t bytes, std::align_val_t alignment) {
+// Not inlined: GCC takes a visible free() of a new'd pointer for a mistake.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  return Allocate(bytes, 0, __builtin_return_address(0));
+}
+[[gnu::noinline]] void* operator new[](size_t bytes) {
+  return Allocate(bytes, 0, __builtin_return_address(0));
+}
+[[gnu::noinline]] void* operator new(size_t bytes, std::align_val_t alignment) {
   return Allocate(bytes, static_cast<size_t>(alignment), __builtin_return_address(0));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
 
 namespace precis {
 

@@ -1,5 +1,6 @@
 // Counts calls of operator new by our code in a process that links allocation_counter.cc, which
-// replaces the operators. What oneDNN allocates inside itself is told apart by the caller's address.
+// replaces the operators. What oneDNN allocates inside itself is told apart by the caller's
+// address.
 #pragma once
 
 #include <cstdint>

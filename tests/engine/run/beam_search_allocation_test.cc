@@ -1,23 +1,9 @@
 // A binary of its own: it replaces operator new to count calls.
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "engine/run/beam_search.h"
 #include "gtest/gtest.h"
-
-namespace {
-size_t g_allocations = 0;  // one thread only
-}  // namespace
-
-// Not inlined: GCC takes a visible free() of a new'd pointer for a mistake.
-[[gnu::noinline]] void* operator new(size_t size) {
-  ++g_allocations;
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+#include "tests/support/allocation_counter.h"
 
 namespace precis {
 namespace {
@@ -37,13 +23,10 @@ TEST(BeamSearchAllocation, NothingAfterStart) {
   std::vector<BeamCandidate> candidates(kBeams * 2 * kBeams);
   std::vector<std::span<const BeamCandidate>> rows(kBeams);
   BeamSearch search;
-  size_t before = g_allocations;
-  search.Start(&options, 0, 1);
-  EXPECT_GT(g_allocations, before);
+  EXPECT_GT(CountAllocations([&] { search.Start(&options, 0, 1); }), 0u);
 
-  before = g_allocations;
   uint32_t state = 1;
-  while (!search.finished()) {
+  const auto step = [&] {
     for (uint32_t beam = 0; beam < search.live(); ++beam) {
       for (float& score : scores) {
         state = state * 1664525u + 1013904223u;
@@ -54,8 +37,11 @@ TEST(BeamSearchAllocation, NothingAfterStart) {
       rows[beam] = best.first(BestCandidates(scores, best));
     }
     search.Step({rows.data(), search.live()});
-  }
-  EXPECT_EQ(g_allocations - before, 0u);
+  };
+  EXPECT_EQ(CountAllocations([&] {
+              while (!search.finished()) step();
+            }),
+            0u);
   EXPECT_EQ(search.num_hypotheses(), kBeams);
 }
 

@@ -18,8 +18,8 @@ namespace precis {
 struct FakeModel {
   uint32_t vocab_size = 512;
   uint32_t pages = 256;
-  uint32_t slots = 4;                       // of both kinds
-  std::chrono::microseconds step_time{0};   // a step that decodes takes this long
+  uint32_t slots = 4;                      // of both kinds
+  std::chrono::microseconds step_time{0};  // a step that decodes takes this long
 };
 
 // What the caller may turn while the engine runs; must outlive the engine.

@@ -81,23 +81,33 @@ void RunGoldens(const std::string& dir, const std::string& dtype, std::set<std::
 
 TEST(Goldens, EnterEveryFastPathOfTheCpuKernels) {
   std::set<std::string> paths;
-  for (const char* name : {"t5_v10_relu_tied", "t5_v11_gated_untied", "odd_shapes", "qcqa",
-                           "more/d64_mha", "more/d64_gqa_g2", "more/d128_mha",
-                           "more/d128_wgqa_g2"}) {
+  for (const char* name :
+       {"t5_v10_relu_tied", "t5_v11_gated_untied", "odd_shapes", "qcqa", "more/d64_mha",
+        "more/d64_gqa_g2", "more/d128_mha", "more/d128_wgqa_g2"}) {
     RunGoldens(std::string("tests/golden/") + name, "f32", &paths);
   }
-  const std::set<std::string> want = {
-      "encoder attention: head_dim 16 f32",  "encoder attention: head_dim 24 f32",
-      "encoder attention: head_dim 64 f32",  "encoder attention: head_dim 128 f32",
-      "encoder attention: one chunk",        "encoder attention: several chunks",
-      "encoder attention: short query block", "encoder attention: several query blocks",
-      "paged attention: head_dim 16 f32",    "paged attention: head_dim 24 f32",
-      "paged attention: head_dim 64 f32",    "paged attention: head_dim 128 f32",
-      "paged attention: one chunk",          "paged attention: merged chunks",
-      "paged attention: page partly filled", "paged attention: grouped",
-      "paged attention: one head a group",   "paged attention: slots no vector holds",
-      "append: head_dim 64 f32",             "append: head_dim 128 f32",
-      "relu",                                "gated gelu"};
+  const std::set<std::string> want = {"encoder attention: head_dim 16 f32",
+                                      "encoder attention: head_dim 24 f32",
+                                      "encoder attention: head_dim 64 f32",
+                                      "encoder attention: head_dim 128 f32",
+                                      "encoder attention: one chunk",
+                                      "encoder attention: several chunks",
+                                      "encoder attention: short query block",
+                                      "encoder attention: several query blocks",
+                                      "paged attention: head_dim 16 f32",
+                                      "paged attention: head_dim 24 f32",
+                                      "paged attention: head_dim 64 f32",
+                                      "paged attention: head_dim 128 f32",
+                                      "paged attention: one chunk",
+                                      "paged attention: merged chunks",
+                                      "paged attention: page partly filled",
+                                      "paged attention: grouped",
+                                      "paged attention: one head a group",
+                                      "paged attention: slots no vector holds",
+                                      "append: head_dim 64 f32",
+                                      "append: head_dim 128 f32",
+                                      "relu",
+                                      "gated gelu"};
   EXPECT_THAT(paths, IsSupersetOf(want));
 }
 

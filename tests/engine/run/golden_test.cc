@@ -1,5 +1,5 @@
-// Every static fixture through the engine: encoder output, logits and ids, alone and all at once, on
-// every backend that this build has; and in bf16 within the limits of tests/golden/README.md.
+// Every static fixture through the engine: encoder output, logits and ids, alone and all at once,
+// on every backend that this build has; and in bf16 within the limits of tests/golden/README.md.
 #include <algorithm>
 #include <string>
 #include <tuple>
@@ -39,12 +39,27 @@ TEST_P(Golden, PassesEveryCheck) {
 }
 
 // Fixtures whose head map is fixed, and the wider heads and longer sources of tests/golden/more.
-constexpr const char* kStatic[] = {
-    "t5_v10_relu_tied", "t5_v11_gated_untied", "odd_shapes",   "gqa_g2",     "gqa_g2_from_mha",
-    "mqa",              "wgqa_g2",             "wmqa",         "colwgqa_g2", "rowwgqa_g2",
-    "rand_wgqa_g4",     "simgqa_g2",           "qcqa",         "loud",       "sharded",
-    "bf16_weights",     "fp16_weights",        "more/d64_mha",   "more/d64_gqa_g2",
-    "more/d128_mha",    "more/d128_wgqa_g2"};
+constexpr const char* kStatic[] = {"t5_v10_relu_tied",
+                                   "t5_v11_gated_untied",
+                                   "odd_shapes",
+                                   "gqa_g2",
+                                   "gqa_g2_from_mha",
+                                   "mqa",
+                                   "wgqa_g2",
+                                   "wmqa",
+                                   "colwgqa_g2",
+                                   "rowwgqa_g2",
+                                   "rand_wgqa_g4",
+                                   "simgqa_g2",
+                                   "qcqa",
+                                   "loud",
+                                   "sharded",
+                                   "bf16_weights",
+                                   "fp16_weights",
+                                   "more/d64_mha",
+                                   "more/d64_gqa_g2",
+                                   "more/d128_mha",
+                                   "more/d128_wgqa_g2"};
 
 using RoundedCase = std::tuple<const char*, const char*>;  // fixture, backend
 

@@ -21,9 +21,7 @@ class ForwardingBackend : public Backend {
   std::string Describe() const override { return inner_->Describe(); }
   std::string_view isa() const override { return inner_->isa(); }
   uint32_t num_threads() const override { return inner_->num_threads(); }
-  DType activation_dtype(DType weights) const override {
-    return inner_->activation_dtype(weights);
-  }
+  DType activation_dtype(DType weights) const override { return inner_->activation_dtype(weights); }
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
                                                size_t n, size_t k, DType dtype,
                                                size_t max_rows) override {

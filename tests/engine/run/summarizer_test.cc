@@ -68,9 +68,9 @@ class SummarizerTest : public testing::Test {
     auto tokenizer = Tokenizer::Load(kTokenizerDir, 544);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
     tokenizer_ = tokenizer->get();
-    summarizer_ = std::make_unique<Summarizer>(*engine_, *std::move(tokenizer),
-                                               SummarizerOptions{.text_threads = 2,
-                                                                 .max_text_bytes = 4000});
+    summarizer_ =
+        std::make_unique<Summarizer>(*engine_, *std::move(tokenizer),
+                                     SummarizerOptions{.text_threads = 2, .max_text_bytes = 4000});
   }
 
   SummarizeRequest Request(std::variant<std::string, std::vector<int32_t>> source) {
@@ -80,8 +80,8 @@ class SummarizerTest : public testing::Test {
     return request;
   }
 
-  StatusOr<Summary> Run(SummarizeRequest request, std::shared_ptr<Heard> heard =
-                                                      std::make_shared<Heard>()) {
+  StatusOr<Summary> Run(SummarizeRequest request,
+                        std::shared_ptr<Heard> heard = std::make_shared<Heard>()) {
     PRECIS_ASSIGN_OR_RETURN(auto call, summarizer_->Start(std::move(request), heard));
     return heard->Wait();
   }
@@ -183,7 +183,8 @@ TEST_F(SummarizerTest, DestructionCancelsWhatIsUnderWay) {
   std::vector<std::unique_ptr<SummaryCall>> calls;
   for (int i = 0; i < 20; ++i) {
     all.push_back(std::make_shared<Heard>());
-    calls.push_back(summarizer_->Start(Request(std::vector<int32_t>{9, 35, i}), all.back()).value());
+    calls.push_back(
+        summarizer_->Start(Request(std::vector<int32_t>{9, 35, i}), all.back()).value());
   }
   summarizer_.reset();
   for (const auto& heard : all) {

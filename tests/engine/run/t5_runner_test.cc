@@ -91,8 +91,9 @@ class StepDriver {
 
 std::vector<OpRecord> RecordOf(const std::string& dir) {
   std::vector<OpRecord> record;
-  auto loaded = T5Runner::LoadOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
-                                 OptionsFor(dir, "ref"));
+  auto loaded =
+      T5Runner::LoadOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
+                       OptionsFor(dir, "ref"));
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   record.clear();  // of loading
   StepDriver driver(*loaded->runner, 3, 100);

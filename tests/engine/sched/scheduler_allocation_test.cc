@@ -1,25 +1,11 @@
 // A binary of its own: it replaces operator new to count calls.
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <vector>
 
 #include "engine/sched/page_pool.h"
 #include "engine/sched/scheduler.h"
 #include "gtest/gtest.h"
-
-namespace {
-size_t g_allocations = 0;  // one thread only
-}  // namespace
-
-// Not inlined: GCC takes a visible free() of a new'd pointer for a mistake.
-[[gnu::noinline]] void* operator new(size_t size) {
-  ++g_allocations;
-  if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+#include "tests/support/allocation_counter.h"
 
 namespace precis {
 namespace {
@@ -34,12 +20,6 @@ SchedulerOptions Options() {
           .encode_costs = {}};
 }
 
-TEST(SchedulerAllocation, TheCounterCounts) {
-  const size_t before = g_allocations;
-  ::operator delete(::operator new(8));  // called by name, so that no compiler leaves it out
-  EXPECT_EQ(g_allocations - before, 1u);
-}
-
 TEST(SchedulerAllocation, DecodingAllocatesNothingFromFirstTokenToLast) {
   PagePool pool(4000);
   Scheduler scheduler(Options(), pool);
@@ -51,15 +31,16 @@ TEST(SchedulerAllocation, DecodingAllocatesNothingFromFirstTokenToLast) {
   ASSERT_EQ(scheduler.decoding(), 32u);
   std::vector<SequenceOutcome> outcomes(32);
 
-  const size_t before = g_allocations;
-  for (uint32_t position = 0; position < kMaxNew; ++position) {
-    const StepPlan& plan = scheduler.Schedule({0});
-    for (size_t i = 0; i < plan.decodes.size(); ++i) {
-      outcomes[i] = {plan.decodes[i].sequence, position + 1 == kMaxNew, kOnlyBeam};
-    }
-    scheduler.Apply(outcomes);
-  }
-  EXPECT_EQ(g_allocations - before, 0u);
+  EXPECT_EQ(CountAllocations([&] {
+              for (uint32_t position = 0; position < kMaxNew; ++position) {
+                const StepPlan& plan = scheduler.Schedule({0});
+                for (size_t i = 0; i < plan.decodes.size(); ++i) {
+                  outcomes[i] = {plan.decodes[i].sequence, position + 1 == kMaxNew, kOnlyBeam};
+                }
+                scheduler.Apply(outcomes);
+              }
+            }),
+            0u);
   EXPECT_EQ(scheduler.decoding(), 0u);
   EXPECT_EQ(pool.leased(), 0u);
 }
@@ -76,17 +57,19 @@ TEST(SchedulerAllocation, BeamsAllocateNothingHoweverTheyShareAndCopy) {
   uint32_t parents[kBeams];
   SequenceOutcome outcomes[4];
 
-  const size_t before = g_allocations;
   size_t copies = 0;
-  for (uint32_t position = 0; position < kMaxNew; ++position) {
+  const auto decode = [&](uint32_t position) {
     copies += scheduler.Schedule({0}).copies.size();
     // All of one parent, of two, of four, each its own: in turns.
     const uint32_t choices = position == 0 ? 1 : 1u << position % 4;
     for (uint32_t i = 0; i < kBeams; ++i) parents[i] = i % choices;
     for (SequenceId id = 0; id < 4; ++id) outcomes[id] = {id, position + 1 == kMaxNew, parents};
     scheduler.Apply(outcomes);
-  }
-  EXPECT_EQ(g_allocations - before, 0u);
+  };
+  EXPECT_EQ(CountAllocations([&] {
+              for (uint32_t position = 0; position < kMaxNew; ++position) decode(position);
+            }),
+            0u);
   EXPECT_GT(copies, 500u);
   EXPECT_EQ(pool.leased(), 0u);
 }
@@ -95,15 +78,15 @@ TEST(SchedulerAllocation, AdmissionAllocatesPageTablesAndNothingElse) {
   PagePool pool(4000);
   Scheduler scheduler(Options(), pool);
   scheduler.Add({1000, 10});
-  const size_t before = g_allocations;
-  scheduler.Schedule({0});
-  EXPECT_EQ(g_allocations - before, 2u);  // of its cross pages and of its self pages
-  const size_t admitted = g_allocations;
-  while (scheduler.encoding() > 0) {
-    scheduler.Apply({});
-    scheduler.Schedule({500});
-  }
-  EXPECT_EQ(g_allocations - admitted, 0u);
+  // Of its cross pages and of its self pages.
+  EXPECT_EQ(CountAllocations([&] { scheduler.Schedule({0}); }), 2u);
+  EXPECT_EQ(CountAllocations([&] {
+              while (scheduler.encoding() > 0) {
+                scheduler.Apply({});
+                scheduler.Schedule({500});
+              }
+            }),
+            0u);
 }
 
 }  // namespace
