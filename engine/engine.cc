@@ -26,10 +26,6 @@ void SequenceHandle::Cancel() {
   if (queue_) queue_->RequestCancel();
 }
 
-SequenceTimings SequenceHandle::timings() const {
-  return queue_ ? queue_->timings() : SequenceTimings{};
-}
-
 const std::vector<Hypothesis>& SequenceHandle::hypotheses() const { return queue_->hypotheses(); }
 
 Engine::Engine(const EngineOptions& options, ModelInfo info, std::unique_ptr<EngineLoop> loop)

@@ -49,11 +49,19 @@ struct Hypothesis {
   FinishReason reason = FinishReason::kEndOfSequence;
 };
 
+// As far as the sequence has come; zero for what has not happened yet.
+struct SequenceTimings {
+  Duration queue{};        // submit to first encoder work
+  Duration first_token{};  // submit to first token
+  Duration total{};        // submit to this event
+};
+
 struct TokenEvent {
   enum class Kind { kStarted, kToken, kFinished } kind = Kind::kToken;
   int32_t token = 0;                                   // kToken; </s> is not sent
   FinishReason reason = FinishReason::kEndOfSequence;  // kFinished
   Status status;                                       // kFinished with kError
+  SequenceTimings timings;
 };
 
 // Called by the step thread after it has put events into the request's queue: wake somebody, do not
@@ -71,12 +79,6 @@ struct SequenceRequest {
   std::shared_ptr<EventListener> listener;  // shared: the step thread may call it while we leave
 };
 
-struct SequenceTimings {
-  Duration queue{};        // submit to first encoder work
-  Duration first_token{};  // submit to first token
-  Duration total{};        // submit to finish
-};
-
 // One accepted request. Move-only; dropping it cancels the request and gives its pages back.
 class SequenceHandle {
  public:
@@ -89,7 +91,6 @@ class SequenceHandle {
   std::optional<TokenEvent> Poll();
   // Idempotent. Unless it has finished, the sequence ends with kFinished(kCancelled) soon after.
   void Cancel();
-  SequenceTimings timings() const;  // complete after kFinished
   // With beams, after kFinished: num_return_sequences of them, best first.
   const std::vector<Hypothesis>& hypotheses() const;
 

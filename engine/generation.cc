@@ -10,7 +10,6 @@
 namespace precis {
 namespace {
 
-constexpr uint32_t kMaxBeams = 16;
 constexpr uint32_t kMaxNgram = 1024;
 constexpr float kMaxTemperature = 100.0f;
 constexpr float kMaxRepetitionPenalty = 100.0f;

@@ -133,7 +133,7 @@ void EngineLoop::Run() {
     Finish(id, FinishReason::kError, stopped);
   }
   while (auto submission = submissions_.TryPop()) {
-    FinishQueue(*submission->queue, submission->submitted, FinishReason::kError, stopped);
+    FinishQueue(*submission->queue, FinishReason::kError, stopped, {});
   }
   Publish();
 }
@@ -143,9 +143,10 @@ bool EngineLoop::Intake() {
     auto submission = submissions_.Pop();
     if (!submission) return false;
     if (stopping_.load()) {
-      FinishQueue(*submission->queue, submission->submitted, FinishReason::kError,
+      FinishQueue(*submission->queue, FinishReason::kError,
                   ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped,
-                              "the server is shutting down"));
+                              "the server is shutting down"),
+                  {});
       return false;
     }
     Join(*std::move(submission));
@@ -161,6 +162,7 @@ void EngineLoop::Join(Submission submission) {
   a.queue = std::move(submission.queue);
   a.submitted = submission.submitted;
   a.last_token = {};
+  a.timings = {};
   a.generated = 0;
   ids_in_use_.push_back(id);
   runner_->Join(id, {a.request.source_ids, &a.request.options, a.request.options.max_new_tokens});
@@ -188,9 +190,10 @@ void EngineLoop::Step() {
   const double encode_us = decodes ? options_.encode_budget * decode_us_ : kIdleEncodeUs;
   const StepPlan& plan = scheduler_.Schedule({encode_us});
   for (const SequenceId id : scheduler_.started()) {
-    active_[id].queue->mutable_timings().queue = start - active_[id].submitted;
-    active_[id].queue->Push({TokenEvent::Kind::kStarted, 0, {}, OkStatus()});
-    active_[id].queue->Notify();
+    Active& a = active_[id];
+    a.timings.queue = start - a.submitted;
+    Push(a, {TokenEvent::Kind::kStarted, 0, {}, OkStatus(), {}}, start);
+    a.queue->Notify();
   }
   ListDecoding(plan);
   const Status status = runner_->Run(plan, *this, &result_);
@@ -216,7 +219,7 @@ SequenceOutcome EngineLoop::TakeStep(SequenceId id, const SequenceStep& step, Ti
   if (step.failed) return {id, true, {}};
   ++a.generated;
   if (a.generated == 1) {
-    a.queue->mutable_timings().first_token = now - a.submitted;
+    a.timings.first_token = now - a.submitted;
   } else if (EngineObserver* observer = observer_.load()) {
     observer->OnInterTokenSeconds(Seconds(now - a.last_token));
   }
@@ -224,7 +227,7 @@ SequenceOutcome EngineLoop::TakeStep(SequenceId id, const SequenceStep& step, Ti
   if (a.request.options.num_beams > 1) return {id, step.finished, step.parents};
   const bool eos = step.token == eos_token_id_;
   const bool finished = eos || a.generated >= a.request.options.max_new_tokens;
-  if (!eos) a.queue->Push({TokenEvent::Kind::kToken, step.token, {}, OkStatus()});
+  if (!eos) Push(a, {TokenEvent::Kind::kToken, step.token, {}, OkStatus(), {}}, now);
   if (!finished) a.queue->Notify();
   return {id, finished, kOnlyBeam};
 }
@@ -276,12 +279,17 @@ void EngineLoop::FailPlan(const StepPlan& plan, const Status& status) {
   }
 }
 
-void EngineLoop::FinishQueue(EventQueue& queue, TimePoint submitted, FinishReason reason,
-                             Status status) {
-  queue.mutable_timings().total = clock_.Now() - submitted;
+void EngineLoop::Push(Active& a, TokenEvent event, TimePoint now) {
+  a.timings.total = now - a.submitted;
+  event.timings = a.timings;
+  a.queue->Push(std::move(event));
+}
+
+void EngineLoop::FinishQueue(EventQueue& queue, FinishReason reason, Status status,
+                             const SequenceTimings& timings) {
   // Before the event: whoever sees the end may submit again at once.
   unfinished_.fetch_sub(1);
-  queue.Push({TokenEvent::Kind::kFinished, 0, reason, std::move(status)});
+  queue.Push({TokenEvent::Kind::kFinished, 0, reason, std::move(status), timings});
   queue.Notify();
 }
 
@@ -293,7 +301,8 @@ void EngineLoop::Finish(SequenceId id, FinishReason reason, Status status) {
   const std::shared_ptr<EventQueue> queue = std::move(a.queue);
   a.request = {};
   Publish();  // before the event: whoever sees the end sees the pages given back
-  FinishQueue(*queue, a.submitted, reason, std::move(status));
+  a.timings.total = clock_.Now() - a.submitted;
+  FinishQueue(*queue, reason, std::move(status), a.timings);
 }
 
 void EngineLoop::Observe(const StepPlan& plan, Duration step_time) {

@@ -47,6 +47,7 @@ class EngineLoop final : private PageTables {
     std::shared_ptr<EventQueue> queue;  // shared with the handle
     TimePoint submitted;
     TimePoint last_token;
+    SequenceTimings timings;
     uint32_t generated = 0;
   };
 
@@ -61,7 +62,9 @@ class EngineLoop final : private PageTables {
   void FinishDecoded(SequenceId id, const SequenceStep& step);
   void FailPlan(const StepPlan& plan, const Status& status);
   void Finish(SequenceId id, FinishReason reason, Status status);
-  void FinishQueue(EventQueue& queue, TimePoint submitted, FinishReason reason, Status status);
+  void Push(Active& a, TokenEvent event, TimePoint now);
+  void FinishQueue(EventQueue& queue, FinishReason reason, Status status,
+                   const SequenceTimings& timings);
   void Observe(const StepPlan& plan, Duration step_time);
   void Publish();
   bool CountIn();

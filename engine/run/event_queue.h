@@ -33,15 +33,15 @@ class EventQueue {
     if (listener_) listener_->OnEvents();
   }
   bool cancel_requested() const { return cancel_.load(std::memory_order_acquire); }
-  SequenceTimings& mutable_timings() { return timings_; }  // before the kFinished is pushed
-  void SetHypotheses(std::vector<Hypothesis> all) { hypotheses_ = std::move(all); }  // likewise
+  void SetHypotheses(std::vector<Hypothesis> all) {
+    hypotheses_ = std::move(all);
+  }  // before kFinished is pushed
 
   // --- reader
   std::optional<TokenEvent> Poll() {
     if (read_ == written_.load(std::memory_order_acquire)) return std::nullopt;
     return std::move(ring_[read_++]);
   }
-  const SequenceTimings& timings() const { return timings_; }
   const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
 
   void RequestCancel() { cancel_.store(true, std::memory_order_release); }
@@ -51,7 +51,6 @@ class EventQueue {
   std::atomic<size_t> written_{0};
   size_t read_ = 0;
   std::atomic<bool> cancel_{false};
-  SequenceTimings timings_;
   std::vector<Hypothesis> hypotheses_;
   const std::shared_ptr<EventListener> listener_;
 };

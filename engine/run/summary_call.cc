@@ -94,6 +94,7 @@ void TextCall::Drain() {
   while (state_ == State::kRunning) {
     const std::optional<TokenEvent> event = handle_.Poll();
     if (!event) return;
+    summary_.timings = event->timings;
     switch (event->kind) {
       case TokenEvent::Kind::kStarted:
         listener_->OnStarted();
@@ -147,7 +148,6 @@ void TextCall::End(FinishReason reason) {
   }
   text_.finish_reason = reason;
   summary_.generated_tokens = static_cast<uint32_t>(text_.token_ids.size());
-  summary_.timings = handle_.timings();
   summary_.sequences.push_back(std::move(text_));
   Finish(std::move(summary_));
 }
@@ -165,7 +165,6 @@ void TextCall::EndBeams() {
     summary_.generated_tokens += static_cast<uint32_t>(h.tokens.size());
     summary_.sequences.push_back(std::move(text));
   }
-  summary_.timings = handle_.timings();
   Finish(std::move(summary_));
 }
 

@@ -200,8 +200,7 @@ TEST(ResolveOptions, RefusesBrokenUtf8) {
                           "\xf0\x8f\xbf\xbf",
                           "a\xff",
                           "\xe6\x9d",
-                          "\xe6\x9d"
-                          "a"};
+                          "\xe6\x9d("};
   for (const char* text : broken) {
     EXPECT_EQ(Refusal({.stop = {text}}), "options.stop[0]");
     EXPECT_EQ(Refusal({.prefix = text}), "options.prefix");

@@ -137,6 +137,8 @@ TEST_F(SummarizerTest, AStopStringCutsTheTextBeforeIt) {
   EXPECT_EQ(cut->sequences[0].text, text.substr(0, text.find(text.substr(10, 5))));
   EXPECT_EQ(heard->joined, cut->sequences[0].text);
   EXPECT_EQ(cut->sequences[0].finish_reason, FinishReason::kStopString);
+  EXPECT_GT(cut->timings.first_token, cut->timings.queue);
+  EXPECT_GE(cut->timings.total, cut->timings.first_token);
 }
 
 TEST_F(SummarizerTest, RefusesBadInputNamingTheField) {
