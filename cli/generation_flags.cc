@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdint>
 #include <map>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -16,11 +17,13 @@ namespace {
 using v1::GenerationOptions;
 using Options = std::shared_ptr<GenerationOptions>;
 
+constexpr std::string_view kOptions = "options.";
 constexpr char kGroup[] = "Options of the summary (default: the checkpoint's)";
 
-// "5,17": token ids, or an error of the command line.
+// "5,17": token ids, none for the empty text, or an error of the command line.
 std::vector<uint32_t> ParseIds(const std::string& typed) {
   std::vector<uint32_t> ids;
+  if (typed.empty()) return ids;
   const char* at = typed.data();
   const char* const end = at + typed.size();
   while (true) {
@@ -65,7 +68,7 @@ void AddLengths(CLI::App& app, const Options& o) {
 void AddBeams(CLI::App& app, const Options& o) {
   Add<uint32_t>(app, "num_beams", "Beams searched; 1: greedy, or sampling",
                 [o](uint32_t v) { o->set_num_beams(v); });
-  Add<uint32_t>(app, "num_return_sequences", "Summaries returned, best first",
+  Add<uint32_t>(app, "num_return_sequences", "Summaries returned: best beams, or so many samples",
                 [o](uint32_t v) { o->set_num_return_sequences(v); });
   Add<float>(app, "length_penalty", "Exponent of the length that divides a beam's score",
              [o](float v) { o->set_length_penalty(v); });
@@ -100,7 +103,8 @@ void AddServing(CLI::App& app, const Options& o) {
   Add<std::string>(app, "prefix", "Text put before the document; empty: none",
                    [o](const std::string& v) { o->set_prefix(v); });
   AddEnum<v1::LongDocumentPolicy>(
-      app, "long_document_policy", "What becomes of a too long document",
+      app, "long_document_policy",
+      "A document that is too long is refused, cut, or read in windows",
       {{"refuse", v1::LONG_DOCUMENT_POLICY_REFUSE},
        {"truncate", v1::LONG_DOCUMENT_POLICY_TRUNCATE},
        {"windows", v1::LONG_DOCUMENT_POLICY_WINDOWS}},
@@ -121,18 +125,20 @@ void AddTokens(CLI::App& app, const Options& o) {
                 [o](uint32_t v) { o->set_forced_bos_token_id(v); });
   Add<uint32_t>(app, "forced_eos_token_id", "Last token, forced at the limit",
                 [o](uint32_t v) { o->set_forced_eos_token_id(v); });
-  Add<std::string>(app, "suppressed_token_ids", "Never generate these: 5,17",
+  Add<std::string>(app, "suppressed_token_ids", "Never generate these: 5,17; empty: none",
                    [o](const std::string& typed) {
-                     for (uint32_t id : ParseIds(typed)) {
-                       o->mutable_suppressed_token_ids()->add_ids(id);
-                     }
+                     v1::TokenIds* const out = o->mutable_suppressed_token_ids();
+                     for (uint32_t id : ParseIds(typed)) out->add_ids(id);
                    });
   Add<std::vector<std::string>>(app, "bad_words",
-                                "Never generate this sequence of ids: 5,17; may be given again",
+                                "Never generate this sequence of ids: 5,17; may be given again; "
+                                "empty: none",
                                 [o](const std::vector<std::string>& words) {
+                                  v1::BadWords* const out = o->mutable_bad_words();
                                   for (const std::string& word : words) {
-                                    v1::TokenIds* const out = o->mutable_bad_words()->add_words();
-                                    for (uint32_t id : ParseIds(word)) out->add_ids(id);
+                                    if (word.empty()) continue;
+                                    v1::TokenIds* const ids = out->add_words();
+                                    for (uint32_t id : ParseIds(word)) ids->add_ids(id);
                                   }
                                 })
       ->allow_extra_args(false);
@@ -150,11 +156,10 @@ void AddGenerationFlags(CLI::App& command, std::shared_ptr<v1::GenerationOptions
 }
 
 std::string FlagOfField(const std::string& field) {
-  std::string name = field.substr(field.rfind('.') + 1);
-  name = name.substr(0, name.find('['));
+  const size_t begin = field.starts_with(kOptions) ? kOptions.size() : 0;
+  std::string name = field.substr(begin, field.find_first_of(".[", begin) - begin);
   if (GenerationOptions::descriptor()->FindFieldByName(name) == nullptr) return "";
   if (name == "suppressed_token_ids") return "--suppress-tokens";
-  if (name == "long_document_policy") return "--long-document";
   std::replace(name.begin(), name.end(), '_', '-');
   return "--" + name;
 }

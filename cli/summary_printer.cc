@@ -17,8 +17,16 @@ std::string SummaryToJson(const v1::Summary& summary) {
 }
 
 void SummaryPrinter::OnEvent(const v1::StreamSummarizeResponse& event) {
+  if (event.has_progress()) OnProgress(event.progress());
   if (event.has_delta()) OnDelta(event.delta());
   if (event.has_finished()) OnFinished(event.finished().summary());
+}
+
+// A document in windows has no text for a long while; somebody may wonder.
+void SummaryPrinter::OnProgress(const v1::Progress& progress) {
+  if (json_ || progress.windows_total() < 2 || progress.windows_done() <= windows_done_) return;
+  windows_done_ = progress.windows_done();
+  err_ << "window " << windows_done_ << " of " << progress.windows_total() << "\n" << std::flush;
 }
 
 // Several summaries grow at once; the first is shown as it grows, the others when all is done.

@@ -2,6 +2,7 @@
 // summarize command. Thread rule: one thread.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <string>
 
@@ -25,6 +26,7 @@ class SummaryPrinter {
   bool wrote_text() const { return wrote_text_; }
 
  private:
+  void OnProgress(const v1::Progress& progress);
   void OnDelta(const v1::Delta& delta);
   void OnFinished(const v1::Summary& summary);
 
@@ -33,6 +35,7 @@ class SummaryPrinter {
   std::ostream& err_;
   bool finished_ = false;
   bool wrote_text_ = false;
+  uint32_t windows_done_ = 0;
   std::string streamed_;  // text of the first sequence, as far as it was written
 };
 

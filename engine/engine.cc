@@ -79,6 +79,8 @@ GenerationLimits Engine::generation_limits() const {
   return {options_.max_new_tokens, info_.vocab_size, loop_->max_beams()};
 }
 
+void Engine::FlushCache() { loop_->FlushCache(); }
+
 void Engine::Stop() { loop_->Stop(); }
 
 EngineStats Engine::stats() const { return loop_->stats(); }

@@ -17,6 +17,7 @@
 #include "engine/engine_stats.h"
 #include "engine/generation.h"
 #include "engine/model_info.h"
+#include "engine/sched/priority.h"
 
 namespace precis {
 
@@ -36,8 +37,13 @@ struct EngineOptions {
   uint32_t max_sequences = 1024;  // accepted and unfinished, waiting ones included; costs little
   uint32_t max_source_tokens = 4096;  // costs two encoder workspaces of that length
   uint32_t max_new_tokens = 1024;     // most a request may ask for
-  uint32_t encode_slice_rows = 256;   // rows of one piece of encoder work
+  uint32_t encode_slice_rows = 128;   // rows of one piece of encoder work
   double encode_budget = 1.0;         // encoder work a step may add, as a share of a decode step
+  // Encoded documents stay in the pool while there is room, for the next request on the same text.
+  bool cross_cache = true;
+  // One principal's documents may serve another's requests: saves work where clients send the same
+  // texts, and tells by its speed that somebody else sent this one.
+  bool share_cross_cache = false;
 };
 
 enum class FinishReason { kEndOfSequence, kLength, kStopString, kCancelled, kDeadline, kError };
@@ -57,11 +63,14 @@ struct SequenceTimings {
 };
 
 struct TokenEvent {
-  enum class Kind { kStarted, kToken, kFinished } kind = Kind::kToken;
+  // kProgress: a beam search, which has no tokens to tell before its end, has so many in `token`.
+  enum class Kind { kStarted, kToken, kProgress, kFinished } kind = Kind::kToken;
   int32_t token = 0;                                   // kToken; </s> is not sent
   FinishReason reason = FinishReason::kEndOfSequence;  // kFinished
-  Status status;                                       // kFinished with kError
-  SequenceTimings timings;
+  Status status = {};                                  // kFinished with kError
+  SequenceTimings timings = {};
+  // The encoder had read the document, or was at it, for an earlier request of the same principal.
+  bool cache_hit = false;
 };
 
 // Called by the step thread after it has put events into the request's queue: wake somebody, do not
@@ -76,7 +85,12 @@ struct SequenceRequest {
   std::vector<int32_t> source_ids;  // with </s>; 1 .. max_source_tokens
   GenerationOptions options;
   std::optional<TimePoint> deadline;
+  // Whose request it is: documents are cached and turns are taken by principal. A bounded set (of
+  // authenticated clients; empty: the anonymous one), never text of a request.
+  std::string principal;
+  Priority priority = Priority::kNormal;
   std::shared_ptr<EventListener> listener;  // shared: the step thread may call it while we leave
+  uint32_t sequence_index = 0;  // which of the request's samples: part of their random numbers
 };
 
 // One accepted request. Move-only; dropping it cancels the request and gives its pages back.
@@ -115,6 +129,10 @@ class Engine {
   // the request into the queue. RESOURCE_EXHAUSTED with Reason::kQueueFull when max_sequences are
   // unfinished, UNAVAILABLE with Reason::kStopped after Stop().
   StatusOr<SequenceHandle> Submit(SequenceRequest request);
+
+  // Gives up cached documents that nobody reads. Blocks until the step thread has done it; nothing
+  // after Stop().
+  void FlushCache();
 
   // Ends the step thread. Whatever is unfinished ends with kFinished(kError, UNAVAILABLE).
   // Idempotent; the destructor calls it.

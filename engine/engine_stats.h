@@ -13,10 +13,13 @@ struct EngineStats {
   uint32_t encoding = 0;
   uint32_t decoding = 0;
   uint32_t pages_total = 0;
-  uint32_t pages_self = 0;      // leased
-  uint32_t pages_cross = 0;     // leased
+  uint32_t pages_self = 0;    // leased
+  uint32_t pages_cross = 0;   // leased, of documents that somebody reads
+  uint32_t pages_cached = 0;  // leased, of documents kept for the next request
+  uint32_t cached_documents = 0;
+  uint64_t queue_tokens = 0;    // source tokens + beams x new tokens, accepted and unfinished
   uint32_t pages_promised = 0;  // promised to running sequences, not leased yet
-  uint32_t pages_peak = 0;      // most pages leased at once since start
+  uint32_t pages_peak = 0;      // most pages leased at once since start, cached ones included
   uint64_t page_bytes = 0;
   // since start
   uint64_t steps = 0;
@@ -24,6 +27,11 @@ struct EngineStats {
   uint64_t decode_rows = 0;   // so decode_rows / decode_steps is the mean decode batch
   uint64_t encoded_tokens = 0;
   uint64_t generated_tokens = 0;
+  uint64_t drafted_tokens = 0;        // fed on a guess
+  uint64_t accepted_tokens = 0;       // of those, the ones that were right
+  uint64_t cache_hits = 0;            // sequences whose document was there
+  uint64_t cache_joins = 0;           // sequences whose document was being encoded for others
+  uint64_t cache_misses = 0;          // sequences whose document was encoded for them
   double seconds_since_progress = 0;  // 0 while there is no work; the watchdog's figure
 };
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "engine/text/utf8.h"
+#include "engine/token_constraints.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -76,6 +77,7 @@ Status CheckRequest(const GenerationOverrides& r, const GenerationLimits& limits
   PRECIS_RETURN_IF_ERROR(CheckReal("options.temperature", r.temperature, 0.0f, kMaxTemperature));
   PRECIS_RETURN_IF_ERROR(CheckCount("options.top_k", r.top_k, 0, limits.vocab_size));
   PRECIS_RETURN_IF_ERROR(CheckAbove0("options.top_p", r.top_p, 1.0f));
+  PRECIS_RETURN_IF_ERROR(CheckTokenConstraints(r, limits));
   return CheckTexts(r);
 }
 
@@ -156,11 +158,15 @@ Status ResolveBeams(const GenerationOverrides& checkpoint, const GenerationOverr
     o.num_beams = limits.max_beams;
   }
   Pick(request.num_return_sequences, checkpoint.num_return_sequences, &o.num_return_sequences);
+  if (o.Samples()) {  // as many samples of their own; a checkpoint may ask for more than we take
+    o.num_return_sequences = std::min(o.num_return_sequences, limits.max_beams);
+    return OkStatus();
+  }
   if (o.num_return_sequences <= o.num_beams) return OkStatus();
   if (request.num_return_sequences) {
-    return FieldError(
-        "options.num_return_sequences",
-        fmt::format("{} is more than num_beams, {}", o.num_return_sequences, o.num_beams));
+    return FieldError("options.num_return_sequences",
+                      fmt::format("{} is more than num_beams, {}, and nothing is sampled",
+                                  o.num_return_sequences, o.num_beams));
   }
   o.num_return_sequences = o.num_beams;
   return OkStatus();
@@ -191,8 +197,10 @@ StatusOr<ResolvedOptions> ResolveOptions(const GenerationDefaults& defaults,
   PRECIS_RETURN_IF_ERROR(
       ResolveSampling(checkpoint, request, limits, seed_if_absent, &out.options));
   PRECIS_RETURN_IF_ERROR(ResolveBeams(checkpoint, request, limits, &out));
+  PRECIS_RETURN_IF_ERROR(ResolveTokenConstraints(checkpoint, request, limits, &out.options));
   ResolvePrefix(checkpoint, request, &out);
   out.options.stop = request.stop;
+  Pick(request.drafting, checkpoint.drafting, &out.options.drafting);
   return out;
 }
 

@@ -14,6 +14,14 @@ namespace precis {
 
 enum class EarlyStopping { kFalse, kTrue, kNever };
 
+// Tokens guessed from the document and verified several at a time. Never changes a text.
+enum class Drafting { kOff, kPromptLookup };
+
+// Most that a request or a checkpoint may forbid: each step looks at every one.
+inline constexpr size_t kMaxSuppressedTokens = 1024;
+inline constexpr size_t kMaxBadWords = 1024;
+inline constexpr size_t kMaxBadWordIds = 64;
+
 // Absent means "not said"; 0 is a value.
 struct GenerationOverrides {
   std::optional<uint32_t> max_new_tokens;
@@ -28,8 +36,13 @@ struct GenerationOverrides {
   std::optional<uint32_t> top_k;     // 0: all
   std::optional<float> top_p;        // 1: all
   std::optional<uint64_t> seed;      // absent: drawn, and said in the reply
+  std::optional<uint32_t> forced_bos_token_id;
+  std::optional<uint32_t> forced_eos_token_id;
+  std::optional<std::vector<uint32_t>> suppressed_token_ids;  // empty: none
+  std::optional<std::vector<std::vector<uint32_t>>> bad_words;
   std::vector<std::string> stop;
   std::optional<std::string> prefix;
+  std::optional<Drafting> drafting;
 };
 
 // Everything decided. What the reply lists as effective options.
@@ -46,8 +59,13 @@ struct GenerationOptions {
   uint32_t top_k = 0;
   float top_p = 1.0f;
   uint64_t seed = 0;
+  std::optional<int32_t> forced_bos_token_id;   // the first token
+  std::optional<int32_t> forced_eos_token_id;   // the last one, where max_new_tokens is reached
+  std::vector<int32_t> suppressed_token_ids;    // never generated, not even where forced
+  std::vector<std::vector<int32_t>> bad_words;  // sequences of tokens never generated
   std::vector<std::string> stop;
   std::string prefix;
+  Drafting drafting = Drafting::kPromptLookup;  // without beams
 
   bool Samples() const { return temperature > 0.0f; }
 };

@@ -7,6 +7,7 @@
 #include "common/mutex.h"
 #include "engine/run/summary_call.h"
 #include "engine/run/text_pool.h"
+#include "engine/run/waiting_calls.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 
@@ -32,7 +33,7 @@ class Summarizer::Impl {
       : options_(options),
         tokenizer_(std::move(tokenizer)),
         pool_(std::make_shared<TextPool>(options.text_threads)),
-        context_{engine, *tokenizer_, pool_, [this](TextCall* call) { Forget(call); }} {}
+        context_{engine, *tokenizer_, waiting_, pool_, [this](TextCall* call) { Forget(call); }} {}
 
   ~Impl() {
     {
@@ -97,6 +98,7 @@ class Summarizer::Impl {
   CondVar gone_;
   std::mt19937_64 seeds_ PRECIS_GUARDED_BY(mutex_){std::random_device{}()};
   std::unordered_map<TextCall*, std::shared_ptr<TextCall>> calls_ PRECIS_GUARDED_BY(mutex_);
+  WaitingCalls waiting_;
   const std::shared_ptr<TextPool> pool_;  // shared with the calls
   const TextCall::Context context_;
 };

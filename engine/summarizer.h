@@ -1,5 +1,5 @@
-// Text in, text out: options resolved, prefix added, tokenized, run by the engine, detokenized,
-// cut at stop strings. Knows no wire.
+// Text in, text out: options resolved, prefix added, tokenized, read whole or in windows, run by
+// the engine, detokenized, cut at stop strings. Knows no wire.
 //
 // Owner: the server or a command. Thread rule: Start from any thread, it never blocks on model
 // work; a listener is called from the summarizer's own text threads, one call at a time per
@@ -27,9 +27,19 @@ struct SummarizerOptions {
   uint64_t max_text_bytes = 2u << 20;  // checked before tokenizing; below gRPC's message limit
 };
 
+// What becomes of a source of more than EngineOptions::max_source_tokens.
+enum class LongDocumentPolicy {
+  kRefuse,    // INVALID_ARGUMENT with both numbers
+  kTruncate,  // its first tokens are read
+  kWindows,   // overlapping windows are summarized one by one, then their summaries
+};
+
 struct SummarizeRequest {
   std::variant<std::string, std::vector<int32_t>> source;  // text, or ids as they are (no prefix)
   GenerationOverrides options;
+  LongDocumentPolicy long_document_policy = LongDocumentPolicy::kRefuse;
+  Priority priority = Priority::kNormal;
+  std::string principal;  // as in SequenceRequest
   std::optional<TimePoint> deadline;
 };
 
@@ -41,11 +51,15 @@ struct SummaryText {
 };
 
 struct Summary {
-  std::vector<SummaryText> sequences;  // best first
+  std::vector<SummaryText> sequences;  // of beams the best first, samples in the order of index
   ResolvedOptions effective;
-  uint32_t source_tokens = 0;  // read, </s> and prefix included
+  LongDocumentPolicy long_document_policy = LongDocumentPolicy::kRefuse;
+  Priority priority = Priority::kNormal;
+  bool cache_hit = false;      // of the whole source, for an earlier request of the same principal
+  uint32_t source_tokens = 0;  // read, </s> and prefix included, each once
   uint32_t source_tokens_dropped = 0;
-  uint32_t generated_tokens = 0;
+  uint32_t windows = 1;           // that the source was read in; 1: whole
+  uint32_t generated_tokens = 0;  // of all sequences and of all windows
   std::vector<std::string> warnings;
   SequenceTimings timings;
 };
@@ -57,6 +71,10 @@ class SummaryListener {
   // The request was accepted: it has its ids and its place in the queue.
   virtual void OnAccepted(uint32_t /*source_tokens*/) {}
   virtual void OnStarted() {}  // left the queue: its encoder work began
+  // Of a source that is read in windows: how many of them are summarized; 0 of them at first.
+  virtual void OnWindows(uint32_t /*done*/, uint32_t /*total*/) {}
+  // A beam search, whose text is known at its end, has so many tokens now.
+  virtual void OnSearched(uint32_t /*generated_tokens*/) {}
   // More text of sequence `index`: whole UTF-8; all deltas joined are the final text.
   virtual void OnDelta(uint32_t /*index*/, const std::string& /*text*/) {}
   virtual void OnFinished(StatusOr<Summary> summary) = 0;

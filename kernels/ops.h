@@ -82,6 +82,9 @@ struct PositionBias {
   size_t zero = 0;
 };
 
+// Neighbouring rows that begin at the same page share a page table, which holds the keys of the
+// longest of them: a backend may read a page once for all of them (drafts of one sequence; beams
+// and drafts over the source).
 struct PagedRow {
   uint32_t first_page;  // index into PagedAttentionParams::pages
   uint32_t num_keys;    // keys 0 .. num_keys-1; at least 1
@@ -90,7 +93,7 @@ struct PagedRow {
 
 // softmax(q K^T + bias) V over the pages of each row. No 1/sqrt(d): T5 does not scale.
 // Keys are reduced in an order that depends on their absolute positions only, so that a row's bits
-// do not depend on the other rows.
+// do not depend on the other rows, nor on whether it shares its table with them.
 struct PagedAttentionParams {
   const float* q;   // [rows, num_heads * head_dim], q_stride apart
   size_t q_stride;  // floats

@@ -37,11 +37,11 @@ StatusOr<AdmissionPermit> Admission::TryAdmit(uint64_t tokens) {
                        fmt::format("{} requests are under way, the limit", requests_));
   }
   if (requests_ > 0 && tokens_ + tokens > limits_.max_tokens) {
-    return ReasonError(
-        absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
-        fmt::format(
-            "{} source tokens are under way and this document has about {}; the limit is {}",
-            tokens_, tokens, limits_.max_tokens));
+    return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+                       fmt::format("requests of {} tokens (source and new) are under way, this one "
+                                   "has about {}; the limit "
+                                   "is {}",
+                                   tokens_, tokens, limits_.max_tokens));
   }
   ++requests_;
   tokens_ += tokens;

@@ -191,7 +191,7 @@ void ManyReply::ReadItem() {
     if (closing_) return;  // its permit is gone
     call.permit = std::move(permit_);
   }
-  call.permit.SetTokens(EstimateTokens(call.request));
+  call.permit.SetTokens(EstimateCost(call.request, core_.summarizer.engine()));
   auto task = std::make_shared<SummaryTask>(core_, std::move(call.ticket), std::move(call.permit));
   {
     MutexLock lock(mutex_);

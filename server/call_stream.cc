@@ -38,6 +38,15 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
     Push(std::move(event));
   }
   void Started() override { PushProgress(v1::PROGRESS_STAGE_ENCODING); }
+  void Searched(uint32_t generated_tokens) override;
+  void Windows(uint32_t done, uint32_t total) override {
+    {
+      MutexLock lock(mutex_);
+      windows_done_ = done;
+      windows_total_ = total;
+    }
+    if (done > 0) PushProgress(v1::PROGRESS_STAGE_ENCODING);
+  }
   void Delta(uint32_t index, const std::string& text) override;
   void Finished(const StatusOr<Summary>& result) override;
 
@@ -70,7 +79,12 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   void PushProgress(v1::ProgressStage stage) {
     Event event;
     event.mutable_progress()->set_stage(stage);
-    event.mutable_progress()->set_windows_total(1);
+    {
+      MutexLock lock(mutex_);
+      event.mutable_progress()->set_windows_done(windows_done_);
+      event.mutable_progress()->set_windows_total(windows_total_);
+      event.mutable_progress()->set_generated_tokens(generated_tokens_);
+    }
     Push(std::move(event));
   }
   // Writes the next event, or ends the call after the last; one write is in flight at a time.
@@ -83,12 +97,30 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   grpc::ByteBuffer in_flight_;
   Mutex mutex_;
   std::deque<Event> waiting_ PRECIS_GUARDED_BY(mutex_);
-  bool decoding_ PRECIS_GUARDED_BY(mutex_) = false;  // progress has said so
+  bool decoding_ PRECIS_GUARDED_BY(mutex_) = false;          // progress has said so
+  uint32_t generated_tokens_ PRECIS_GUARDED_BY(mutex_) = 0;  // of a beam search
+  uint32_t windows_done_ PRECIS_GUARDED_BY(mutex_) = 0;
+  uint32_t windows_total_ PRECIS_GUARDED_BY(mutex_) = 1;
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
   bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
   Status outcome_ PRECIS_GUARDED_BY(mutex_);
 };
+
+void StreamReply::Searched(uint32_t generated_tokens) {
+  {
+    MutexLock lock(mutex_);
+    if (ended_) return;
+    generated_tokens_ = generated_tokens;
+    // A slow reader is told of the last one only.
+    if (!waiting_.empty() && waiting_.back().has_progress() &&
+        waiting_.back().progress().stage() == v1::PROGRESS_STAGE_DECODING) {
+      waiting_.back().mutable_progress()->set_generated_tokens(generated_tokens);
+      return;
+    }
+  }
+  PushProgress(v1::PROGRESS_STAGE_DECODING);
+}
 
 void StreamReply::Delta(uint32_t index, const std::string& text) {
   bool first = false;
@@ -96,10 +128,10 @@ void StreamReply::Delta(uint32_t index, const std::string& text) {
     MutexLock lock(mutex_);
     if (ended_) return;
     first = !std::exchange(decoding_, true);
-    // A slow reader gets fewer and larger deltas.
-    if (!waiting_.empty() && waiting_.back().has_delta() &&
-        waiting_.back().delta().sequence_index() == index) {
-      waiting_.back().mutable_delta()->mutable_text()->append(text);
+    // A slow reader gets fewer and larger deltas, of each sequence.
+    for (auto it = waiting_.rbegin(); it != waiting_.rend() && it->has_delta(); ++it) {
+      if (it->delta().sequence_index() != index) continue;
+      it->mutable_delta()->mutable_text()->append(text);
       return;
     }
   }

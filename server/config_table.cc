@@ -89,6 +89,21 @@ ConfigRow Value(std::string key, std::string group, std::string help, Place plac
   return row;
 }
 
+constexpr std::string_view kPriorities[] = {"high", "normal", "low"};  // by value of the enum
+
+StatusOr<Priority> ParsePriority(std::string_view text) {
+  const auto* at = std::find(std::begin(kPriorities), std::end(kPriorities), text);
+  if (at == std::end(kPriorities)) {
+    return InvalidArgument(
+        fmt::format("'{}' is not one of {}", text, fmt::join(kPriorities, ", ")));
+  }
+  return static_cast<Priority>(at - std::begin(kPriorities));
+}
+
+std::string FormatPriority(Priority value) {
+  return std::string(kPriorities[static_cast<size_t>(value)]);
+}
+
 StatusOr<double> ParseShare(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -133,7 +148,8 @@ void AddMemoryRows(std::vector<ConfigRow>& rows) {
       "max-sequences", kMemory, "sequences the engine keeps, waiting ones included",
       [](ServerOptions & o) -> auto& { return o.engine.max_sequences; }, 1, 1u << 20));
   rows.push_back(Count(
-      "max-source-tokens", kMemory, "longest document; costs two encoder workspaces of that length",
+      "max-source-tokens", kMemory,
+      "longest document, or piece of one; costs two encoder workspaces",
       [](ServerOptions & o) -> auto& { return o.engine.max_source_tokens; }, 1, 1u << 20));
   rows.push_back(Count(
       "max-new-tokens", kMemory, "longest summary that a request may ask for",
@@ -145,6 +161,13 @@ void AddMemoryRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Value(
       "encode-budget", kMemory, "encoder work a step may add, as a share of a decode step",
       [](ServerOptions & o) -> auto& { return o.engine.encode_budget; }, ParseShare, FormatShare));
+  rows.push_back(Switch(
+      "cross-cache", kMemory, "keep encoded documents for the next request on them: on or off",
+      [](ServerOptions & o) -> auto& { return o.engine.cross_cache; }));
+  rows.push_back(Switch(
+      "share-cross-cache", kMemory,
+      "one client's documents serve others; its speed tells that somebody sent one",
+      [](ServerOptions & o) -> auto& { return o.engine.share_cross_cache; }));
 }
 
 void AddNetworkRows(std::vector<ConfigRow>& rows) {
@@ -170,8 +193,11 @@ void AddRequestRows(std::vector<ConfigRow>& rows) {
       "max-queue", kRequests, "requests accepted and unfinished; more are refused",
       [](ServerOptions & o) -> auto& { return o.max_queue; }, 1, 1u << 20));
   rows.push_back(Count(
-      "max-queue-tokens", kRequests, "source tokens of those requests together",
+      "max-queue-tokens", kRequests, "source and beams x new tokens of those requests together",
       [](ServerOptions & o) -> auto& { return o.max_queue_tokens; }, 1, 1ull << 40));
+  rows.push_back(Value(
+      "max-priority", kRequests, "highest priority that a client gets: high, normal or low",
+      [](ServerOptions & o) -> auto& { return o.max_priority; }, ParsePriority, FormatPriority));
   rows.push_back(Count(
       "stream-outstanding", kRequests, "unfinished requests of one bulk stream",
       [](ServerOptions & o) -> auto& { return o.stream_outstanding; }, 1, 1u << 20));

@@ -29,9 +29,19 @@ class Families {
   }
 
   void Counter(std::string name, std::string help, uint64_t value) {
-    ClientMetric metric;
-    metric.counter.value = static_cast<double>(value);
-    families_.push_back({std::move(name), std::move(help), MetricType::Counter, {metric}});
+    CounterBy(std::move(name), std::move(help), "", {{"", value}});
+  }
+
+  void CounterBy(std::string name, std::string help, const std::string& label,
+                 const std::vector<std::pair<std::string, uint64_t>>& values) {
+    MetricFamily family{std::move(name), std::move(help), MetricType::Counter, {}};
+    for (const auto& [text, value] : values) {
+      ClientMetric metric;
+      if (!label.empty()) metric.label.push_back({label, text});
+      metric.counter.value = static_cast<double>(value);
+      family.metric.push_back(std::move(metric));
+    }
+    families_.push_back(std::move(family));
   }
 
   std::vector<MetricFamily> Take() { return std::move(families_); }
@@ -44,14 +54,15 @@ class Families {
 
 std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   const EngineStats s = engine_.stats();
-  const uint32_t used = s.pages_self + s.pages_cross + s.pages_promised;
+  const uint32_t used = s.pages_self + s.pages_cross + s.pages_cached + s.pages_promised;
   // A snapshot, but not one instant: never show a free count below zero.
   const uint32_t free = s.pages_total > used ? s.pages_total - used : 0;
 
   Families f;
   f.Gauge("precis_admitted_requests", "Requests accepted and unfinished.",
           static_cast<double>(admission_.requests()));
-  f.Gauge("precis_admitted_source_tokens", "Source tokens of the requests accepted and unfinished.",
+  f.Gauge("precis_admitted_tokens",
+          "Source and beams x new tokens of the requests accepted and unfinished.",
           static_cast<double>(admission_.tokens()));
   f.Gauge("precis_waiting_sequences", "Sequences whose encoder work has not begun.", s.waiting);
   f.Gauge("precis_encoding_sequences", "Sequences whose document is being encoded.", s.encoding);
@@ -60,18 +71,27 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
             "kind",
             {{"self", s.pages_self},
              {"cross", s.pages_cross},
+             {"cached", s.pages_cached},
              {"promised", s.pages_promised},
              {"free", free}});
   f.Gauge("precis_pool_peak_pages", "Most pages leased at once since the start.", s.pages_peak);
   f.Gauge("precis_pool_page_bytes", "Bytes of one page.", static_cast<double>(s.page_bytes));
   f.Gauge("precis_progress_age_seconds", "Time since the last step while there is work, else 0.",
           s.seconds_since_progress);
+  f.Gauge("precis_cached_documents", "Documents kept encoded that nobody reads at the moment.",
+          s.cached_documents);
+  f.CounterBy("precis_document_uses_total",
+              "Admitted sequences by how they came by their encoded document.", "use",
+              {{"encoded", s.cache_misses}, {"joined", s.cache_joins}, {"ready", s.cache_hits}});
   f.Counter("precis_steps_total", "Steps of the engine.", s.steps);
   f.Counter("precis_decode_steps_total", "Steps that decoded at least one sequence.",
             s.decode_steps);
-  f.Counter("precis_decode_rows_total", "Sequences decoded, summed over steps.", s.decode_rows);
+  f.Counter("precis_decode_rows_total", "Rows decoded (sequences, beams, drafts), summed over steps.", s.decode_rows);
   f.Counter("precis_encoded_tokens_total", "Source tokens encoded.", s.encoded_tokens);
   f.Counter("precis_generated_tokens_total", "Tokens generated.", s.generated_tokens);
+  f.CounterBy("precis_draft_tokens_total", "Drafted tokens that were verified, by outcome.",
+              "outcome",
+              {{"accepted", s.accepted_tokens}, {"rejected", s.drafted_tokens - s.accepted_tokens}});
   return f.Take();
 }
 

@@ -27,7 +27,9 @@ struct ServerOptions {
   bool reflection = true;  // tells any client the names of our messages
 
   uint32_t max_queue = 256;  // requests accepted and unfinished; longer waits, more memory
-  uint64_t max_queue_tokens = 1u << 20;  // their source tokens together; as max_queue
+  // Their source tokens and beams x new tokens together; as max_queue.
+  uint64_t max_queue_tokens = 2u << 20;
+  Priority max_priority = Priority::kHigh;  // highest that a client gets, whatever it asks for
   uint32_t stream_outstanding = 32;  // of one bulk stream; one client's share of the queue grows
   Duration default_timeout{0};       // of a request that says none; 0: none
   Duration max_timeout{0};           // longest a request may ask for; 0: any

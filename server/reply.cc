@@ -46,7 +46,49 @@ v1::PrefixSource ToPrefixSource(ResolvedOptions::PrefixFrom from) {
   return v1::PREFIX_SOURCE_UNSPECIFIED;
 }
 
-void FillOptions(const GenerationOptions& o, v1::GenerationOptions* out) {
+// Empty lists are told, so that the options sent back mean the same to any checkpoint.
+void FillTokenConstraints(const GenerationOptions& o, v1::GenerationOptions* out) {
+  if (o.forced_bos_token_id) {
+    out->set_forced_bos_token_id(static_cast<uint32_t>(*o.forced_bos_token_id));
+  }
+  if (o.forced_eos_token_id) {
+    out->set_forced_eos_token_id(static_cast<uint32_t>(*o.forced_eos_token_id));
+  }
+  v1::TokenIds* const suppressed = out->mutable_suppressed_token_ids();
+  for (const int32_t id : o.suppressed_token_ids) suppressed->add_ids(static_cast<uint32_t>(id));
+  v1::BadWords* const bad_words = out->mutable_bad_words();
+  for (const std::vector<int32_t>& word : o.bad_words) {
+    v1::TokenIds* const ids = bad_words->add_words();
+    for (const int32_t id : word) ids->add_ids(static_cast<uint32_t>(id));
+  }
+}
+
+v1::LongDocumentPolicy ToLongDocumentPolicy(LongDocumentPolicy policy) {
+  switch (policy) {
+    case LongDocumentPolicy::kRefuse:
+      return v1::LONG_DOCUMENT_POLICY_REFUSE;
+    case LongDocumentPolicy::kTruncate:
+      return v1::LONG_DOCUMENT_POLICY_TRUNCATE;
+    case LongDocumentPolicy::kWindows:
+      return v1::LONG_DOCUMENT_POLICY_WINDOWS;
+  }
+  return v1::LONG_DOCUMENT_POLICY_UNSPECIFIED;
+}
+
+v1::Priority ToPriority(Priority priority) {
+  switch (priority) {
+    case Priority::kHigh:
+      return v1::PRIORITY_HIGH;
+    case Priority::kNormal:
+      return v1::PRIORITY_NORMAL;
+    case Priority::kLow:
+      return v1::PRIORITY_LOW;
+  }
+  return v1::PRIORITY_UNSPECIFIED;
+}
+
+void FillOptions(const GenerationOptions& o, LongDocumentPolicy policy, Priority priority,
+                 v1::GenerationOptions* out) {
   out->set_max_new_tokens(o.max_new_tokens);
   out->set_min_new_tokens(o.min_new_tokens);
   out->set_num_beams(o.num_beams);
@@ -61,11 +103,15 @@ void FillOptions(const GenerationOptions& o, v1::GenerationOptions* out) {
     out->set_top_p(o.top_p);
     out->set_seed(o.seed);
   }
+  FillTokenConstraints(o, out);
   for (const std::string& stop : o.stop) out->add_stop(stop);
   out->set_prefix(o.prefix);
   out->set_drafting(v1::DRAFTING_OFF);
   out->set_priority(v1::PRIORITY_NORMAL);
-  out->set_long_document_policy(v1::LONG_DOCUMENT_POLICY_REFUSE);
+  out->set_long_document_policy(ToLongDocumentPolicy(policy));
+  out->set_priority(ToPriority(priority));
+  out->set_drafting(o.drafting == Drafting::kOff || o.num_beams > 1 ? v1::DRAFTING_OFF
+                                                                    : v1::DRAFTING_PROMPT_LOOKUP);
 }
 
 void FillSequence(const SummaryText& in, bool beams, v1::SummarySequence* out) {
@@ -85,7 +131,8 @@ v1::Summary ToSummary(const Summary& summary, const ModelInfo& model,
   for (const SummaryText& sequence : summary.sequences) {
     FillSequence(sequence, options.num_beams > 1, out.add_sequences());
   }
-  FillOptions(options, out.mutable_effective_options());
+  FillOptions(options, summary.long_document_policy, summary.priority,
+              out.mutable_effective_options());
   out.set_prefix_source(ToPrefixSource(summary.effective.prefix_from));
   if (options.Samples()) out.set_seed_used(options.seed);
   out.set_model(model.name);
@@ -93,7 +140,8 @@ v1::Summary ToSummary(const Summary& summary, const ModelInfo& model,
   out.set_numerics(model.numerics);
   out.set_source_tokens(summary.source_tokens);
   out.set_source_tokens_dropped(summary.source_tokens_dropped);
-  out.set_windows(1);
+  out.set_windows(summary.windows);
+  out.set_cache_hit(summary.cache_hit);
   out.set_generated_tokens(summary.generated_tokens);
   for (const std::string& warning : summary.warnings) out.add_warnings(warning);
   out.mutable_timings()->set_queue_seconds(Seconds(summary.timings.queue));
@@ -119,7 +167,8 @@ v1::Model ToModel(const Engine& engine) {
   // A checkpoint may have defaults that a request must override; then there are none to tell.
   if (const auto resolved = ResolveOptions(model.defaults, {}, engine.generation_limits(), 0);
       resolved.ok()) {
-    FillOptions(resolved->options, out.mutable_default_options());
+    FillOptions(resolved->options, LongDocumentPolicy::kRefuse, Priority::kNormal,
+                out.mutable_default_options());
     out.set_default_prefix_source(ToPrefixSource(resolved->prefix_from));
   }
   return out;

@@ -1,5 +1,6 @@
 #include "server/request.h"
 
+#include <algorithm>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -32,26 +33,9 @@ Status UnknownValue(const char* field, int value) {
   return FieldError(std::string("options.") + field, fmt::format("{} is not a known value", value));
 }
 
-// What later releases bring. The value that says "as now" is accepted.
+// What later releases bring.
 Status CheckUnimplemented(const v1::GenerationOptions& o) {
-  if (!v1::Drafting_IsValid(o.drafting())) return UnknownValue("drafting", o.drafting());
-  if (!v1::Priority_IsValid(o.priority())) return UnknownValue("priority", o.priority());
-  if (!v1::LongDocumentPolicy_IsValid(o.long_document_policy())) {
-    return UnknownValue("long_document_policy", o.long_document_policy());
-  }
-  if (o.drafting() == v1::DRAFTING_PROMPT_LOOKUP) return NotYet("drafting");
-  if (o.priority() == v1::PRIORITY_LOW || o.priority() == v1::PRIORITY_HIGH) {
-    return NotYet("priority");
-  }
-  if (o.long_document_policy() == v1::LONG_DOCUMENT_POLICY_TRUNCATE ||
-      o.long_document_policy() == v1::LONG_DOCUMENT_POLICY_WINDOWS) {
-    return NotYet("long_document_policy");
-  }
   if (o.has_log_probabilities()) return NotYet("log_probabilities");
-  if (o.has_forced_bos_token_id()) return NotYet("forced_bos_token_id");
-  if (o.has_forced_eos_token_id()) return NotYet("forced_eos_token_id");
-  if (o.has_suppressed_token_ids()) return NotYet("suppressed_token_ids");
-  if (o.has_bad_words()) return NotYet("bad_words");
   if (o.has_noise_seed()) return NotYet("noise_seed");
   return OkStatus();
 }
@@ -59,6 +43,21 @@ Status CheckUnimplemented(const v1::GenerationOptions& o) {
 template <typename To, typename From>
 void Copy(bool present, From value, std::optional<To>& to) {
   if (present) to = value;
+}
+
+// A list that is there and empty means none, whatever the checkpoint says.
+void CopyTokenConstraints(const v1::GenerationOptions& o, GenerationOverrides* out) {
+  Copy(o.has_forced_bos_token_id(), o.forced_bos_token_id(), out->forced_bos_token_id);
+  Copy(o.has_forced_eos_token_id(), o.forced_eos_token_id(), out->forced_eos_token_id);
+  if (o.has_suppressed_token_ids()) {
+    const auto& ids = o.suppressed_token_ids().ids();
+    out->suppressed_token_ids.emplace(ids.begin(), ids.end());
+  }
+  if (!o.has_bad_words()) return;
+  out->bad_words.emplace();
+  for (const v1::TokenIds& word : o.bad_words().words()) {
+    out->bad_words->emplace_back(word.ids().begin(), word.ids().end());
+  }
 }
 
 StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
@@ -75,8 +74,12 @@ StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
   Copy(o.has_top_k(), o.top_k(), out.top_k);
   Copy(o.has_top_p(), o.top_p(), out.top_p);
   Copy(o.has_seed(), o.seed(), out.seed);
+  CopyTokenConstraints(o, &out);
   if (o.has_prefix()) out.prefix = o.prefix();
   out.stop.assign(o.stop().begin(), o.stop().end());
+  if (!v1::Drafting_IsValid(o.drafting())) return UnknownValue("drafting", o.drafting());
+  if (o.drafting() == v1::DRAFTING_OFF) out.drafting = Drafting::kOff;
+  if (o.drafting() == v1::DRAFTING_PROMPT_LOOKUP) out.drafting = Drafting::kPromptLookup;
   switch (o.early_stopping()) {
     case v1::EARLY_STOPPING_UNSPECIFIED:
       break;
@@ -95,11 +98,40 @@ StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
   return out;
 }
 
+// Clamped, not refused: a client's wish among others' is the operator's to weigh. The reply tells.
+StatusOr<Priority> ToPriority(const v1::GenerationOptions& o, Priority most) {
+  switch (o.priority()) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      return std::max(Priority::kNormal, most);
+    case v1::PRIORITY_HIGH:
+      return std::max(Priority::kHigh, most);
+    default:
+      return UnknownValue("priority", o.priority());
+  }
+}
+
+StatusOr<LongDocumentPolicy> ToPolicy(const v1::GenerationOptions& o) {
+  switch (o.long_document_policy()) {
+    case v1::LONG_DOCUMENT_POLICY_UNSPECIFIED:
+    case v1::LONG_DOCUMENT_POLICY_REFUSE:
+      return LongDocumentPolicy::kRefuse;
+    case v1::LONG_DOCUMENT_POLICY_TRUNCATE:
+      return LongDocumentPolicy::kTruncate;
+    case v1::LONG_DOCUMENT_POLICY_WINDOWS:
+      return LongDocumentPolicy::kWindows;
+    default:
+      return UnknownValue("long_document_policy", o.long_document_policy());
+  }
+}
+
 StatusOr<std::vector<int32_t>> ToIds(const v1::TokenIds& ids, const ModelInfo& model,
-                                     const ServerOptions& options) {
+                                     LongDocumentPolicy policy, const ServerOptions& options) {
   const auto count = static_cast<uint64_t>(ids.ids_size());
   if (count == 0) return FieldError("token_ids", "is empty");
-  if (count > options.engine.max_source_tokens) {
+  if (policy == LongDocumentPolicy::kRefuse && count > options.engine.max_source_tokens) {
     return FieldTooLarge("token_ids", fmt::format("has {} tokens; at most {} are taken", count,
                                                   options.engine.max_source_tokens));
   }
@@ -124,12 +156,15 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
   PRECIS_RETURN_IF_ERROR(CheckModel(view, model));
   SummarizeRequest out;
   PRECIS_ASSIGN_OR_RETURN(out.options, ToOverrides(*view.options));
+  PRECIS_ASSIGN_OR_RETURN(out.long_document_policy, ToPolicy(*view.options));
+  PRECIS_ASSIGN_OR_RETURN(out.priority, ToPriority(*view.options, options.max_priority));
   // The summarizer resolves them again; here they are refused before they cost a place in the
   // queue.
   PRECIS_RETURN_IF_ERROR(
       ResolveOptions(model.defaults, out.options, engine.generation_limits(), 0).status());
   if (view.token_ids != nullptr) {
-    PRECIS_ASSIGN_OR_RETURN(out.source, ToIds(*view.token_ids, model, options));
+    PRECIS_ASSIGN_OR_RETURN(out.source,
+                            ToIds(*view.token_ids, model, out.long_document_policy, options));
     return out;
   }
   if (view.text == nullptr) return FieldError("source", "neither text nor token_ids is set");
@@ -142,9 +177,20 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
   return out;
 }
 
-uint64_t EstimateTokens(const SummarizeRequest& request) {
-  if (const auto* ids = std::get_if<std::vector<int32_t>>(&request.source)) return ids->size();
-  return std::get<std::string>(request.source).size() / kBytesPerToken + 1;
+uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine) {
+  const auto resolved =
+      ResolveOptions(engine.info().defaults, request.options, engine.generation_limits(), 0);
+  if (!resolved.ok()) return 0;  // it will be refused
+  const GenerationOptions& o = resolved->options;
+  return uint64_t{o.max_new_tokens} * std::max(o.num_beams, o.num_return_sequences);
+}
+
+uint64_t EstimateCost(const SummarizeRequest& request, const Engine& engine) {
+  const auto* ids = std::get_if<std::vector<int32_t>>(&request.source);
+  const uint64_t source = ids != nullptr
+                              ? ids->size()
+                              : std::get<std::string>(request.source).size() / kBytesPerToken + 1;
+  return source + NewTokens(request, engine);
 }
 
 }  // namespace precis

@@ -36,8 +36,11 @@ RequestView ViewOf(const Message& message) {
 StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
                                      const ServerOptions& options);
 
-// Source tokens, exact for ids and about right for text: the queue counts them before anybody has
-// tokenized.
-uint64_t EstimateTokens(const SummarizeRequest& request);
+// Most tokens that the request may generate, of all its beams or samples.
+uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine);
+
+// What the queue counts: source tokens and new tokens. Source tokens are exact for ids and about
+// right for text, since nobody has tokenized yet.
+uint64_t EstimateCost(const SummarizeRequest& request, const Engine& engine);
 
 }  // namespace precis

@@ -3,12 +3,16 @@
 #include <chrono>
 #include <utility>
 
+#include "server/request.h"
+
 namespace precis {
 
 SummaryTask::SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit)
     : core_(core), ticket_(std::move(ticket)), permit_(std::move(permit)) {}
 
-SummaryTask::~SummaryTask() = default;
+// Who aborted it in a thread of gRPC's was before us by gRPC's own order, which ThreadSanitizer
+// does not see; it sees the lock.
+SummaryTask::~SummaryTask() { MutexLock lock(mutex_); }
 
 void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink) {
   {
@@ -17,6 +21,7 @@ void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink)
   }
   core_.live.Add(shared_from_this());
   request.deadline = ticket_.deadline;
+  new_tokens_ = NewTokens(request, core_.summarizer.engine());
   auto started = core_.summarizer.Start(std::move(request), shared_from_this());
   if (!started.ok()) {
     ReleaseHolder();  // the engine never had it
@@ -46,7 +51,7 @@ void SummaryTask::OnAccepted(uint32_t source_tokens) {
     MutexLock lock(mutex_);
     permit = std::move(permit_);
   }
-  permit.SetTokens(source_tokens);
+  permit.SetTokens(source_tokens + new_tokens_);
   {
     MutexLock lock(mutex_);
     // Nobody else gives it back meanwhile: the engine still holds.
@@ -58,6 +63,14 @@ void SummaryTask::OnAccepted(uint32_t source_tokens) {
 void SummaryTask::OnStarted() {
   core_.metrics.ObserveQueue(Seconds(std::chrono::steady_clock::now() - ticket_.start));
   if (auto reply = sink()) reply->Started();
+}
+
+void SummaryTask::OnWindows(uint32_t done, uint32_t total) {
+  if (auto reply = sink()) reply->Windows(done, total);
+}
+
+void SummaryTask::OnSearched(uint32_t generated_tokens) {
+  if (auto reply = sink()) reply->Searched(generated_tokens);
 }
 
 void SummaryTask::OnDelta(uint32_t index, const std::string& text) {

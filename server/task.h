@@ -22,6 +22,8 @@ class ReplySink {
   virtual ~ReplySink() = default;
   virtual void Accepted(uint32_t /*source_tokens*/) {}
   virtual void Started() {}
+  virtual void Searched(uint32_t /*generated_tokens*/) {}
+  virtual void Windows(uint32_t /*done*/, uint32_t /*total*/) {}
   virtual void Delta(uint32_t /*index*/, const std::string& /*text*/) {}
   // Once. The sink calls SummaryTask::ReplySent() when it has given the outcome to gRPC.
   virtual void Finished(const StatusOr<Summary>& result) = 0;
@@ -45,6 +47,8 @@ class SummaryTask final : public SummaryListener,
 
   void OnAccepted(uint32_t source_tokens) override;
   void OnStarted() override;
+  void OnWindows(uint32_t done, uint32_t total) override;
+  void OnSearched(uint32_t generated_tokens) override;
   void OnDelta(uint32_t index, const std::string& text) override;
   void OnFinished(StatusOr<Summary> summary) override;
 
@@ -55,6 +59,7 @@ class SummaryTask final : public SummaryListener,
 
   ServerCore& core_;
   const Ticket ticket_;
+  uint64_t new_tokens_ = 0;  // most that it may generate, of all beams and samples
   std::atomic<bool> finished_{false};
   std::atomic<int> holders_{2};  // the reply and the engine; the last one gives the permit back
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "engine/model/json_file.h"
+#include "engine/model/token_id_keys.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -30,12 +31,8 @@ struct ForeignKey {
 constexpr ForeignKey kForeign[] = {
     {"diversity_penalty", "0"},
     {"num_beam_groups", "1"},
-    {"bad_words_ids", "[]"},
     {"force_words_ids", "[]"},
-    {"forced_bos_token_id", "null"},
-    {"forced_eos_token_id", "null"},
     {"forced_decoder_ids", "[]"},
-    {"suppress_tokens", "[]"},
     {"begin_suppress_tokens", "[]"},
     {"constraints", "[]"},
     {"penalty_alpha", "0"},
@@ -93,9 +90,24 @@ constexpr std::string_view kHarmless[] = {
 };
 
 constexpr std::string_view kOurs[] = {
-    "max_length",           "max_new_tokens",     "min_length",  "min_new_tokens", "num_beams",
-    "num_return_sequences", "length_penalty",     "do_sample",   "early_stopping", "top_k",
-    "no_repeat_ngram_size", "repetition_penalty", "temperature", "top_p",
+    "max_length",
+    "max_new_tokens",
+    "min_length",
+    "min_new_tokens",
+    "num_beams",
+    "num_return_sequences",
+    "length_penalty",
+    "do_sample",
+    "early_stopping",
+    "top_k",
+    "no_repeat_ngram_size",
+    "repetition_penalty",
+    "temperature",
+    "top_p",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "suppress_tokens",
+    "bad_words_ids",
 };
 
 template <typename List>
@@ -146,7 +158,7 @@ Status ReadLengths(const JsonKeys& keys, GenerationOverrides* values) {
   return OkStatus();
 }
 
-StatusOr<Said> ReadSaid(const JsonKeys& keys) {
+StatusOr<Said> ReadSaid(const JsonKeys& keys, uint32_t vocab_size) {
   Said said;
   GenerationOverrides& v = said.values;
   PRECIS_RETURN_IF_ERROR(ReadLengths(keys, &v));
@@ -159,6 +171,7 @@ StatusOr<Said> ReadSaid(const JsonKeys& keys) {
   PRECIS_RETURN_IF_ERROR(ReadReal(keys, "temperature", 0, 100, &v.temperature));
   PRECIS_RETURN_IF_ERROR(ReadReal(keys, "top_p", 1e-6, 1, &v.top_p));
   PRECIS_RETURN_IF_ERROR(ReadEarlyStopping(keys, &v.early_stopping));
+  PRECIS_RETURN_IF_ERROR(ReadTokenConstraints(keys, vocab_size, &v));
   PRECIS_ASSIGN_OR_RETURN(said.do_sample, keys.Bool("do_sample"));
   if (said.do_sample.value_or(false) && v.temperature == 0.0f) {
     return keys.Error("temperature", "must be above 0 when do_sample is true");
@@ -173,7 +186,9 @@ bool IsNeutral(const ForeignKey& foreign, const json& value) {
 // `only_known`: the object is a model's config, whose other keys are no business of generation.
 void ListUnsupported(const JsonKeys& keys, bool only_known, std::vector<std::string>* out) {
   for (const auto& [key, value] : keys.object().items()) {
-    if (value.is_null() || Contains(kOurs, key) || Contains(kHarmless, key)) continue;
+    const bool ours =
+        Contains(kOurs, key) && !(key == "forced_eos_token_id" && HasSeveralForcedEnds(keys));
+    if (value.is_null() || ours || Contains(kHarmless, key)) continue;
     const ForeignKey* foreign = FindForeign(key);
     if (foreign == nullptr ? only_known : IsNeutral(*foreign, value)) continue;
     out->push_back(
@@ -213,6 +228,10 @@ void FillFrom(const Said& later, Said* said) {
   FillIfAbsent(&v.temperature, later.values.temperature);
   FillIfAbsent(&v.top_k, later.values.top_k);
   FillIfAbsent(&v.top_p, later.values.top_p);
+  FillIfAbsent(&v.forced_bos_token_id, later.values.forced_bos_token_id);
+  FillIfAbsent(&v.forced_eos_token_id, later.values.forced_eos_token_id);
+  FillIfAbsent(&v.suppressed_token_ids, later.values.suppressed_token_ids);
+  FillIfAbsent(&v.bad_words, later.values.bad_words);
   FillIfAbsent(&v.prefix, later.values.prefix);
   FillIfAbsent(&said->do_sample, later.do_sample);
 }
@@ -228,7 +247,8 @@ void ApplyDoSample(Said* said) {
   FillIfAbsent(&said->values.top_k, std::optional(50u));
 }
 
-Status AddTaskParams(const JsonFile& config, Said* said, std::vector<std::string>* unsupported) {
+Status AddTaskParams(const JsonFile& config, uint32_t vocab_size, Said* said,
+                     std::vector<std::string>* unsupported) {
   const JsonKeys top(config.path, "", config.root);
   const json* tasks = top.Find("task_specific_params");
   if (tasks == nullptr) return OkStatus();
@@ -241,7 +261,7 @@ Status AddTaskParams(const JsonFile& config, Said* said, std::vector<std::string
   json without_prefix = *task;
   without_prefix.erase("prefix");
   const JsonKeys keys(config.path, "task_specific_params.summarization.", *task);
-  PRECIS_ASSIGN_OR_RETURN(Said of_task, ReadSaid(keys));
+  PRECIS_ASSIGN_OR_RETURN(Said of_task, ReadSaid(keys, vocab_size));
   PRECIS_ASSIGN_OR_RETURN(of_task.values.prefix, keys.Text("prefix"));
   FillFrom(of_task, said);
   ListUnsupported(JsonKeys(config.path, keys.path(), without_prefix), /*only_known=*/false,
@@ -259,13 +279,17 @@ StatusOr<GenerationDefaults> LoadGenerationDefaults(const std::string& dir) {
   if (!has_own && generation.status().code() != absl::StatusCode::kNotFound) {
     return generation.status();
   }
+  // Whether there is one is the model's business.
+  PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> vocab_size,
+                          JsonKeys(config.path, "", config.root).Count("vocab_size", 1, kMaxCount));
+  const uint32_t ids = vocab_size.value_or(kMaxCount);
   GenerationDefaults defaults;
   const JsonFile& first = has_own ? *generation : config;
   const JsonKeys keys(first.path, "", first.root);
-  PRECIS_ASSIGN_OR_RETURN(Said said, ReadSaid(keys));
+  PRECIS_ASSIGN_OR_RETURN(Said said, ReadSaid(keys, ids));
   ListUnsupported(keys, /*only_known=*/!has_own, &defaults.unsupported);
   if (has_own) ListOtherTokenIds(keys, config.root, &defaults.unsupported);
-  PRECIS_RETURN_IF_ERROR(AddTaskParams(config, &said, &defaults.unsupported));
+  PRECIS_RETURN_IF_ERROR(AddTaskParams(config, ids, &said, &defaults.unsupported));
   ApplyDoSample(&said);
   defaults.values = std::move(said.values);
   return defaults;

@@ -6,8 +6,11 @@
 #pragma once
 
 #include <atomic>
+#include <future>
 #include <memory>
+#include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "common/bounded_queue.h"
@@ -15,6 +18,8 @@
 #include "common/mutex.h"
 #include "engine/engine.h"
 #include "engine/engine_stats.h"
+#include "engine/run/document_index.h"
+#include "engine/run/encode_pace.h"
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
 #include "engine/sched/page_pool.h"
@@ -29,16 +34,19 @@ class EngineLoop final : private PageTables {
   ~EngineLoop() override;
 
   StatusOr<std::shared_ptr<EventQueue>> Submit(SequenceRequest request);
+  void FlushCache();
   void Stop();
   EngineStats stats() const;
   uint32_t max_beams() const { return scheduler_.max_beams(); }
   void SetObserver(EngineObserver* observer) { observer_.store(observer); }
 
  private:
+  // A request, or with no queue a wish of FlushCache().
   struct Submission {
     SequenceRequest request;
     std::shared_ptr<EventQueue> queue;
     TimePoint submitted;
+    std::promise<void>* flushed = nullptr;
   };
 
   // A sequence between Add and its last event. Empty where queue is null.
@@ -49,22 +57,29 @@ class EngineLoop final : private PageTables {
     TimePoint last_token;
     SequenceTimings timings;
     uint32_t generated = 0;
+    bool own_document = false;  // an earlier request of the same principal brought it
+    bool cache_hit = false;
   };
 
+  static SequenceSpec SpecOf(const SequenceRequest& request);
   void Run();
   bool Intake();  // false: stopped
+  void Take(Submission submission);
   void Join(Submission submission);
+  TenantId TenantOf(const std::string& principal);
+  void ForgetDocuments();
+  void Admitted(SequenceId id, TimePoint now);
   void DropEnded();
   void Step();
   void ListDecoding(const StepPlan& plan);
   SequenceOutcome TakeStep(SequenceId id, const SequenceStep& step, TimePoint now);
+  void ObserveToken(Active& a, TimePoint now);
   void Emit();
   void FinishDecoded(SequenceId id, const SequenceStep& step);
   void FailPlan(const StepPlan& plan, const Status& status);
   void Finish(SequenceId id, FinishReason reason, Status status);
   void Push(Active& a, TokenEvent event, TimePoint now);
-  void FinishQueue(EventQueue& queue, FinishReason reason, Status status,
-                   const SequenceTimings& timings);
+  void FinishQueue(EventQueue& queue, TokenEvent last);
   void Observe(const StepPlan& plan, Duration step_time);
   void Publish();
   bool CountIn();
@@ -72,6 +87,7 @@ class EngineLoop final : private PageTables {
   // PageTables
   std::span<const PageId> SelfPages(SequenceId id, uint32_t beam) const override;
   std::span<const PageId> CrossPages(SequenceId id) const override;
+  std::span<const PageId> DocumentPages(DocumentId id) const override;
 
   const EngineOptions options_;
   const int32_t eos_token_id_;
@@ -82,12 +98,17 @@ class EngineLoop final : private PageTables {
   Scheduler scheduler_;
 
   // step thread only
+  DocumentIndex documents_;
+  std::vector<TenantId> document_owner_;  // by DocumentId: who brought it
+  std::unordered_map<std::string, TenantId> tenants_;
   std::vector<Active> active_;  // by SequenceId
   std::vector<SequenceId> ids_in_use_;
   std::vector<SequenceOutcome> outcomes_;
+  std::vector<uint32_t> drafts_;      // wanted, in the order of scheduler_.decoding_sequences()
   std::vector<SequenceId> decoding_;  // of the step under way, in the plan's order
   StepResult result_;
-  double decode_us_ = 0;  // moving average of a step's decode part; 0: not measured yet
+  const EncodeCosts encode_costs_;
+  EncodePace pace_;
   EngineStats local_;
 
   BoundedQueue<Submission> submissions_;
@@ -98,7 +119,8 @@ class EngineLoop final : private PageTables {
   mutable Mutex stats_mutex_;
   EngineStats stats_ PRECIS_GUARDED_BY(stats_mutex_);
 
-  Mutex stop_mutex_;  // two callers of Stop() join once
+  Mutex flush_mutex_;  // one flush at a time: the queue has room for one
+  Mutex stop_mutex_;   // two callers of Stop() join once
   std::thread thread_ PRECIS_GUARDED_BY(stop_mutex_);
 };
 

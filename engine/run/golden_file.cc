@@ -64,6 +64,14 @@ GenerationOverrides ParseOptions(const Json& j, std::string* problem) {
       o.no_repeat_ngram_size = value.get<uint32_t>();
     } else if (key == "repetition_penalty") {
       o.repetition_penalty = value.get<float>();
+    } else if (key == "forced_bos_token_id") {
+      o.forced_bos_token_id = value.get<uint32_t>();
+    } else if (key == "forced_eos_token_id") {
+      o.forced_eos_token_id = value.get<uint32_t>();
+    } else if (key == "suppress_tokens") {
+      o.suppressed_token_ids = value.get<std::vector<uint32_t>>();
+    } else if (key == "bad_words_ids") {
+      o.bad_words = value.get<std::vector<std::vector<uint32_t>>>();
     } else {
       *problem = fmt::format("the option {} is not known", key);
     }

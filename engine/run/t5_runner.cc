@@ -7,6 +7,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "engine/run/draft_planner.h"
+#include "engine/run/prompt_lookup.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/scheduler.h"
 
@@ -32,11 +34,13 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       layout_(std::move(layout)),
       memory_(std::move(memory)),
       shape_(ShapeOf(config_, options)),
+      max_source_tokens_(options.max_source_tokens),
       encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, *backend_),
       decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, *backend_),
       sampler_(config_.vocab_size),
       sequences_(options.max_sequences),
       best_(options.max_batch),
+      tokens_(options.max_batch),
       candidates_(size_t{2} * Scheduler::kMaxBeams * Scheduler::kMaxBeams) {
   copies_.reserve(options.max_batch);
   candidate_rows_.reserve(Scheduler::kMaxBeams);
@@ -47,12 +51,23 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
   batch_.Reserve(options.max_batch, PagesFor(options.max_new_tokens, layout_.self.slots),
                  PagesFor(options.max_source_tokens, layout_.cross.slots));
   Calibrate();
+  drafter_ = std::make_unique<Drafter>(
+      options.max_sequences, options.max_batch,
+      std::make_unique<PromptLookups>(options.max_sequences),
+      std::make_unique<DraftPlanner>(options.max_batch, CalibrateSteps(options.max_batch)));
+}
+
+void T5Runner::JoinDocument(DocumentId id, std::span<const int32_t> ids) {
+  if (id >= documents_.size()) documents_.resize(id + 1);
+  documents_[id] = ids;
 }
 
 void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
   Sequence& s = sequences_[id];
   s.source_ids = sequence.source_ids;
   s.options = sequence.options;
+  s.index = sequence.sequence_index;
+  drafter_->Join(id, sequence.source_ids, *sequence.options);
   if (s.HasBeams()) {
     s.search.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
   } else {
@@ -61,6 +76,16 @@ void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
 }
 
 void T5Runner::Leave(SequenceId id) { sequences_[id].source_ids = {}; }
+
+void T5Runner::ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
+                             std::vector<uint32_t>* counts) {
+  uint32_t rows = 0;
+  for (const SequenceId id : decoding) {
+    const Sequence& s = sequences_[id];
+    rows += s.HasBeams() ? s.search.live() : 1;
+  }
+  drafter_->Propose(decoding, rows, spare_rows, counts);
+}
 
 Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepResult* out) {
   for (const EncodeSlice& slice : plan.encodes) Encode(slice, pages);
@@ -73,33 +98,46 @@ Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepResult* 
   FillBatch(plan, pages);
   PickTokens(plan, decoder_.Run(batch_), out);
   out->decode_us = Microseconds(clock.Now() - start);
+  drafter_->ObserveStep(static_cast<uint32_t>(plan.decodes.size()), out->decode_us);
   return OkStatus();
 }
 
 void T5Runner::Encode(const EncodeSlice& slice, const PageTables& pages) {
-  const std::span<const int32_t> ids = sequences_[slice.sequence].source_ids;
+  const std::span<const int32_t> ids = documents_[slice.document];
   const auto tokens = static_cast<uint32_t>(ids.size());
   for (uint32_t i = slice.begin_item; i < slice.end_item; ++i) {
-    encoder_.Run(EncodeItemAt(shape_, tokens, i), ids, pages.CrossPages(slice.sequence),
+    encoder_.Run(EncodeItemAt(shape_, tokens, i), ids, pages.DocumentPages(slice.document),
                  workspaces_[slice.workspace]);
   }
 }
 
+// The rows of a sequence share the table of its cross pages, its drafts that of its self pages:
+// each is written once.
 void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
   batch_.Clear();
   for (const DecodeRow& row : plan.decodes) {
     const Sequence& s = sequences_[row.sequence];
-    const std::span<const PageId> self = pages.SelfPages(row.sequence, row.beam);
-    const std::span<const PageId> cross = pages.CrossPages(row.sequence);
-    batch_.tokens.push_back(s.HasBeams() ? s.search.ids(row.beam).back() : s.history.last());
+    if (row.draft == 0) {
+      self_table_ = static_cast<uint32_t>(batch_.self_pages.size());
+      const std::span<const PageId> self = pages.SelfPages(row.sequence, row.beam);
+      batch_.self_pages.insert(batch_.self_pages.end(), self.begin(), self.end());
+    }
+    if (row.draft == 0 && row.beam == 0) {
+      cross_table_ = static_cast<uint32_t>(batch_.cross_pages.size());
+      const std::span<const PageId> cross = pages.CrossPages(row.sequence);
+      batch_.cross_pages.insert(batch_.cross_pages.end(), cross.begin(), cross.end());
+    }
+    batch_.tokens.push_back(TokenOf(s, row));
     batch_.slots.push_back({row.page, row.slot});
-    batch_.self_rows.push_back(
-        {static_cast<uint32_t>(batch_.self_pages.size()), row.position + 1, row.position});
-    batch_.self_pages.insert(batch_.self_pages.end(), self.begin(), self.end());
-    batch_.cross_rows.push_back({static_cast<uint32_t>(batch_.cross_pages.size()),
-                                 static_cast<uint32_t>(s.source_ids.size()), row.position});
-    batch_.cross_pages.insert(batch_.cross_pages.end(), cross.begin(), cross.end());
+    batch_.self_rows.push_back({self_table_, row.position + 1, row.position});
+    batch_.cross_rows.push_back(
+        {cross_table_, static_cast<uint32_t>(s.source_ids.size()), row.position});
   }
+}
+
+int32_t T5Runner::TokenOf(const Sequence& s, const DecodeRow& row) const {
+  if (row.draft > 0) return drafter_->token(row.sequence, row.draft);
+  return s.HasBeams() ? s.search.ids(row.beam).back() : s.history.last();
 }
 
 void T5Runner::CopyPages(const StepPlan& plan) {
@@ -133,23 +171,59 @@ void T5Runner::PickTokens(const StepPlan& plan, std::span<float> logits, StepRes
 void T5Runner::PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end,
                                    std::span<float> logits, StepResult* out) {
   const size_t vocab = config_.vocab_size;
-  const auto history = [&](size_t i) -> TokenHistory& {
-    return sequences_[plan.decodes[begin + i].sequence].history;
-  };
-  for (size_t i = 0; i < end - begin; ++i) history(i).Process(logits.subspan(i * vocab, vocab));
-  backend_->ArgMax(logits.data(), end - begin, vocab, best_.data());
-  for (size_t i = 0; i < end - begin; ++i) {
-    const std::span<float> row = logits.subspan(i * vocab, vocab);
-    SequenceStep step;
-    step.token = best_[i];
-    step.failed = !std::isfinite(row[best_[i]]);
-    if (!step.failed) {
-      const GenerationOptions& options = history(i).options();
-      if (options.Samples()) step.token = sampler_.Sample(row, options, 0, history(i).generated());
-      history(i).Push(step.token);
-    }
-    out->sequences.push_back(step);
+  ProcessRows(plan, begin, end, logits);
+  backend_->ArgMax(logits.data(), end - begin, vocab, best_.data() + begin);
+  for (size_t i = begin; i < end;) {
+    const SequenceId id = plan.decodes[i].sequence;
+    size_t rows = 1;
+    while (i + rows < end && plan.decodes[i + rows].draft > 0) ++rows;
+    out->sequences.push_back(
+        Verify(id, i, rows, logits.subspan((i - begin) * vocab, rows * vocab)));
+    i += rows;
   }
+}
+
+// Each row's scores by its own prefix: the tokens that stand, then the drafts up to the row's own.
+void T5Runner::ProcessRows(const StepPlan& plan, size_t begin, size_t end,
+                           std::span<float> logits) {
+  const size_t vocab = config_.vocab_size;
+  for (size_t i = begin; i < end; ++i) {
+    const DecodeRow& row = plan.decodes[i];
+    TokenHistory& history = sequences_[row.sequence].history;
+    if (row.draft > 0) history.Push(drafter_->token(row.sequence, row.draft));
+    history.Process(logits.subspan((i - begin) * vocab, vocab));
+    const bool last = i + 1 == end || plan.decodes[i + 1].draft == 0;
+    if (last) history.Truncate(row.position - row.draft);
+  }
+}
+
+// Takes one token a row as long as the next row was fed that very token. Rows begin, begin+1, ..
+// of the step are one sequence's; their scores are processed, their best tokens known.
+SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows, std::span<float> logits) {
+  const size_t vocab = config_.vocab_size;
+  TokenHistory& history = sequences_[id].history;
+  const GenerationOptions& options = history.options();
+  SequenceStep step;
+  uint32_t drafts = 0;  // that stand
+  size_t count = 0;
+  while (count < rows) {
+    const std::span<float> row = logits.subspan(count * vocab, vocab);
+    int32_t token = best_[begin + count];
+    // Behind a draft it is as it would be without: the tokens before it stand, the next step fails.
+    if (!std::isfinite(row[token])) break;
+    if (options.Samples())
+      token = sampler_.Sample(row, options, sequences_[id].index, history.generated());
+    history.Push(token);
+    tokens_[begin + count++] = token;
+    const bool ends =
+        token == config_.eos_token_id || history.generated() == options.max_new_tokens;
+    if (ends || count == rows || token != drafter_->token(id, static_cast<uint32_t>(count))) break;
+    ++drafts;
+  }
+  step.tokens = {tokens_.data() + begin, count};
+  step.failed = count == 0;
+  drafter_->Observe(id, static_cast<uint32_t>(rows) - 1, drafts, step.tokens);
+  return step;
 }
 
 SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t rows, std::span<float> logits) {

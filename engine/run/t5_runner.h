@@ -19,8 +19,10 @@
 #include "engine/model/t5_weights.h"
 #include "engine/model_info.h"
 #include "engine/run/beam_search.h"
+#include "engine/run/drafter.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/sampler.h"
+#include "engine/run/step_cost.h"
 #include "engine/run/token_history.h"
 #include "kernels/backend.h"
 
@@ -43,10 +45,18 @@ class T5Runner final : public ModelRunner {
   uint32_t num_pages() const override { return memory_.num_pages(); }
   uint32_t self_slots() const override { return layout_.self.slots; }
   uint32_t cross_slots() const override { return layout_.cross.slots; }
+  void JoinDocument(DocumentId id, std::span<const int32_t> ids) override;
+  void LeaveDocument(DocumentId id) override { documents_[id] = {}; }
   void Join(SequenceId id, const RunnerSequence& sequence) override;
   void Leave(SequenceId id) override;
+  void ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
+                     std::vector<uint32_t>* counts) override;
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override;
   std::vector<Hypothesis> Hypotheses(SequenceId id) const override;
+
+  // Takes the place of prompt lookup; before any sequence joins.
+  void SetDrafter(std::unique_ptr<Drafter> drafter) { drafter_ = std::move(drafter); }
+  StepCost CalibrateSteps(uint32_t max_rows);
 
   // For verification and tests: what lies between the tokens.
   const T5Weights& weights() const { return weights_; }
@@ -62,6 +72,7 @@ class T5Runner final : public ModelRunner {
   struct Sequence {
     std::span<const int32_t> source_ids;
     const GenerationOptions* options = nullptr;
+    uint32_t index = 0;    // which of the request's samples
     TokenHistory history;  // without beams
     BeamSearch search;     // with beams
     bool HasBeams() const { return options->num_beams > 1; }
@@ -72,12 +83,16 @@ class T5Runner final : public ModelRunner {
 
   void Calibrate();
   double TimeItems(uint32_t tokens, EncodeStage stage);
+  double TimeStep(uint32_t rows);
   void Encode(const EncodeSlice& slice, const PageTables& pages);
   void FillBatch(const StepPlan& plan, const PageTables& pages);
   void CopyPages(const StepPlan& plan);
   void PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out);
   void PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end, std::span<float> logits,
                            StepResult* out);
+  void ProcessRows(const StepPlan& plan, size_t begin, size_t end, std::span<float> logits);
+  int32_t TokenOf(const Sequence& sequence, const DecodeRow& row) const;
+  SequenceStep Verify(SequenceId id, size_t begin, size_t rows, std::span<float> logits);
   SequenceStep StepBeams(Sequence& sequence, size_t rows, std::span<float> logits);
 
   const ModelConfig config_;
@@ -86,15 +101,21 @@ class T5Runner final : public ModelRunner {
   const KvLayout layout_;
   const KvMemory memory_;
   const EncodeShape shape_;
+  const uint32_t max_source_tokens_;
   EncodeCosts costs_;
   T5Encoder encoder_;
   T5Decoder decoder_;
   Sampler sampler_;
+  std::unique_ptr<Drafter> drafter_;  // after calibration
   std::vector<EncoderWorkspace> workspaces_;
-  std::vector<Sequence> sequences_;  // by SequenceId
+  std::vector<std::span<const int32_t>> documents_;  // by DocumentId
+  std::vector<Sequence> sequences_;                  // by SequenceId
   DecodeBatch batch_;
+  uint32_t self_table_ = 0;   // of the row being filled in, where its table begins
+  uint32_t cross_table_ = 0;  // likewise
   std::vector<PageCopyRef> copies_;
   std::vector<int32_t> best_;              // [rows], argmax of the processed logits
+  std::vector<int32_t> tokens_;            // [rows], the step's answer
   std::vector<BeamCandidate> candidates_;  // of one search
   std::vector<std::span<const BeamCandidate>> candidate_rows_;  // into candidates_, one a beam
 };

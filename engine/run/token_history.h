@@ -1,5 +1,6 @@
 // What a sequence has generated, and what follows from it for the next token: repetition penalty,
-// no-repeat n-grams, minimum length, as Hugging Face generate() applies them, in that order.
+// no-repeat n-grams, bad words, minimum length, forced first and last token, suppressed tokens, as
+// Hugging Face generate() applies them, in that order.
 //
 // Owner: the runner, one a sequence. Thread rule: the step thread.
 #pragma once
@@ -12,10 +13,10 @@
 
 namespace precis {
 
-// Changes the scores of the token that follows `ids` in place. scores: [vocab], logits or, for
-// beams, log-probabilities. `ids` begin with the start token, which counts for penalties and
-// n-grams as it does in generate(). `scratch` needs room for ids.size() where there is a repetition
-// penalty, or it grows.
+// Changes the scores of the token that follows `ids` in place, by nothing but the arguments.
+// scores: [vocab], logits or, for beams, log-probabilities. `ids` begin with the start token, which
+// counts for penalties and n-grams as it does in generate(). `scratch` needs room for ids.size()
+// where there is a repetition penalty, or it grows.
 void ProcessScores(const GenerationOptions& options, std::span<const int32_t> ids,
                    int32_t eos_token, std::span<float> scores, std::vector<float>* scratch);
 
@@ -30,6 +31,8 @@ class TokenHistory {
     ProcessScores(*options_, ids_, eos_token_, scores, &scratch_);
   }
   void Push(int32_t token) { ids_.push_back(token); }
+  // Takes back what was pushed after `generated` tokens.
+  void Truncate(uint32_t generated) { ids_.resize(generated + 1); }
 
   int32_t last() const { return ids_.back(); }
   uint32_t generated() const { return static_cast<uint32_t>(ids_.size()) - 1; }

@@ -8,21 +8,22 @@
 namespace precis {
 namespace {
 
-constexpr size_t kNumWorkspaces = 2;
-
 uint32_t CeilDiv(uint32_t a, uint32_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options, PagePool& pool)
-    : options_(options), pool_(pool), sequences_(options.max_sequences) {
-  PRECIS_CHECK(options.max_sequences > 0 && options.max_batch > 0);
+    : options_(options),
+      pool_(pool),
+      documents_(pool, options.cross_slots, options.keep_documents),
+      line_(options.max_passes),
+      encode_line_(options.encode_shape, options.encode_costs, options.max_overtakes),
+      sequences_(options.max_sequences) {
+  PRECIS_CHECK(options.max_sequences > 0 && options.max_batch > 0 && options.max_passes > 0);
   PRECIS_CHECK(options.self_slots > 0 && options.cross_slots > 0);
-  PRECIS_CHECK(NumEncodeItems(options.encode_shape, 1) > 0);
   free_ids_.reserve(options.max_sequences);
   for (uint32_t i = options.max_sequences; i > 0; --i) free_ids_.push_back(i - 1);
-  waiting_.reserve(options.max_sequences);
-  encoding_.reserve(kNumWorkspaces);
+  encoding_.reserve(options.max_batch);
   decoding_.reserve(options.max_batch);
   started_.reserve(options.max_batch);
   plan_.encodes.reserve(options.max_batch);
@@ -30,16 +31,16 @@ Scheduler::Scheduler(const SchedulerOptions& options, PagePool& pool)
   plan_.decodes.reserve(options.max_batch);
 }
 
-uint32_t Scheduler::CrossPages(const SequenceSpec& spec) const {
-  return CeilDiv(spec.source_tokens, options_.cross_slots);
-}
-
 uint32_t Scheduler::SelfPagesPerBeam(const SequenceSpec& spec) const {
   return CeilDiv(spec.max_new_tokens, options_.self_slots);
 }
 
+uint32_t Scheduler::SelfPagesWorst(const SequenceSpec& spec) const {
+  return SelfPages::WorstCase(spec.beams, SelfPagesPerBeam(spec));
+}
+
 uint32_t Scheduler::WorstCasePages(const SequenceSpec& spec) const {
-  return CrossPages(spec) + SelfPages::WorstCase(spec.beams, SelfPagesPerBeam(spec));
+  return documents_.NumPages(spec.source_tokens) + SelfPagesWorst(spec);
 }
 
 const Scheduler::Sequence& Scheduler::Live(SequenceId id) const {
@@ -61,10 +62,14 @@ SequenceId Scheduler::Add(const SequenceSpec& spec) {
   Sequence& sequence = sequences_[id];
   sequence.phase = Phase::kWaiting;
   sequence.spec = spec;
-  sequence.num_items = NumEncodeItems(options_.encode_shape, spec.source_tokens);
-  sequence.remaining_us =
-      PredictDocumentMicroseconds(options_.encode_shape, options_.encode_costs, spec.source_tokens);
-  waiting_.push_back(id);
+  if (spec.document) {
+    PRECIS_CHECK(documents_.tokens(*spec.document) == spec.source_tokens);
+    documents_.AddUser(*spec.document);
+    sequence.document = *spec.document;
+  } else {
+    sequence.document = documents_.Add(spec.source_tokens);
+  }
+  line_.Add(id, PlaceOf(spec));
   return id;
 }
 
@@ -72,7 +77,7 @@ void Scheduler::Remove(SequenceId id) {
   PRECIS_CHECK(pending_ == 0);
   switch (Live(id).phase) {
     case Phase::kWaiting:
-      std::erase(waiting_, id);
+      line_.Remove(id, PlaceOf(sequences_[id].spec));
       break;
     case Phase::kEncoding:
       std::erase(encoding_, id);
@@ -89,8 +94,34 @@ void Scheduler::Remove(SequenceId id) {
 void Scheduler::Free(SequenceId id) {
   Sequence& sequence = sequences_[id];
   if (sequence.phase != Phase::kWaiting) rows_ -= sequence.spec.beams;
-  sequence = Sequence();  // leases and promise go back
+  ReleaseDocument(sequence);
+  sequence = Sequence();  // self pages and promise go back
   free_ids_.push_back(id);
+}
+
+void Scheduler::ReleaseDocument(const Sequence& sequence) {
+  const DocumentId document = sequence.document;
+  if (sequence.phase != Phase::kWaiting) documents_.Unpin(document);
+  // An encode that nobody waits for ends; the last user's leaving gives its pages back.
+  if (documents_.users(document) == 1) encode_line_.Remove(document);
+  documents_.DropUser(document);
+}
+
+std::vector<SequenceId> Scheduler::FailDocument(DocumentId id) {
+  PRECIS_CHECK(pending_ == 0);
+  std::vector<SequenceId> users;
+  for (const auto* phase : {&encoding_, &decoding_}) {
+    for (const SequenceId user : *phase) {
+      if (sequences_[user].document == id) users.push_back(user);
+    }
+  }
+  // A user of our own, so that the document outlives the others.
+  documents_.AddUser(id);
+  for (const SequenceId user : users) Remove(user);
+  encode_line_.Remove(id);
+  documents_.Reset(id);
+  documents_.DropUser(id);
+  return users;
 }
 
 const StepPlan& Scheduler::Schedule(const StepBudget& budget) {
@@ -99,23 +130,49 @@ const StepPlan& Scheduler::Schedule(const StepBudget& budget) {
   plan_.copies.clear();
   plan_.decodes.clear();
   started_.clear();
+  AdmitFromLine();  // a document that is there decodes at once
   // Decode rows first: what is encoded in this step decodes from the next one on.
-  PlanDecodes();
+  PlanDecodes(budget.drafts);
   PlanEncodes(budget.encode_us);
   return plan_;
 }
 
-void Scheduler::PlanDecodes() {
-  for (const SequenceId id : decoding_) {
-    Sequence& sequence = sequences_[id];
-    const uint32_t slot = sequence.position % options_.self_slots;
-    sequence.self.PrepareWrite(slot, &plan_.copies);
-    for (uint32_t beam = 0; beam < sequence.self.live(); ++beam) {
-      const PageId page = sequence.self.table(beam).back();
-      plan_.decodes.push_back({id, beam, sequence.position, page, slot});
+void Scheduler::PlanDecodes(std::span<const uint32_t> drafts) {
+  uint32_t spare = spare_rows();
+  for (size_t i = 0; i < decoding_.size(); ++i) {
+    const Sequence& sequence = sequences_[decoding_[i]];
+    if (sequence.spec.beams > 1) {
+      PlanBeams(decoding_[i]);
+      continue;
     }
+    const uint32_t wanted = i < drafts.size() ? drafts[i] : 0;
+    const uint32_t last = sequence.spec.max_new_tokens - 1;
+    const uint32_t planned = std::min({wanted, spare, last - sequence.position});
+    spare -= planned;
+    PlanDrafts(decoding_[i], planned);
   }
   pending_ = decoding();
+}
+
+void Scheduler::PlanBeams(SequenceId id) {
+  Sequence& sequence = sequences_[id];
+  const uint32_t slot = sequence.position % options_.self_slots;
+  sequence.self.PrepareWrite(slot, &plan_.copies);
+  for (uint32_t beam = 0; beam < sequence.self.live(); ++beam) {
+    const PageId page = sequence.self.table(beam).back();
+    plan_.decodes.push_back({id, beam, 0, sequence.position, page, slot});
+  }
+}
+
+void Scheduler::PlanDrafts(SequenceId id, uint32_t drafts) {
+  Sequence& sequence = sequences_[id];
+  sequence.drafts = drafts;
+  for (uint32_t draft = 0; draft <= drafts; ++draft) {
+    const uint32_t position = sequence.position + draft;
+    const uint32_t slot = position % options_.self_slots;
+    sequence.self.PrepareWrite(slot, &plan_.copies);
+    plan_.decodes.push_back({id, 0, draft, position, sequence.self.table(0).back(), slot});
+  }
 }
 
 void Scheduler::PlanEncodes(double budget_us) {
@@ -124,79 +181,79 @@ void Scheduler::PlanEncodes(double budget_us) {
     // Inside the loop: the runner works in plan order, so a workspace whose document is encoded may
     // serve the next one in the same step.
     AdmitFromLine();
-    if (encoding_.empty()) return;
-    const size_t index = NextToEncode();
-    const EncodeSlice slice = PlanItems(encoding_[index], &left_us);
+    if (encode_line_.empty()) return;
+    // The step's first item is planned at any price, so that encoding cannot starve.
+    const EncodeSlice slice = encode_line_.Plan(plan_.encodes.empty(), &left_us);
     if (slice.begin_item < slice.end_item) plan_.encodes.push_back(slice);
     if (!slice.last) return;  // the budget is spent
-    FinishEncoding(index);
+    FinishEncoding(slice.document);
   }
 }
 
 void Scheduler::AdmitFromLine() {
   // The head only: a head that lacks pages is not passed, or small documents could starve it.
-  while (!waiting_.empty() && MayAdmit(sequences_[waiting_.front()])) {
-    const SequenceId id = waiting_.front();
-    waiting_.erase(waiting_.begin());
-    Admit(id);
+  for (auto head = line_.head(); head && MayAdmit(sequences_[*head]); head = line_.head()) {
+    line_.TakeHead();
+    Admit(*head);
   }
 }
 
 bool Scheduler::MayAdmit(const Sequence& head) const {
   if (head.spec.beams > options_.max_batch - rows_) return false;
-  if (encoding_.size() == kNumWorkspaces) return false;
-  // A document that would only wait behind the oldest leaves its pages to others until then.
-  if (!encoding_.empty() && !MayOvertake(head, sequences_[encoding_.front()])) return false;
-  return WorstCasePages(head.spec) <= pool_.available();
+  const DocumentId document = head.document;
+  uint32_t needed = SelfPagesWorst(head.spec);
+  uint32_t can_have = pool_.available() + documents_.evictable_pages();
+  switch (documents_.state(document)) {
+    case Documents::State::kIdle:
+      // A document that would only wait behind the oldest leaves its pages to others until then.
+      if (!encode_line_.MayJoin(head.spec.source_tokens)) return false;
+      needed += documents_.NumPages(head.spec.source_tokens);
+      break;
+    case Documents::State::kEncoding:
+      break;
+    case Documents::State::kReady:
+      // Its own pages are not to be given up.
+      if (!documents_.pinned(document)) can_have -= documents_.NumPages(head.spec.source_tokens);
+      break;
+  }
+  return needed <= can_have;
 }
 
 void Scheduler::Admit(SequenceId id) {
   Sequence& sequence = sequences_[id];
-  rows_ += sequence.spec.beams;
-  sequence.cross = pool_.Lease(PageKind::kCross, CrossPages(sequence.spec));
-  sequence.self = SelfPages(pool_, sequence.spec.beams, SelfPagesPerBeam(sequence.spec));
-  sequence.workspace = encoding_.empty() ? 0 : 1 - sequences_[encoding_.front()].workspace;
+  const SequenceSpec& spec = sequence.spec;
+  const Documents::State state = documents_.state(sequence.document);
+  rows_ += spec.beams;
+  documents_.Pin(sequence.document);
+  if (state == Documents::State::kIdle) {
+    documents_.MakeRoom(documents_.NumPages(spec.source_tokens));
+    documents_.Start(sequence.document);
+    encode_line_.Join(sequence.document, spec.source_tokens);
+  }
+  documents_.MakeRoom(SelfPagesWorst(spec));
+  sequence.self = SelfPages(pool_, spec.beams, SelfPagesPerBeam(spec));
+  started_.push_back(id);
+  if (state == Documents::State::kReady) {
+    sequence.use = DocumentUse::kReady;
+    sequence.phase = Phase::kDecoding;
+    decoding_.push_back(id);
+    return;
+  }
+  sequence.use = state == Documents::State::kIdle ? DocumentUse::kEncoded : DocumentUse::kJoined;
   sequence.phase = Phase::kEncoding;
   encoding_.push_back(id);
 }
 
-bool Scheduler::MayOvertake(const Sequence& other, const Sequence& oldest) const {
-  return other.remaining_us < oldest.remaining_us && oldest.overtaken < options_.max_overtakes;
-}
-
-size_t Scheduler::NextToEncode() const {
-  const bool overtake = encoding_.size() == kNumWorkspaces &&
-                        MayOvertake(sequences_[encoding_[1]], sequences_[encoding_[0]]);
-  return overtake ? 1 : 0;
-}
-
-EncodeSlice Scheduler::PlanItems(SequenceId id, double* left_us) {
-  Sequence& sequence = sequences_[id];
-  EncodeSlice slice{id, sequence.workspace, sequence.next_item, sequence.next_item, false};
-  while (slice.end_item < sequence.num_items) {
-    const EncodeItem item =
-        EncodeItemAt(options_.encode_shape, sequence.spec.source_tokens, slice.end_item);
-    const double item_us =
-        PredictMicroseconds(options_.encode_costs, item, sequence.spec.source_tokens);
-    // The step's first item is planned at any price, so that encoding cannot starve.
-    const bool first = plan_.encodes.empty() && slice.end_item == slice.begin_item;
-    if (!first && !(item_us <= *left_us)) break;
-    *left_us -= item_us;
-    sequence.remaining_us -= item_us;
-    ++slice.end_item;
+// All that wait for the document decode from the next step on.
+void Scheduler::FinishEncoding(DocumentId id) {
+  documents_.FinishEncoding(id);
+  const auto is_ready = [this, id](SequenceId user) { return sequences_[user].document == id; };
+  for (const SequenceId user : encoding_) {
+    if (!is_ready(user)) continue;
+    sequences_[user].phase = Phase::kDecoding;
+    decoding_.push_back(user);
   }
-  if (slice.begin_item == 0 && slice.end_item > 0) started_.push_back(id);
-  sequence.next_item = slice.end_item;
-  slice.last = slice.end_item == sequence.num_items;
-  return slice;
-}
-
-void Scheduler::FinishEncoding(size_t index) {
-  const SequenceId id = encoding_[index];
-  if (index > 0) ++sequences_[encoding_.front()].overtaken;
-  encoding_.erase(encoding_.begin() + static_cast<ptrdiff_t>(index));
-  sequences_[id].phase = Phase::kDecoding;
-  decoding_.push_back(id);
+  std::erase_if(encoding_, is_ready);
 }
 
 void Scheduler::Apply(std::span<const SequenceOutcome> outcomes) {
@@ -211,14 +268,22 @@ void Scheduler::Apply(std::span<const SequenceOutcome> outcomes) {
       Free(id);
       continue;
     }
-    Sequence& sequence = sequences_[id];
-    ++sequence.position;
-    PRECIS_CHECK(sequence.position < sequence.spec.max_new_tokens);
-    sequence.self.Reorder(outcomes[i].parents);
+    Advance(sequences_[id], outcomes[i]);
     decoding_[kept++] = id;
   }
   decoding_.erase(decoding_.begin() + static_cast<ptrdiff_t>(kept),
                   decoding_.begin() + static_cast<ptrdiff_t>(outcomes.size()));
+}
+
+void Scheduler::Advance(Sequence& sequence, const SequenceOutcome& outcome) {
+  PRECIS_CHECK(outcome.advanced >= 1 && outcome.advanced <= sequence.drafts + 1);
+  sequence.position += outcome.advanced;
+  PRECIS_CHECK(sequence.position < sequence.spec.max_new_tokens);
+  // Pages that only rejected drafts were written to go back; their slots in others are overwritten.
+  if (sequence.drafts > 0) {
+    sequence.self.Truncate(CeilDiv(sequence.position, options_.self_slots));
+  }
+  sequence.self.Reorder(outcome.parents);
 }
 
 }  // namespace precis

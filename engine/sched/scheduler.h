@@ -8,13 +8,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "engine/sched/documents.h"
+#include "engine/sched/encode_line.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/page_pool.h"
+#include "engine/sched/priority.h"
 #include "engine/sched/self_pages.h"
 #include "engine/sched/step_plan.h"
+#include "engine/sched/waiting_line.h"
 
 namespace precis {
 
@@ -24,21 +29,45 @@ struct SchedulerOptions {
   uint32_t self_slots = 16;       // tokens a self page holds
   uint32_t cross_slots = 16;      // tokens a cross page holds
   uint32_t max_overtakes = 4;     // how often a short document may pass the oldest encoding one
-  EncodeShape encode_shape;
-  EncodeCosts encode_costs;
+  uint32_t max_passes = 16;       // admissions of higher priorities before one of a lower is due
+  bool keep_documents = true;  // the cross-page cache: nobody's documents stay while there is room
+  EncodeShape encode_shape = {};
+  EncodeCosts encode_costs = {};
 };
 
 struct SequenceSpec {
   uint32_t source_tokens = 0;   // at least 1
   uint32_t max_new_tokens = 0;  // at least 1; positions fed are 0 .. max_new_tokens-1
   uint32_t beams = 1;           // 1 .. max_beams()
+  // A document that is not forgotten, of source_tokens tokens; none: a new one.
+  std::optional<DocumentId> document = {};
+  TenantId tenant = 0;
+  Priority priority = Priority::kNormal;
+};
+
+// What a sequence takes of the machine, for queue limits and fair shares.
+inline uint64_t CostOf(const SequenceSpec& spec) {
+  return spec.source_tokens + uint64_t{spec.beams} * spec.max_new_tokens;
+}
+
+// How a sequence came by its document when it was admitted.
+enum class DocumentUse : uint8_t {
+  kEncoded,  // it was the first: encoded for it
+  kJoined,   // somebody else's encode was under way
+  kReady,    // it was there
 };
 
 struct StepBudget {
   // Predicted microseconds of encoder work this step may hold. At least one item is always planned
   // when a document waits, so that encoding cannot starve.
   double encode_us = 0;
+  // Drafts wanted: entry i for decoding_sequences()[i], none for those beyond. Fewer are planned
+  // where rows or the sequence's own limit run out.
+  std::span<const uint32_t> drafts = {};
 };
+
+// The parents of a sequence without beams.
+inline constexpr uint32_t kOnlyBeam[] = {0};
 
 // What became of one sequence of the plan's decode rows.
 struct SequenceOutcome {
@@ -46,11 +75,10 @@ struct SequenceOutcome {
   bool finished;
   // Unless finished: entry i is the beam of this step that the next step's beam i continues; 1 to
   // spec.beams entries, so beams may be dropped, doubled and added.
-  std::span<const uint32_t> parents;
+  std::span<const uint32_t> parents = kOnlyBeam;
+  // Unless finished: positions fed that stand, 1 .. rows of the sequence. 1 with beams.
+  uint32_t advanced = 1;
 };
-
-// The parents of a sequence without beams.
-inline constexpr uint32_t kOnlyBeam[] = {0};
 
 class Scheduler {
  public:
@@ -59,7 +87,8 @@ class Scheduler {
   Scheduler(const SchedulerOptions& options, PagePool& pool);
 
   // Pages the sequence holds in the worst case: cross pages + self pages of max_new_tokens for each
-  // beam, and a page a beam for copies where there are several.
+  // beam, and a page a beam for copies where there are several. Drafts never pass max_new_tokens,
+  // so they need none.
   uint32_t WorstCasePages(const SequenceSpec& spec) const;
   // Beams that a sequence may have: it takes a row of max_batch for each. More must be refused.
   uint32_t max_beams() const { return std::min(kMaxBeams, options_.max_batch); }
@@ -68,33 +97,57 @@ class Scheduler {
   // Requires HasRoom(), spec.beams <= max_beams() and WorstCasePages(spec) <= pool.total(). Joins
   // the waiting line.
   SequenceId Add(const SequenceSpec& spec);
-  // Leaves at once, whatever it is doing; its pages go back. Not between Schedule and Apply.
-  // Requires that `id` has not left.
+  // Leaves at once, whatever it is doing; its pages go back, or stay for others. Not between
+  // Schedule and Apply. Requires that `id` has not left.
   void Remove(SequenceId id);
 
-  // The next step; never empty unless idle(). Sequences whose first encoder work is in this plan
-  // are listed in started(). The plan's encoder work counts as done: when running it failed,
-  // Apply() and Remove() its documents.
+  // The next step; never empty unless idle(). Sequences that it admits are listed in started(). The
+  // plan's encoder work counts as done: when running it failed, Apply() and FailDocument() each.
   const StepPlan& Schedule(const StepBudget& budget);
   // Requires one outcome for each sequence with decode rows in the last plan, in its order, and
   // that a sequence which fed position max_new_tokens-1 is finished. Finished sequences leave and
   // give their pages back.
   void Apply(std::span<const SequenceOutcome> outcomes);
+  // What is encoded of a document is worth nothing: its admitted sequences leave, and are returned;
+  // those that wait will encode it again. Requires that it is not forgotten.
+  std::vector<SequenceId> FailDocument(DocumentId id);
+  // Gives up kept documents that nobody reads.
+  void FlushDocuments() { documents_.Flush(); }
 
   std::span<const SequenceId> started() const { return started_; }
+  DocumentId document(SequenceId id) const { return Live(id).document; }
+  // Requires that it was admitted.
+  DocumentUse document_use(SequenceId id) const { return Live(id).use; }
+  // Documents that ended: their ids are not used again before ClearForgotten().
+  std::span<const DocumentId> forgotten() const { return documents_.forgotten(); }
+  void ClearForgotten() { documents_.ClearForgotten(); }
   // Requires beam < live_beams(id). Valid until the next Schedule() or Apply().
   std::span<const PageId> self_pages(SequenceId id, uint32_t beam = 0) const {
     return Live(id).self.table(beam);
   }
   // Decode rows of the sequence in a plan; 0 before admission, 1 before its first decode row.
   uint32_t live_beams(SequenceId id) const { return Live(id).self.live(); }
-  std::span<const PageId> cross_pages(SequenceId id) const { return Live(id).cross.pages(); }
-  uint32_t source_tokens(SequenceId id) const { return Live(id).spec.source_tokens; }
+  // Empty while nobody has it encoded or is at it.
+  std::span<const PageId> cross_pages(SequenceId id) const {
+    return documents_.pages(Live(id).document);
+  }
+  std::span<const PageId> document_pages(DocumentId id) const { return documents_.pages(id); }
+  uint32_t document_tokens(DocumentId id) const { return documents_.tokens(id); }
 
-  uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
+  uint32_t waiting() const { return line_.size(); }
+  uint64_t waiting_cost() const { return line_.cost(); }
+  // Admitted, their document not encoded yet.
   uint32_t encoding() const { return static_cast<uint32_t>(encoding_.size()); }
   // Those that were encoded by the last plan included.
   uint32_t decoding() const { return static_cast<uint32_t>(decoding_.size()); }
+  // The same, in the order of the next plan. Valid until the next Schedule(), Apply() or Remove().
+  std::span<const SequenceId> decoding_sequences() const { return decoding_; }
+  // Rows that no beam of a running sequence needs: room for drafts.
+  uint32_t spare_rows() const { return options_.max_batch - rows_; }
+  // Of documents that nobody reads; they are leased, and given up when others need them.
+  uint32_t kept_pages() const { return documents_.evictable_pages(); }
+  uint32_t kept_documents() const { return documents_.num_kept(); }
+  // A document may be encoded on for those that still wait, when all that were admitted have left.
   bool idle() const { return waiting() + encoding() + decoding() == 0; }
 
  private:
@@ -103,41 +156,42 @@ class Scheduler {
   struct Sequence {
     Phase phase = Phase::kFree;
     SequenceSpec spec;
-    PageLease cross;
+    DocumentId document = 0;
+    DocumentUse use = DocumentUse::kEncoded;
     SelfPages self;
-    // Encoding.
-    uint32_t workspace = 0;
-    uint32_t next_item = 0;
-    uint32_t num_items = 0;
-    double remaining_us = 0;  // predicted, of the items not planned yet
-    uint32_t overtaken = 0;   // documents encoded before this one while it was the oldest
-    // Decoding.
     uint32_t position = 0;  // the next one fed
+    uint32_t drafts = 0;    // rows of the last plan after the one that stands
   };
 
   const Sequence& Live(SequenceId id) const;
   Sequence& Live(SequenceId id);
-  uint32_t CrossPages(const SequenceSpec& spec) const;
+  static WaitingLine::Place PlaceOf(const SequenceSpec& spec) {
+    return {spec.tenant, spec.priority, CostOf(spec)};
+  }
+  uint32_t SelfPagesWorst(const SequenceSpec& spec) const;
   uint32_t SelfPagesPerBeam(const SequenceSpec& spec) const;
   void Free(SequenceId id);
+  void ReleaseDocument(const Sequence& sequence);
 
-  void PlanDecodes();
+  void PlanDecodes(std::span<const uint32_t> drafts);
+  void PlanBeams(SequenceId id);
+  void PlanDrafts(SequenceId id, uint32_t drafts);
+  void Advance(Sequence& sequence, const SequenceOutcome& outcome);
   void PlanEncodes(double budget_us);
   void AdmitFromLine();
   bool MayAdmit(const Sequence& head) const;
   void Admit(SequenceId id);
-  size_t NextToEncode() const;
-  bool MayOvertake(const Sequence& other, const Sequence& oldest) const;
-  EncodeSlice PlanItems(SequenceId id, double* left_us);
-  void FinishEncoding(size_t index);
+  void FinishEncoding(DocumentId id);
 
   const SchedulerOptions options_;
   PagePool& pool_;
+  Documents documents_;
+  WaitingLine line_;
+  EncodeLine encode_line_;
   std::vector<Sequence> sequences_;   // by id
   std::vector<SequenceId> free_ids_;  // a stack
-  std::vector<SequenceId> waiting_;   // the line, head first
-  std::vector<SequenceId> encoding_;  // at most one a workspace, oldest first
-  std::vector<SequenceId> decoding_;  // in the order in which they were encoded
+  std::vector<SequenceId> encoding_;  // in the order in which they were admitted
+  std::vector<SequenceId> decoding_;  // in the order in which they came to it
   std::vector<SequenceId> started_;
   uint32_t rows_ = 0;  // beams of those encoding and decoding
   StepPlan plan_;

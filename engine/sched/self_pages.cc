@@ -81,6 +81,13 @@ void SelfPages::PrepareWrite(uint32_t slot, std::vector<PageCopy>* copies) {
   }
 }
 
+void SelfPages::Truncate(uint32_t pages) {
+  PRECIS_CHECK(live_ == 1);
+  for (; length_ > pages; --length_) {
+    pool_->Drop(PageKind::kSelf, Row(buffer_, 0)[length_ - 1], promise_);
+  }
+}
+
 bool SelfPages::KeepsAll(std::span<const uint32_t> parents) const {
   if (parents.size() != live_) return false;
   for (uint32_t beam = 0; beam < live_; ++beam) {

@@ -42,6 +42,9 @@ class SelfPages {
   // (appended to `copies`, filled slots only) as long as another beam holds it too.
   void PrepareWrite(uint32_t slot, std::vector<PageCopy>* copies);
 
+  // Without beams: cuts the table after `pages` pages, as when drafts were written in vain.
+  void Truncate(uint32_t pages);
+
   // Beam i becomes a continuation of beam parents[i]; there are parents.size() live beams then
   // (1 to max_beams). Copies page tables, no pages. Pages that no beam holds any more go back.
   void Reorder(std::span<const uint32_t> parents);

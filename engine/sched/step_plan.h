@@ -9,11 +9,13 @@ namespace precis {
 
 // Dense: 0 .. max_sequences-1. Reused after the sequence has left.
 using SequenceId = uint32_t;
+// The source of one or more sequences; dense, reused.
+using DocumentId = uint32_t;
 using PageId = int32_t;
 
 // Work on one document: items [begin, end) of its EncodeWork list, rows in workspace `workspace`.
 struct EncodeSlice {
-  SequenceId sequence;
+  DocumentId document;
   uint32_t workspace;  // 0 or 1
   uint32_t begin_item;
   uint32_t end_item;
@@ -29,9 +31,12 @@ struct PageCopy {
 
 // One token of one beam of a sequence: position `position` is fed, its K and V go to (page, slot),
 // and the token after it is chosen. The rows of a sequence are neighbours, in the order of beams.
+// A sequence without beams may have several: the token that stands, then drafted ones, each at the
+// position after the one before.
 struct DecodeRow {
   SequenceId sequence;
-  uint32_t beam;  // 0 where nobody asked for beams
+  uint32_t beam;   // 0 where nobody asked for beams
+  uint32_t draft;  // 0: the token stands; j: it is the j-th draft after it
   uint32_t position;
   PageId page;  // of the self kind
   uint32_t slot;

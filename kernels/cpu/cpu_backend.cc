@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kParallelElements = 16 << 10;
 // Rows of AppendKv that one work item writes.
 constexpr size_t kAppendRows = 16;
+// Rows of one sequence that one work item attends for, at most.
+constexpr uint32_t kGroupRows = 16;
 
 constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
@@ -53,6 +55,7 @@ Status CpuBackend::Prepare(const BackendLimits& limits) {
                      PartialFloats(limits.head_dim));
   }
   first_chunk_.resize(limits.max_decode_rows + 1);
+  groups_.reserve(limits.max_decode_rows);
   return OkStatus();
 }
 
@@ -124,35 +127,72 @@ void CpuBackend::CountChunks(std::span<const PagedRow> rows) {
   first_chunk_[rows.size()] = chunks;
 }
 
+// Groups of up to `most` rows. Returns the number of their items.
+uint32_t CpuBackend::GroupRowsBy(std::span<const PagedRow> rows, uint32_t most) {
+  groups_.clear();
+  uint32_t items = 0;
+  uint32_t chunks = 0;  // of the last group
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    const bool joins =
+        i > 0 && rows[i].first_page == rows[i - 1].first_page && groups_.back().num_rows < most;
+    if (joins) {
+      ++groups_.back().num_rows;
+    } else {
+      items += chunks;
+      chunks = 0;
+      groups_.push_back({i, 1, items});
+    }
+    chunks = std::max(chunks, first_chunk_[i + 1] - first_chunk_[i]);
+  }
+  return items + chunks;
+}
+
+// As many rows together as leave every thread an item; how rows are grouped does not change their
+// bits. Returns the number of items of one KV head.
+uint32_t CpuBackend::GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads) {
+  uint32_t most = kGroupRows;
+  uint32_t items = GroupRowsBy(rows, most);
+  while (items * num_kv_heads < num_threads_ && most > 1) {
+    most /= 2;
+    items = GroupRowsBy(rows, most);
+  }
+  return items;
+}
+
+void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item) {
+  const uint32_t of_head = item / p.region.num_kv_heads;
+  const auto after = std::ranges::upper_bound(groups_, of_head, {}, &PagedGroup::first_item);
+  const PagedGroup& group = *std::prev(after);
+  kernels_.paged_attention(p,
+                           {.first_row = group.first_row,
+                            .num_rows = group.num_rows,
+                            .kv_head = item % p.region.num_kv_heads,
+                            .chunk = of_head - group.first_item},
+                           ThreadScratch(), {first_chunk_.data(), partials_.data()});
+}
+
 void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t num_heads = p.groups.heads.size();
-  const size_t num_kv_heads = p.region.num_kv_heads;
   const size_t head_dim = p.region.head_dim;
   PRECIS_CHECK(num_heads <= limits_.num_heads && head_dim <= limits_.head_dim);
   CountChunks(p.rows);
-  const auto starts = std::span(first_chunk_).first(p.rows.size() + 1);
+  const uint32_t items = GroupRows(p.rows, p.region.num_kv_heads) * p.region.num_kv_heads;
   const size_t chunk_floats = num_heads * PartialFloats(head_dim);
 #pragma omp parallel num_threads(num_threads_)
   {
 #pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < starts.back() * num_kv_heads; ++i) {
-      const size_t chunk = i / num_kv_heads;
-      const auto row =
-          static_cast<size_t>(std::ranges::upper_bound(starts, chunk) - starts.begin() - 1);
-      const bool single = starts[row + 1] - starts[row] == 1;
-      kernels_.paged_attention(p, row, i % num_kv_heads, chunk - starts[row], ThreadScratch(),
-                               single ? nullptr : partials_.data() + chunk * chunk_floats);
-    }
-    // The implied barrier: all partials are written.
+    for (uint32_t i = 0; i < items; ++i) AttendItem(p, i);
+      // The implied barrier: all partials are written.
 #pragma omp for
     for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
       const size_t row = i / num_heads;
       const size_t head = i % num_heads;
-      const size_t chunks = starts[row + 1] - starts[row];
+      const size_t first = first_chunk_[row];
+      const size_t chunks = first_chunk_[row + 1] - first;
       if (chunks == 1) continue;
-      float* first = partials_.data() + starts[row] * chunk_floats + head * PartialFloats(head_dim);
-      kernels_.merge_partials(first, chunks, chunk_floats, head_dim, p.out,
-                              row * p.out.cols + head * head_dim);
+      kernels_.merge_partials(
+          partials_.data() + first * chunk_floats + head * PartialFloats(head_dim), chunks,
+          chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
     }
   }
 }

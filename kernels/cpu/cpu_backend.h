@@ -48,7 +48,16 @@ class CpuBackend final : public Backend {
 
  private:
   float* ThreadScratch();
+  // Neighbouring rows that share a page table; its work items begin at first_item.
+  struct PagedGroup {
+    uint32_t first_row;
+    uint32_t num_rows;
+    uint32_t first_item;
+  };
   void CountChunks(std::span<const PagedRow> rows);
+  uint32_t GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads);
+  uint32_t GroupRowsBy(std::span<const PagedRow> rows, uint32_t most);
+  void AttendItem(const PagedAttentionParams& params, uint32_t item);
 
   const Isa isa_;
   const uint32_t num_threads_;
@@ -60,6 +69,7 @@ class CpuBackend final : public Backend {
   std::vector<float> scratch_;         // [num_threads_, scratch_floats_]
   std::vector<float> partials_;        // [chunks of all rows, num_heads, PartialFloats()]
   std::vector<uint32_t> first_chunk_;  // [rows + 1]: where a row's chunks begin
+  std::vector<PagedGroup> groups_;     // of the call under way
 };
 
 }  // namespace precis

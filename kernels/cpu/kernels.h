@@ -17,6 +17,9 @@ namespace precis {
 inline constexpr size_t kEncoderQueryRows = 64;
 inline constexpr size_t kEncoderChunkKeys = 256;
 inline constexpr size_t kPagedChunkKeys = 512;
+// Queries (rows times heads of a group) that attend to a page at once where rows share it, at most,
+// unless one row has more: their scores then still fit into a core's L2 beside the chunk's keys.
+inline constexpr size_t kPagedQueries = 32;
 // The widest vector of any target, in floats: rows of scratch are padded to it.
 inline constexpr size_t kMaxLanes = 16;
 
@@ -30,6 +33,22 @@ size_t PagedScratchFloats(size_t num_heads, size_t head_dim);
 // and their sum.
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 
+// One work item of paged attention: neighbouring rows that share a page table, a KV head and a
+// chunk of keys.
+struct PagedTask {
+  size_t first_row;
+  size_t num_rows;
+  size_t kv_head;
+  size_t chunk;
+};
+
+// Where rows of several chunks leave their partials. Row r has chunks first_chunk[r] ..
+// first_chunk[r+1]-1 of all; each is [num_heads, PartialFloats].
+struct PagedPartials {
+  const uint32_t* first_chunk;
+  float* data;
+};
+
 struct CpuKernels {
   // out[0 .. d) = row[0 .. d), widened.
   void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
@@ -42,11 +61,10 @@ struct CpuKernels {
   // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
   void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
                             size_t rows, float* scratch);
-  // One row, KV head and chunk of keys. partials == nullptr: the row has one chunk, and its result
-  // goes to params.out; else one partial a query head is written at partials + head *
-  // PartialFloats.
-  void (*paged_attention)(const PagedAttentionParams& params, size_t row, size_t kv_head,
-                          size_t chunk, float* scratch, float* partials);
+  // The result of a row of one chunk goes to params.out, that of others to their partials. Rows
+  // that have no keys in the chunk are left alone.
+  void (*paged_attention)(const PagedAttentionParams& params, const PagedTask& task, float* scratch,
+                          const PagedPartials& partials);
   // Joins the partials of one row and head, `chunk_stride` floats apart, in the order of the
   // chunks; uses the first up. out_index: the element of `out` where the result begins.
   void (*merge_partials)(float* partials, size_t num_chunks, size_t chunk_stride, size_t head_dim,

@@ -1,6 +1,9 @@
-// Decode attention over pages: for one row, KV head and chunk of keys. A page's K is read once for
-// all query heads of the group, then its V. Keys are lanes of a vector for the scores, dimensions
-// are for the sum of values.
+// Decode attention over pages: for neighbouring rows that share a page table, a KV head and a chunk
+// of keys. A page's K is read once for all query heads of the group and all rows, then its V. Keys
+// are lanes of a vector for the scores, dimensions are for the sum of values.
+//
+// A row's bits are those it has alone: scores of keys that it does not see are computed and not
+// used, and in the sum of values it takes part up to its own last key.
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
@@ -19,25 +22,43 @@ namespace HWY_NAMESPACE {
 constexpr size_t kScoreStride = kPagedChunkKeys + 2 * kMaxLanes;
 
 struct PagedScratch {
-  PagedScratch(float* base, size_t heads, size_t head_dim)
+  PagedScratch(float* base, size_t queries, size_t head_dim)
       : dim(PadToLanes(head_dim)),
         q(base),
-        scores(q + heads * dim),
-        out(scores + heads * kScoreStride) {}
+        scores(q + queries * dim),
+        out(scores + queries * kScoreStride),
+        running(reinterpret_cast<Running*>(out + queries * dim)) {}
   size_t dim;
-  float* q;       // [heads of the group, dim]
-  float* scores;  // [heads of the group, kScoreStride]
-  float* out;     // [heads of the group, dim]
+  float* q;          // [queries, dim]
+  float* scores;     // [queries, kScoreStride]
+  float* out;        // [queries, dim]
+  Running* running;  // [queries]
 };
 
-// Walks over the pages that hold the keys [begin, end) of a row.
+// What one pass over a chunk's pages serves: query i is head heads[i % heads.size()] of row i /
+// heads.size().
+struct PagedPass {
+  std::span<const PagedRow> rows;
+  std::span<const uint32_t> heads;
+  size_t kv_head;
+  size_t begin;  // the chunk's first key
+  size_t end;    // behind the last key in the chunk that any of the rows sees
+
+  size_t queries() const { return rows.size() * heads.size(); }
+  // Keys of the chunk that a row sees, at most `most` of them.
+  size_t Keys(size_t row, size_t from, size_t most) const {
+    const size_t keys = rows[row].num_keys > from ? rows[row].num_keys - from : 0;
+    return keys < most ? keys : most;
+  }
+};
+
+// Walks over the pages that hold the keys of a pass.
 struct PageCursor {
-  PageCursor(const PagedAttentionParams& params, const PagedRow& r, size_t begin_key,
-             size_t end_key)
-      : p(params), row(r), begin(begin_key), end(end_key), key(begin_key) {
+  PageCursor(const PagedAttentionParams& params, const PagedPass& paged_pass)
+      : p(params), pass(paged_pass), key(paged_pass.begin) {
     Find();
   }
-  bool done() const { return key == end; }
+  bool done() const { return key == pass.end; }
   void Next() {
     key += count;
     if (!done()) Find();
@@ -45,45 +66,67 @@ struct PageCursor {
   void Find() {
     const size_t slots = p.region.slots;
     slot = key % slots;
-    count = slots - slot < end - key ? slots - slot : end - key;
-    const auto index = static_cast<size_t>(p.pages[row.first_page + key / slots]);
+    count = slots - slot < pass.end - key ? slots - slot : pass.end - key;
+    const auto index = static_cast<size_t>(p.pages[pass.rows[0].first_page + key / slots]);
     page = p.pool.base + index * p.pool.page_bytes;
   }
 
   const PagedAttentionParams& p;
-  const PagedRow& row;
-  size_t begin;
-  size_t end;
+  const PagedPass& pass;
   size_t key;
   const std::byte* page = nullptr;
   size_t slot = 0;   // of `key` in its page
   size_t count = 0;  // keys in this page
 };
 
-template <typename T>
-HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedRow& row, size_t kv_head,
-                            size_t begin, size_t end, const PagedScratch& s,
-                            std::span<const uint32_t> heads, Running* running) {
-  const KvRegion& r = p.region;
-  const size_t head_offset = kv_head * r.head_dim * r.slots;
-  for (PageCursor at(p, row, begin, end); !at.done(); at.Next()) {
-    const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + head_offset + at.slot;
-    Multiply<false>(s.q, s.dim, k, r.slots, r.head_dim, s.scores + (at.key - begin), kScoreStride,
-                    heads.size(), at.count);
-  }
-  for (size_t i = 0; i < heads.size(); ++i) {
+HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass,
+                            const PagedScratch& s) {
+  for (size_t i = 0; i < pass.queries(); ++i) {
+    const size_t row = i / pass.heads.size();
+    const size_t keys = pass.Keys(row, pass.begin, pass.end - pass.begin);
+    if (keys == 0) continue;
+    const size_t head = pass.heads[i % pass.heads.size()];
     const float* bias = p.bias.data == nullptr ? nullptr
-                                               : p.bias.data + heads[i] * p.bias.stride +
-                                                     p.bias.zero + begin - row.position;
-    running[i] = {-HUGE_VALF, 0.0f};
-    SoftmaxChunk(s.scores + i * kScoreStride, end - begin, bias, &running[i]);
+                                               : p.bias.data + head * p.bias.stride + p.bias.zero +
+                                                     pass.begin - pass.rows[row].position;
+    s.running[i] = {-HUGE_VALF, 0.0f};
+    SoftmaxChunk(s.scores + i * kScoreStride, keys, bias, &s.running[i]);
   }
-  for (size_t i = 0; i < heads.size() * s.dim; ++i) s.out[i] = 0.0f;
-  for (PageCursor at(p, row, begin, end); !at.done(); at.Next()) {
+}
+
+// Adds a page's values. Neighbouring rows that see as many of its keys go together.
+template <typename T>
+HWY_INLINE void AddValues(const PageCursor& at, const PagedScratch& s, const T* v,
+                          size_t head_dim) {
+  const PagedPass& pass = at.pass;
+  const size_t heads = pass.heads.size();
+  for (size_t row = 0; row < pass.rows.size();) {
+    const size_t keys = pass.Keys(row, at.key, at.count);
+    size_t behind = row + 1;
+    while (behind < pass.rows.size() && pass.Keys(behind, at.key, at.count) == keys) ++behind;
+    Multiply<true>(s.scores + row * heads * kScoreStride + (at.key - pass.begin), kScoreStride, v,
+                   head_dim, keys, s.out + row * heads * s.dim, s.dim, (behind - row) * heads,
+                   head_dim);
+    row = behind;
+  }
+}
+
+template <typename T>
+HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass,
+                            const PagedScratch& s) {
+  const KvRegion& r = p.region;
+  const size_t head_offset = pass.kv_head * r.head_dim * r.slots;
+  for (PageCursor at(p, pass); !at.done(); at.Next()) {
+    const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + head_offset + at.slot;
+    Multiply<false>(s.q, s.dim, k, r.slots, r.head_dim, s.scores + (at.key - pass.begin),
+                    kScoreStride, pass.queries(), at.count);
+  }
+  SoftmaxRows(p, pass, s);
+  for (size_t i = 0; i < pass.queries() * s.dim; ++i) s.out[i] = 0.0f;
+  for (PageCursor at(p, pass); !at.done(); at.Next()) {
     const T* v =
         reinterpret_cast<const T*>(at.page + r.v_offset) + head_offset + at.slot * r.head_dim;
-    Multiply<true>(s.scores + (at.key - begin), kScoreStride, v, r.head_dim, at.count, s.out, s.dim,
-                   heads.size(), r.head_dim);
+    AddValues(at, s, v, r.head_dim);
   }
 }
 
@@ -97,39 +140,68 @@ HWY_INLINE void StoreQuotient(const float* values, float sum, size_t n, const Ac
   }
 }
 
-void PagedAttention(const PagedAttentionParams& p, size_t row_index, size_t kv_head, size_t chunk,
-                    float* scratch, float* partials) {
+// Results of row `row` of the pass, row `index` of the call.
+HWY_INLINE void StoreRow(const PagedAttentionParams& p, const PagedPass& pass,
+                         const PagedScratch& s, size_t row, size_t index,
+                         const PagedPartials& partials) {
   const size_t head_dim = p.region.head_dim;
-  const size_t first = p.groups.begin[kv_head];
-  const auto heads = p.groups.heads.subspan(first, p.groups.begin[kv_head + 1] - first);
-  if (heads.empty()) return;
-  const PagedRow& row = p.rows[row_index];
-  const size_t begin = chunk * kPagedChunkKeys;
-  const size_t end =
-      row.num_keys - begin < kPagedChunkKeys ? row.num_keys : begin + kPagedChunkKeys;
-  // One Running a head stands behind the other scratch.
-  const PagedScratch s(scratch, heads.size(), head_dim);
-  auto* running = reinterpret_cast<Running*>(s.out + heads.size() * s.dim);
-  for (size_t i = 0; i < heads.size(); ++i) {
-    const float* q = p.q + row_index * p.q_stride + heads[i] * head_dim;
+  const size_t first = partials.first_chunk[index];
+  const bool single = partials.first_chunk[index + 1] - first == 1;
+  const size_t chunk = first + pass.begin / kPagedChunkKeys;
+  for (size_t i = 0; i < pass.heads.size(); ++i) {
+    const size_t query = row * pass.heads.size() + i;
+    const float* values = s.out + query * s.dim;
+    if (single) {
+      StoreQuotient(values, s.running[query].sum, head_dim, p.out,
+                    index * p.out.cols + pass.heads[i] * head_dim);
+      continue;
+    }
+    const size_t at = chunk * p.groups.heads.size() + pass.heads[i];
+    float* partial = partials.data + at * PartialFloats(head_dim);
+    for (size_t j = 0; j < head_dim; ++j) partial[j] = values[j];
+    partial[head_dim] = s.running[query].max;
+    partial[head_dim + 1] = s.running[query].sum;
+  }
+}
+
+// Rows first_row .. of the call, which one pass serves.
+HWY_INLINE void AttendRows(const PagedAttentionParams& p, PagedPass pass, size_t first_row,
+                           float* scratch, const PagedPartials& partials) {
+  const size_t head_dim = p.region.head_dim;
+  for (size_t row = 0; row < pass.rows.size(); ++row) {
+    const size_t end = pass.begin + pass.Keys(row, pass.begin, kPagedChunkKeys);
+    if (end > pass.end) pass.end = end;
+  }
+  if (pass.end == pass.begin) return;
+  const PagedScratch s(scratch, pass.queries(), head_dim);
+  for (size_t i = 0; i < pass.queries(); ++i) {
+    const float* q = p.q + (first_row + i / pass.heads.size()) * p.q_stride +
+                     pass.heads[i % pass.heads.size()] * head_dim;
     for (size_t j = 0; j < head_dim; ++j) s.q[i * s.dim + j] = q[j];
   }
   if (p.region.dtype == DType::kBF16) {
-    AttendPages<uint16_t>(p, row, kv_head, begin, end, s, heads, running);
+    AttendPages<uint16_t>(p, pass, s);
   } else {
-    AttendPages<float>(p, row, kv_head, begin, end, s, heads, running);
+    AttendPages<float>(p, pass, s);
   }
-  for (size_t i = 0; i < heads.size(); ++i) {
-    const float* values = s.out + i * s.dim;
-    if (partials == nullptr) {
-      StoreQuotient(values, running[i].sum, head_dim, p.out,
-                    row_index * p.out.cols + heads[i] * head_dim);
-    } else {
-      float* partial = partials + heads[i] * PartialFloats(head_dim);
-      for (size_t j = 0; j < head_dim; ++j) partial[j] = values[j];
-      partial[head_dim] = running[i].max;
-      partial[head_dim + 1] = running[i].sum;
-    }
+  for (size_t row = 0; row < pass.rows.size(); ++row) {
+    if (pass.Keys(row, pass.begin, 1) == 0) continue;
+    StoreRow(p, pass, s, row, first_row + row, partials);
+  }
+}
+
+void PagedAttention(const PagedAttentionParams& p, const PagedTask& task, float* scratch,
+                    const PagedPartials& partials) {
+  const size_t first = p.groups.begin[task.kv_head];
+  const auto heads = p.groups.heads.subspan(first, p.groups.begin[task.kv_head + 1] - first);
+  if (heads.empty()) return;
+  const size_t begin = task.chunk * kPagedChunkKeys;
+  const size_t most = heads.size() < kPagedQueries ? kPagedQueries / heads.size() : 1;
+  for (size_t done = 0; done < task.num_rows; done += most) {
+    const size_t count = task.num_rows - done < most ? task.num_rows - done : most;
+    const size_t row = task.first_row + done;
+    AttendRows(p, {p.rows.subspan(row, count), heads, task.kv_head, begin, begin}, row, scratch,
+               partials);
   }
 }
 
@@ -172,7 +244,8 @@ HWY_EXPORT(PagedAttention);
 HWY_EXPORT(MergePartials);
 
 size_t PagedScratchFloats(size_t num_heads, size_t head_dim) {
-  return num_heads * (2 * PadToLanes(head_dim) + kPagedChunkKeys + 2 * kMaxLanes + 2);
+  const size_t queries = num_heads > kPagedQueries ? num_heads : kPagedQueries;
+  return queries * (2 * PadToLanes(head_dim) + kPagedChunkKeys + 2 * kMaxLanes + 2);
 }
 
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table) {

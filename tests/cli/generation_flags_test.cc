@@ -31,6 +31,14 @@ TEST(GenerationFlags, ZeroAndEmptyAreSaid) {
   EXPECT_TRUE(options.has_prefix());
 }
 
+TEST(GenerationFlags, EmptyListsOfTokensAreSaidToo) {
+  const auto options = Parse({"--suppress-tokens", "", "--bad-words", ""});
+  EXPECT_TRUE(options.has_suppressed_token_ids());
+  EXPECT_EQ(options.suppressed_token_ids().ids_size(), 0);
+  EXPECT_TRUE(options.has_bad_words());
+  EXPECT_EQ(options.bad_words().words_size(), 0);
+}
+
 TEST(GenerationFlags, EveryFieldOfTheOptionsHasItsFlag) {
   const auto options = Parse({"--max-new-tokens",
                               "40",
@@ -66,7 +74,7 @@ TEST(GenerationFlags, EveryFieldOfTheOptionsHasItsFlag) {
                               "prompt-lookup",
                               "--priority",
                               "high",
-                              "--long-document",
+                              "--long-document-policy",
                               "windows",
                               "--log-probabilities",
                               "6",
@@ -132,8 +140,11 @@ TEST(GenerationFlags, NonsenseIsAnErrorOfTheCommandLine) {
 TEST(GenerationFlags, FieldsOfErrorsLeadToTheFlag) {
   EXPECT_EQ(FlagOfField("options.top_p"), "--top-p");
   EXPECT_EQ(FlagOfField("options.stop[2]"), "--stop");
-  EXPECT_EQ(FlagOfField("options.long_document_policy"), "--long-document");
+  EXPECT_EQ(FlagOfField("options.bad_words[3].ids[1]"), "--bad-words");
+  EXPECT_EQ(FlagOfField("options.suppressed_token_ids.ids[1]"), "--suppress-tokens");
+  EXPECT_EQ(FlagOfField("options.long_document_policy"), "--long-document-policy");
   EXPECT_EQ(FlagOfField("text"), "");
+  EXPECT_EQ(FlagOfField("token_ids.ids[2]"), "");
 }
 
 }  // namespace

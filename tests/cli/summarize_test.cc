@@ -91,6 +91,26 @@ TEST(Summarize, WritesTheTextOfBeamsWhichSendNoDeltas) {
   EXPECT_EQ(Ask({.server = service.address()}).out, "one beam\n");
 }
 
+TEST(Summarize, TellsTheProgressOfWindowsOnTheErrorStream) {
+  FakeService service;
+  for (const uint32_t done : {0u, 2u, 3u, 3u}) {
+    service.events.emplace_back().mutable_progress()->set_windows_done(done);
+    service.events.back().mutable_progress()->set_windows_total(3);
+  }
+  service.events.push_back(FinishedWith({"text"}));
+  const Outcome outcome = Ask({.server = service.address()});
+  EXPECT_EQ(outcome.out, "text\n");
+  EXPECT_EQ(outcome.err, "window 2 of 3\nwindow 3 of 3\n");
+  EXPECT_EQ(Ask({.server = service.address(), .json = true}).err, "");
+}
+
+TEST(Summarize, AWholeDocumentHasNoProgressToTell) {
+  FakeService service;
+  service.events.emplace_back().mutable_progress()->set_windows_total(1);
+  service.events.push_back(FinishedWith({"text"}));
+  EXPECT_EQ(Ask({.server = service.address()}).err, "");
+}
+
 TEST(Summarize, WritesFurtherSequencesAfterTheFirst) {
   FakeService service;
   service.events = {DeltaOf(0, "fir"), DeltaOf(1, "second"), DeltaOf(0, "st"),

@@ -83,6 +83,60 @@ TEST_F(PagedAttentionTest, RowsInABatchHaveTheBitsOfRowsAlone) {
   }
 }
 
+// Rows that share tables: drafts (a key more each) and beams (the same keys) of sequences around
+// the page's and the chunk's size, one of them alone between the others.
+void ShareTables(PagedBatch* batch) {
+  const size_t last = batch->rows.size() - 1;
+  const auto keys = [&](size_t row) { return batch->rows[row].num_keys; };
+  const uint32_t whole = keys(last);  // 1100: three chunks
+  const std::vector<size_t> from = {last,     last,     last,     last,     0,
+                                    last - 1, last - 1, last - 1, last - 1, last - 4,
+                                    last - 4, last - 4, last - 4, last - 4, last - 4};
+  const uint32_t chunk = keys(last - 1);  // 513: its first rows end with the first chunk
+  const uint32_t few = keys(last - 4);
+  const std::vector<uint32_t> num_keys = {1,     512, 1023, whole, 1,   chunk - 2, chunk - 1, chunk,
+                                          chunk, few, few,  few,   few, few,       few};
+  batch->SetRows(from, num_keys);
+}
+
+TEST_F(PagedAttentionTest, RowsThatShareATableHaveTheBitsOfRowsAlone) {
+  const auto many_threads = Cpu(64);  // more than items: rows are taken apart again
+  ASSERT_TRUE(many_threads->Prepare(kPagedLimits).ok());
+  for (const PagedCase& c : Cases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    ShareTables(&batch);
+    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
+    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
+    const Guarded apart = batch.Run(many_threads.get(), 0, batch.rows.size());
+    EXPECT_TRUE(all.intact() && apart.intact()) << c.Name();
+    EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, batch.rows.size()), c.out, 5e-6)) << c.Name();
+    EXPECT_EQ(std::memcmp(all.data(), apart.data(), row_bytes * batch.rows.size()), 0) << c.Name();
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      const Guarded one = batch.Run(cpu_.get(), i, 1);
+      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
+                            row_bytes),
+                0)
+          << c.Name() << ", row " << i;
+    }
+  }
+}
+
+TEST_F(PagedAttentionTest, ADraftThatIsNotFiniteLeavesTheRowsBeforeItAlone) {
+  for (const PagedCase& c : Cases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    const size_t last = batch.rows.size() - 1;
+    batch.SetRows(std::vector<size_t>(4, last), std::vector<uint32_t>{1097, 1098, 1099, 1100});
+    const Guarded before = batch.Run(cpu_.get(), 0, 4);
+    batch.Poison(cpu_.get(), 3, 1099);
+    const Guarded after = batch.Run(cpu_.get(), 0, 4);
+    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
+    EXPECT_EQ(std::memcmp(before.data(), after.data(), 3 * row_bytes), 0) << c.Name();
+    EXPECT_TRUE(std::isnan(after.at(3 * c.num_heads() * c.head_dim))) << c.Name();
+  }
+}
+
 TEST_F(PagedAttentionTest, PagesMayBeReadPastThePoolByNoMoreThan64Bytes) {
   // The batch's pool is allocated with exactly 64 bytes behind it and the last page is in use; the
   // address sanitizer sees the rest.

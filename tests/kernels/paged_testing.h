@@ -81,6 +81,25 @@ struct PagedBatch {
     pool.assign(Base(), Base() + num_pages * page_bytes);
   }
 
+  // Replaces the rows: row i reads the table of old row from[i] up to key keys[i] - 1.
+  void SetRows(std::span<const size_t> from, std::span<const uint32_t> keys) {
+    std::vector<PagedRow> chosen;
+    for (size_t i = 0; i < from.size(); ++i) {
+      chosen.push_back({rows[from[i]].first_page, keys[i], keys[i] - 1});
+    }
+    rows = chosen;
+    const size_t width = c.num_heads() * c.head_dim;
+    q = RandomFloats(rows.size() * width, 3,
+                     std::sqrt(6.0f / std::sqrt(static_cast<float>(c.head_dim))));
+  }
+
+  // Key `key` of row `row` and its value become NaN.
+  void Poison(Backend* backend, size_t row, uint32_t key) {
+    const std::vector<float> nan(c.groups.size() * c.head_dim, NAN);
+    const SlotRef slot{pages[rows[row].first_page + key / c.slots], key % c.slots};
+    backend->AppendKv({nan.data(), nan.data(), nan.size(), {&slot, 1}, Pool(), region});
+  }
+
   Guarded Run(Backend* backend, size_t first, size_t count) {
     const size_t width = c.num_heads() * c.head_dim;
     Guarded out(count * width, c.out);

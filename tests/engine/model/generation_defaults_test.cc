@@ -11,6 +11,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Optional;
 
 // `generation` and `task` are JSON; empty means that the file or the object is not there.
 StatusOr<GenerationDefaults> Load(const std::string& generation, const std::string& task = "",
@@ -98,25 +99,57 @@ TEST(GenerationDefaults, EarlyStoppingHasThreeValues) {
   EXPECT_THAT(ErrorOf(R"({"early_stopping": "soon"})"), HasSubstr("early_stopping: must be"));
 }
 
+TEST(GenerationDefaults, ReadsForcedAndForbiddenTokens) {
+  const auto defaults =
+      Load(R"({"forced_bos_token_id": 0, "forced_eos_token_id": [1], "suppress_tokens": [5, 7]})",
+           R"({"forced_bos_token_id": 3, "bad_words_ids": [[8], [9, 10]]})");
+  ASSERT_TRUE(defaults.ok()) << defaults.status();
+  EXPECT_EQ(defaults->values.forced_bos_token_id, 0u);
+  EXPECT_EQ(defaults->values.forced_eos_token_id, 1u);
+  EXPECT_THAT(defaults->values.suppressed_token_ids, Optional(ElementsAre(5, 7)));
+  EXPECT_THAT(defaults->values.bad_words,
+              Optional(ElementsAre(ElementsAre(8), ElementsAre(9, 10))));
+  EXPECT_THAT(defaults->unsupported, IsEmpty());
+  const auto none = Load(R"({"suppress_tokens": [], "bad_words_ids": null})");
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_THAT(none->values.suppressed_token_ids, Optional(IsEmpty()));
+  EXPECT_EQ(none->values.bad_words, std::nullopt);
+}
+
+TEST(GenerationDefaults, TokensThatTheModelHasNotAreErrors) {
+  const auto error_of = [](const std::string& generation) {
+    return std::string(Load(generation, "", R"(, "vocab_size": 10)").status().message());
+  };
+  EXPECT_EQ(error_of(R"({"forced_bos_token_id": 9, "suppress_tokens": [9]})"), "");
+  EXPECT_THAT(error_of(R"({"forced_bos_token_id": 10})"), HasSubstr("forced_bos_token_id: must"));
+  EXPECT_THAT(error_of(R"({"forced_eos_token_id": []})"), HasSubstr("forced_eos_token_id: must"));
+  EXPECT_THAT(error_of(R"({"suppress_tokens": [-1]})"), HasSubstr("suppress_tokens: must be"));
+  EXPECT_THAT(error_of(R"({"suppress_tokens": 3})"), HasSubstr("suppress_tokens: must be"));
+  EXPECT_THAT(error_of(R"({"bad_words_ids": [1]})"), HasSubstr("bad_words_ids: must have lists"));
+  EXPECT_THAT(error_of(R"({"bad_words_ids": [[]]})"), HasSubstr("bad_words_ids: must have lists"));
+  EXPECT_THAT(error_of(R"({"bad_words_ids": [[1, 10]]})"), HasSubstr("bad_words_ids: must have"));
+  EXPECT_THAT(error_of(R"({"bad_words_ids": {}})"), HasSubstr("bad_words_ids: must be a list"));
+}
+
 TEST(GenerationDefaults, MissingGenerationConfigReadsTheTopOfTheConfig) {
-  const auto defaults = Load("", "", R"(, "num_beams": 3, "suppress_tokens": [5])");
+  const auto defaults = Load("", "", R"(, "num_beams": 3, "sequence_bias": [5])");
   ASSERT_TRUE(defaults.ok()) << defaults.status();
   EXPECT_EQ(defaults->values.num_beams, 3u);
-  EXPECT_THAT(defaults->unsupported, ElementsAre(HasSubstr("config.json: suppress_tokens = [5]")))
+  EXPECT_THAT(defaults->unsupported, ElementsAre(HasSubstr("config.json: sequence_bias = [5]")))
       << "and no key of the model itself";
   EXPECT_EQ(Load("{}", "", R"(, "num_beams": 3)")->values.num_beams, std::nullopt);
 }
 
 TEST(GenerationDefaults, ReportsWhatItCannotHonour) {
   const auto defaults =
-      Load(R"({"diversity_penalty": 0.5, "num_beam_groups": 2, "bad_words_ids": [[3]],
-               "forced_eos_token_id": 1, "penalty_alpha": 0.6, "invented_tomorrow": true})",
+      Load(R"({"diversity_penalty": 0.5, "num_beam_groups": 2, "begin_suppress_tokens": [3],
+               "forced_eos_token_id": [1, 2], "penalty_alpha": 0.6, "invented_tomorrow": true})",
            R"({"typical_p": 0.9, "another": 1})");
   ASSERT_TRUE(defaults.ok()) << defaults.status();
   EXPECT_THAT(defaults->unsupported,
-              ElementsAre(HasSubstr("generation_config.json: bad_words_ids = [[3]]"),
+              ElementsAre(HasSubstr("generation_config.json: begin_suppress_tokens = [3]"),
                           HasSubstr("generation_config.json: diversity_penalty = 0.5"),
-                          HasSubstr("generation_config.json: forced_eos_token_id = 1"),
+                          HasSubstr("generation_config.json: forced_eos_token_id = [1,2]"),
                           HasSubstr("generation_config.json: invented_tomorrow = true"),
                           HasSubstr("generation_config.json: num_beam_groups = 2"),
                           HasSubstr("generation_config.json: penalty_alpha = 0.6"),

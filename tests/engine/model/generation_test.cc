@@ -126,6 +126,18 @@ TEST(ResolveOptions, BeamsComeFromTheRequestElseFromTheCheckpoint) {
   EXPECT_THAT(resolved->warnings, ElementsAre(HasSubstr("does not go with sampling")));
 }
 
+TEST(ResolveOptions, SamplingReturnsAsManySequencesAsAreAskedFor) {
+  auto resolved = Resolve({.num_return_sequences = 5, .temperature = 0.5f});
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->options.num_return_sequences, 5u);
+  EXPECT_EQ(resolved->options.num_beams, 1u);
+  EXPECT_EQ(Refusal({.num_return_sequences = 17, .temperature = 0.5f}),
+            "options.num_return_sequences");
+  resolved = Resolve({.temperature = 0.5f}, {.num_return_sequences = 99});
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->options.num_return_sequences, 16u) << "the server's limit";
+}
+
 TEST(ResolveOptions, RefusesEveryNumberOutOfRangeByName) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInf = std::numeric_limits<float>::infinity();

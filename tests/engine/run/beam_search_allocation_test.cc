@@ -19,6 +19,10 @@ TEST(BeamSearchAllocation, NothingAfterStart) {
   options.repetition_penalty = 1.5f;
   options.no_repeat_ngram_size = 3;
   options.early_stopping = EarlyStopping::kNever;
+  options.forced_bos_token_id = 7;
+  options.forced_eos_token_id = 1;
+  options.suppressed_token_ids = {5, 6};
+  options.bad_words = {{8}, {9, 10}, {11, 12, 13}};
   std::vector<float> scores(kVocab);
   std::vector<BeamCandidate> candidates(kBeams * 2 * kBeams);
   std::vector<std::span<const BeamCandidate>> rows(kBeams);

@@ -31,10 +31,10 @@ struct FakeControl {
 };
 
 // The answer to a source: ids 3 .. vocab-1; the length is the source's second id (if there is one
-// and it is less than max_new_tokens), then </s>.
+// and it is less than max_new_tokens), then </s>. Samples of a source differ by their index.
 inline std::vector<int32_t> FakeAnswer(std::span<const int32_t> source, uint32_t max_new_tokens,
-                                       uint32_t vocab_size) {
-  uint64_t h = 1469598103934665603u;
+                                       uint32_t vocab_size, uint32_t sample = 0) {
+  uint64_t h = 1469598103934665603u + sample;
   for (const int32_t id : source) h = (h ^ static_cast<uint64_t>(id)) * 1099511628211u;
   const uint32_t length = source.size() > 1 ? static_cast<uint32_t>(source[1]) : max_new_tokens;
   std::vector<int32_t> out;
@@ -56,10 +56,17 @@ class FakeRunner final : public ModelRunner {
   uint32_t self_slots() const override { return model_.slots; }
   uint32_t cross_slots() const override { return model_.slots; }
 
+  void JoinDocument(DocumentId id, std::span<const int32_t> /*ids*/) override {
+    if (!documents_.insert(id).second) std::abort();
+  }
+  void LeaveDocument(DocumentId id) override {
+    if (documents_.erase(id) != 1) std::abort();
+  }
   void Join(SequenceId id, const RunnerSequence& sequence) override {
     if (id >= sequences_.size()) sequences_.resize(id + 1);
     sequences_[id] = {sequence.source_ids.front(), sequence.max_new_tokens,
-                      FakeAnswer(sequence.source_ids, sequence.max_new_tokens, model_.vocab_size)};
+                      FakeAnswer(sequence.source_ids, sequence.max_new_tokens, model_.vocab_size,
+                                 sequence.sequence_index)};
   }
   void Leave(SequenceId id) override { sequences_[id] = {}; }
 
@@ -79,7 +86,7 @@ class FakeRunner final : public ModelRunner {
       const bool fails = control_ != nullptr && control_->fail_source.load() == s.first_id;
       if (row.beam > 0) continue;
       SequenceStep step;
-      step.token = ended ? 1 : s.answer[row.position];
+      step.tokens = {ended ? kEnd : s.answer.data() + row.position, 1};
       step.failed = fails;
       step.finished = ended || row.position + 1 == s.max_new_tokens;
       step.parents = kParents;
@@ -96,6 +103,7 @@ class FakeRunner final : public ModelRunner {
  private:
   // With beams: every beam continues beam 0, whose answer is the best hypothesis.
   static constexpr uint32_t kParents[] = {0, 0};
+  static constexpr int32_t kEnd[] = {1};
 
   struct Sequence {
     int32_t first_id = 0;
@@ -105,6 +113,7 @@ class FakeRunner final : public ModelRunner {
   const FakeModel model_;
   FakeControl* const control_;
   std::vector<Sequence> sequences_;
+  std::set<DocumentId> documents_;
 };
 
 inline ModelInfo FakeInfo(const FakeModel& model) {

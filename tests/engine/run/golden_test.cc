@@ -59,7 +59,9 @@ constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                    "more/d64_mha",
                                    "more/d64_gqa_g2",
                                    "more/d128_mha",
-                                   "more/d128_wgqa_g2"};
+                                   "more/d128_wgqa_g2",
+                                   "more/constrained_mha",
+                                   "more/constrained_gqa_g2"};
 
 using RoundedCase = std::tuple<const char*, const char*>;  // fixture, backend
 

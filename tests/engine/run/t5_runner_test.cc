@@ -8,6 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/run/drafts_testing.h"
 #include "tests/engine/run/recording_backend.h"
 #include "tests/support/allocation_counter.h"
 
@@ -40,6 +41,8 @@ class FixedTables final : public PageTables {
   std::span<const PageId> CrossPages(SequenceId id) const override {
     return std::span(ids_).subspan(id * (self_ + cross_) + self_, cross_);
   }
+  // Each sequence has its own document, of the same id.
+  std::span<const PageId> DocumentPages(DocumentId id) const override { return CrossPages(id); }
 
  private:
   const uint32_t self_;
@@ -59,14 +62,42 @@ class StepDriver {
     source_.back() = 1;
     result_.sequences.reserve(sequences);
     for (SequenceId id = 0; id < sequences; ++id) {
+      runner_.JoinDocument(id, source_);
       runner_.Join(id, {source_, &options_, options_.max_new_tokens});
       StepPlan plan;
       plan.encodes.push_back(
           {id, 0, 0, NumEncodeItems(runner_.encode_shape(), source_tokens), true});
       EXPECT_TRUE(runner_.Run(plan, tables_, &result_).ok());
-      plan_.decodes.push_back({id, 0, 0, 0, 0});
+      plan_.decodes.push_back({id, 0, 0, 0, 0, 0});
+      ids_.push_back(id);
     }
+    positions_.resize(sequences);
+    counts_.reserve(sequences);
+    plan_.decodes.reserve(64);
   }
+
+  // A step with as many drafts as the runner proposes; false when a sequence is at its end.
+  bool DecodeDrafts(uint32_t spare_rows) {
+    runner_.ProposeDrafts(ids_, spare_rows, &counts_);
+    plan_.decodes.clear();
+    for (const SequenceId id : ids_) {
+      for (uint32_t draft = 0; draft <= counts_[id]; ++draft) {
+        const uint32_t position = positions_[id] + draft;
+        const uint32_t slots = runner_.self_slots();
+        const PageId page = tables_.SelfPages(id, 0)[position / slots];
+        plan_.decodes.push_back({id, 0, draft, position, page, position % slots});
+      }
+      drafted_ += counts_[id];
+    }
+    EXPECT_TRUE(runner_.Run(plan_, tables_, &result_).ok());
+    bool room = true;
+    for (const SequenceId id : ids_) {
+      positions_[id] += static_cast<uint32_t>(result_.sequences[id].tokens.size());
+      room = room && positions_[id] + DraftPolicy::kMaxDrafts < options_.max_new_tokens;
+    }
+    return room;
+  }
+  uint32_t drafted() const { return drafted_; }
 
   void Decode(uint32_t position) {
     const uint32_t slots = runner_.self_slots();
@@ -87,6 +118,10 @@ class StepDriver {
   std::vector<int32_t> source_;
   StepPlan plan_;
   StepResult result_;
+  std::vector<SequenceId> ids_;
+  std::vector<uint32_t> positions_;  // the next one fed
+  std::vector<uint32_t> counts_;
+  uint32_t drafted_ = 0;
 };
 
 std::vector<OpRecord> RecordOf(const std::string& dir) {
@@ -137,6 +172,41 @@ TEST_P(DecodeStep, AllocatesNothingOfOurs) {
   StepDriver driver(*loaded->runner, 5, 100);
   EXPECT_EQ(CountAllocations([&] {
               for (uint32_t position = 0; position < 40; ++position) driver.Decode(position);
+            }),
+            0u);
+}
+
+TEST_P(DecodeStep, WithDraftsAllocatesNothingOfOurs) {
+  const auto& [backend, dtype] = GetParam();
+  EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
+  options.max_batch = 24;
+  auto loaded = T5Runner::Load(options);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  T5Runner& runner = *loaded->runner;
+  runner.SetDrafter(std::make_unique<Drafter>(
+      options.max_sequences, options.max_batch,
+      std::make_unique<AnswerSource>(std::vector<Ids>{}, options.max_sequences,
+                                     runner.config().vocab_size),
+      std::make_unique<EagerPolicy>()));
+  StepDriver driver(runner, 3, 100);
+  EXPECT_EQ(CountAllocations([&] {
+              while (driver.DecodeDrafts(21)) {
+              }
+            }),
+            0u);
+  EXPECT_GT(driver.drafted(), 100u);
+}
+
+TEST_P(DecodeStep, WithPromptLookupAllocatesNothingOfOurs) {
+  const auto& [backend, dtype] = GetParam();
+  EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
+  options.max_batch = 24;
+  auto loaded = T5Runner::Load(options);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  StepDriver driver(*loaded->runner, 3, 100);
+  EXPECT_EQ(CountAllocations([&] {
+              while (driver.DecodeDrafts(21)) {
+              }
             }),
             0u);
 }

@@ -50,6 +50,71 @@ TEST(ProcessScores, BansTheEndBeforeTheMinimumLength) {
   EXPECT_THAT(Processed(options, {0, 2, 2}, {0, 0, 0}), ElementsAre(0, 0, 0));
 }
 
+TEST(ProcessScores, BansTheLastTokenOfABadWord) {
+  GenerationOptions options;
+  options.bad_words = {{2}, {3, 4}, {4, 3, 0}};
+  EXPECT_THAT(Processed(options, {0, 4}, {1, 1, 1, 1, 1}), ElementsAre(1, 1, kBanned, 1, 1));
+  EXPECT_THAT(Processed(options, {0, 3}, {1, 1, 1, 1, 1}), ElementsAre(1, 1, kBanned, 1, kBanned));
+  EXPECT_THAT(Processed(options, {0, 4, 3}, {1, 1, 1, 1, 1}),
+              ElementsAre(kBanned, 1, kBanned, 1, kBanned));
+}
+
+TEST(ProcessScores, LetsTheStartTokenBeginABadWord) {
+  GenerationOptions options;
+  options.bad_words = {{0, 2}, {3, 0, 1}};
+  EXPECT_THAT(Processed(options, {0}, {1, 1, 1}), ElementsAre(1, 1, kBanned));
+  EXPECT_THAT(Processed(options, {0, 2}, {1, 1, 1}), ElementsAre(1, 1, 1));
+}
+
+TEST(ProcessScores, TakesTheEndAloneForNoBadWord) {
+  GenerationOptions options;
+  options.bad_words = {{kEos}, {2, kEos}};
+  EXPECT_THAT(Processed(options, {0, 3}, {1, 1, 1, 1}), ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(Processed(options, {0, 2}, {1, 1, 1, 1}), ElementsAre(1, kBanned, 1, 1));
+}
+
+TEST(ProcessScores, ForcesTheFirstTokenAtAScoreOf0) {
+  GenerationOptions options;
+  options.forced_bos_token_id = 3;
+  options.bad_words = {{3}};
+  EXPECT_THAT(Processed(options, {0}, {1, 1, 1, -2}), ElementsAre(kBanned, kBanned, kBanned, 0))
+      << "whatever forbids it by an earlier rule";
+  EXPECT_THAT(Processed(options, {0, 3}, {1, 1, 1, 1}), ElementsAre(1, 1, 1, kBanned));
+}
+
+TEST(ProcessScores, ForcesTheLastTokenWhereTheLengthEnds) {
+  GenerationOptions options;
+  options.max_new_tokens = 2;
+  options.min_new_tokens = 2;
+  options.forced_eos_token_id = kEos;
+  EXPECT_THAT(Processed(options, {0}, {1, 1, 1}), ElementsAre(1, kBanned, 1));
+  EXPECT_THAT(Processed(options, {0, 2}, {5, 1, 5}), ElementsAre(kBanned, 0, kBanned));
+  options.max_new_tokens = 1;
+  options.forced_bos_token_id = 2;
+  EXPECT_THAT(Processed(options, {0}, {5, 1, 5}), ElementsAre(kBanned, 0, kBanned))
+      << "a first token that is the last one";
+}
+
+TEST(ProcessScores, SuppressesAtEveryStepAndAfterAllElse) {
+  GenerationOptions options;
+  options.max_new_tokens = 2;
+  options.suppressed_token_ids = {2, 0, 2};
+  options.forced_eos_token_id = 2;
+  EXPECT_THAT(Processed(options, {0}, {5, 1, 5}), ElementsAre(kBanned, 1, kBanned));
+  EXPECT_THAT(Processed(options, {0, 1}, {5, 1, 5}), ElementsAre(kBanned, kBanned, kBanned));
+}
+
+TEST(ProcessScores, DependsOnTheIdsGivenAndNotOnThoseOfEarlierCalls) {
+  GenerationOptions options;
+  options.bad_words = {{2, 3}};
+  options.forced_bos_token_id = 2;
+  const std::vector<float> scores = {1, 1, 1, 1};
+  const std::vector<float> drafted = Processed(options, {0, 2}, scores);
+  EXPECT_EQ(Processed(options, {0}, scores)[2], 0);
+  EXPECT_EQ(Processed(options, {0, 2, 1}, scores), scores);
+  EXPECT_EQ(Processed(options, {0, 2}, scores), drafted);
+}
+
 TEST(TokenHistory, ProcessesByTheIdsPushedSinceStart) {
   GenerationOptions options;
   options.repetition_penalty = 2;

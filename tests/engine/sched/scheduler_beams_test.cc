@@ -26,8 +26,8 @@ class SchedulerBeamsTest : public testing::Test {
             .self_slots = 4,
             .cross_slots = 16,
             .max_overtakes = 2,
-            .encode_shape = {.encoder_layers = 1, .decoder_layers = 1, .slice_rows = 64},
-            .encode_costs = {}};
+            .keep_documents = false,
+            .encode_shape = {.encoder_layers = 1, .decoder_layers = 1, .slice_rows = 64}};
   }
 
   // One step; sequences that `parents` does not name finish, if they decode.

@@ -1,13 +1,13 @@
-// Long runs of random arrivals, widths, cancellations, budgets, parents and early finishes in
-// worlds of different shortages, with every rule compared after every act. The seed is fixed;
-// PRECIS_TEST_SEED sets another one.
-#include <cstdio>
+// Long runs of random arrivals, widths, cancellations, budgets, parents, drafts, shared documents,
+// priorities, tenants, failures and early finishes in worlds of different shortages, with every
+// rule compared after every act. The seed is fixed; PRECIS_TEST_SEED sets another one.
 #include <cstdlib>
 #include <limits>
 #include <ostream>
 #include <random>
 #include <vector>
 
+#include "fmt/format.h"
 #include "gtest/gtest.h"
 #include "tests/engine/sched/checked_scheduler.h"
 
@@ -26,6 +26,7 @@ struct Load {
   uint32_t max_new_tokens;
   uint32_t max_beams;
   double arrivals_per_step;
+  bool keep_documents = true;
 };
 
 uint64_t Seed() {
@@ -39,6 +40,8 @@ SchedulerOptions OptionsOf(const Load& load) {
           .self_slots = 16,
           .cross_slots = 24,
           .max_overtakes = load.max_overtakes,
+          .max_passes = 4,
+          .keep_documents = load.keep_documents,
           .encode_shape = {.encoder_layers = 2, .decoder_layers = 2, .slice_rows = 64},
           // Dyadic, so that sums are exact in any order.
           .encode_costs = {.qkv_us_per_row = 1,
@@ -59,6 +62,8 @@ class RandomRun {
       if (Chance(0.05)) CancelOne();
       Step();
     }
+    EXPECT_EQ(scheduler_.pool().leased(), scheduler_.scheduler().kept_pages());
+    scheduler_.Flush();
   }
 
   const CheckedScheduler& scheduler() const { return scheduler_; }
@@ -80,7 +85,11 @@ class RandomRun {
     uint32_t count = std::poisson_distribution<uint32_t>(load_.arrivals_per_step)(rng_);
     for (; count > 0 && added_ < load_.num_arrivals; --count) {
       const uint32_t beams = Chance(0.5) ? 1 : 1 + Below(load_.max_beams);
-      const SequenceSpec spec = {Size(load_.max_source_tokens), Size(load_.max_new_tokens), beams};
+      SequenceSpec spec = {Size(load_.max_source_tokens), Size(load_.max_new_tokens), beams};
+      if (Chance(0.3)) spec.source_tokens = 16 * (1 + Below(4));  // what others read as well
+      spec.document = Chance(0.8) ? scheduler_.FindDocument(spec.source_tokens) : std::nullopt;
+      spec.tenant = Below(3);
+      spec.priority = static_cast<Priority>(Below(kNumPriorities));
       if (!scheduler_.scheduler().HasRoom()) return;
       if (scheduler_.scheduler().WorstCasePages(spec) > load_.num_pages) continue;
       scheduler_.Add(spec);
@@ -110,13 +119,16 @@ class RandomRun {
     std::vector<CheckedScheduler::Next> next;
     for (const SequenceId id : scheduler_.decoding()) {
       next.push_back({.finished = Chance(0.02), .parents = Parents(id)});
+      if (Chance(0.3)) next.back().drafts = Below(12);
+      next.back().accepted = Below(1 + next.back().drafts);
       rows_ += scheduler_.live_beams(id);
     }
     ++steps_;
     double budget_us = Below(4000);
     if (next.empty() || Chance(0.01)) budget_us = std::numeric_limits<double>::infinity();
     if (Chance(0.05)) budget_us = 0;
-    scheduler_.Step(budget_us, next);
+    scheduler_.Step(budget_us, next, Chance(0.01));
+    if (Chance(0.001)) scheduler_.Flush();
   }
 
   const Load load_;
@@ -139,11 +151,14 @@ TEST_P(SchedulerRandom, KeepsItsRulesAndGivesEverythingBack) {
   EXPECT_EQ(pool.leased(), 0u);
   EXPECT_EQ(pool.promised(), 0u);
   EXPECT_TRUE(run.scheduler().scheduler().idle());
-  const uint64_t copies = run.scheduler().copies();
-  std::printf("%llu steps, mean batch %.1f, %llu copies\n",
-              static_cast<unsigned long long>(run.steps()), run.mean_batch(),
-              static_cast<unsigned long long>(copies));
-  EXPECT_EQ(copies > 0, GetParam().max_beams > 1);
+  const CheckedScheduler::Counts& counts = run.scheduler().counts();
+  fmt::print("{} steps, mean batch {:.1f}, {} copies, {} joined, {} found, {} given up, {} cut\n",
+             run.steps(), run.mean_batch(), counts.copies, counts.joined, counts.ready,
+             counts.evicted, counts.cut);
+  EXPECT_EQ(counts.copies > 0, GetParam().max_beams > 1);
+  EXPECT_GT(counts.joined, 0u);
+  EXPECT_GT(counts.ready, 0u);
+  EXPECT_GT(counts.cut, 0u);
   EXPECT_GT(run.mean_batch(), 1.0) << "the load is too light to show anything";
 }
 
@@ -152,7 +167,8 @@ INSTANTIATE_TEST_SUITE_P(Loads, SchedulerRandom,
                                          Load{"beams", 30000, 4000, 128, 4, 700, 240, 16, 2},
                                          Load{"scarce_pages", 25000, 160, 64, 4, 700, 120, 4, 1},
                                          Load{"scarce_rows", 10000, 2000, 4, 1, 400, 60, 4, 1},
-                                         Load{"strict_order", 5000, 400, 16, 0, 1400, 60, 2, 0.5}),
+                                         Load{"strict_order", 5000, 400, 16, 0, 1400, 60, 2, 0.5,
+                                              false}),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

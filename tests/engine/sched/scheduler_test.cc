@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -30,8 +31,8 @@ class SchedulerTest : public testing::Test {
             .self_slots = 4,
             .cross_slots = 16,
             .max_overtakes = 2,
-            .encode_shape = kShape,
-            .encode_costs = {}};
+            .keep_documents = false,
+            .encode_shape = kShape};
   }
 
   void Start(const SchedulerOptions& options, uint32_t num_pages) {
@@ -40,6 +41,14 @@ class SchedulerTest : public testing::Test {
     scheduler_.emplace(options, *pool_);
   }
   void SetUp() override { Start(Defaults(), 100); }
+
+  // Each sequence reads a document of its own here.
+  SequenceId Add(const SequenceSpec& spec) {
+    scheduler_->ClearForgotten();
+    const SequenceId id = scheduler_->Add(spec);
+    reader_[scheduler_->document(id)] = id;
+    return id;
+  }
 
   // One step in which the sequences of `finished` finish.
   StepPlan Step(double encode_us, const std::vector<SequenceId>& finished = {}) {
@@ -54,9 +63,9 @@ class SchedulerTest : public testing::Test {
     return plan;
   }
 
-  static std::vector<SequenceId> Encoded(const StepPlan& plan) {
+  std::vector<SequenceId> Encoded(const StepPlan& plan) const {
     std::vector<SequenceId> ids;
-    for (const EncodeSlice& slice : plan.encodes) ids.push_back(slice.sequence);
+    for (const EncodeSlice& slice : plan.encodes) ids.push_back(reader_.at(slice.document));
     return ids;
   }
   static std::vector<SequenceId> Decoded(const StepPlan& plan) {
@@ -72,6 +81,7 @@ class SchedulerTest : public testing::Test {
 
   std::optional<PagePool> pool_;
   std::optional<Scheduler> scheduler_;
+  std::map<DocumentId, SequenceId> reader_;
 };
 
 // --- Pages ---
@@ -85,7 +95,7 @@ TEST_F(SchedulerTest, WorstCaseIsCrossPagesAndSelfPagesRoundedUp) {
 }
 
 TEST_F(SchedulerTest, ReservesCrossPagesAtAdmission) {
-  const SequenceId id = scheduler_->Add({100, 9});
+  const SequenceId id = Add({100, 9});
   EXPECT_EQ(pool_->leased(), 0u) << "waiting costs no page";
   Step(0);
   EXPECT_EQ(pool_->leased(PageKind::kCross), 7u);
@@ -93,7 +103,7 @@ TEST_F(SchedulerTest, ReservesCrossPagesAtAdmission) {
 }
 
 TEST_F(SchedulerTest, PromisesSelfPagesInFullAtAdmission) {
-  const SequenceId id = scheduler_->Add({16, 9});
+  const SequenceId id = Add({16, 9});
   Step(0);
   EXPECT_EQ(pool_->promised(), 3u);
   EXPECT_EQ(pool_->leased(PageKind::kSelf), 0u);
@@ -101,7 +111,7 @@ TEST_F(SchedulerTest, PromisesSelfPagesInFullAtAdmission) {
 }
 
 TEST_F(SchedulerTest, TakesASelfPageFromThePromiseWhenAPositionNeedsIt) {
-  const SequenceId id = scheduler_->Add({16, 9});
+  const SequenceId id = Add({16, 9});
   Step(kUnlimited);
   for (uint32_t position = 0; position < 9; ++position) {
     const StepPlan plan =
@@ -118,7 +128,7 @@ TEST_F(SchedulerTest, TakesASelfPageFromThePromiseWhenAPositionNeedsIt) {
 }
 
 TEST_F(SchedulerTest, GivesPagesAndPromiseBackAtAnEarlyFinish) {
-  const SequenceId id = scheduler_->Add({64, 40});
+  const SequenceId id = Add({64, 40});
   Step(kUnlimited);
   Step(0);
   EXPECT_EQ(pool_->leased(), 5u);
@@ -138,7 +148,7 @@ TEST_F(SchedulerTest, AnIdleSchedulerPlansNothing) {
 TEST_F(SchedulerTest, HasRoomForMaxSequencesInAnyState) {
   for (uint32_t i = 0; i < 16; ++i) {
     ASSERT_TRUE(scheduler_->HasRoom());
-    scheduler_->Add({16, 1});
+    Add({16, 1});
   }
   EXPECT_FALSE(scheduler_->HasRoom());
   Step(kUnlimited);
@@ -151,29 +161,29 @@ TEST_F(SchedulerTest, HasRoomForMaxSequencesInAnyState) {
 }
 
 TEST_F(SchedulerTest, ReusesIdsOnlyAfterTheSequenceHasLeft) {
-  const SequenceId a = scheduler_->Add({16, 1});
-  const SequenceId b = scheduler_->Add({16, 1});
+  const SequenceId a = Add({16, 1});
+  const SequenceId b = Add({16, 1});
   EXPECT_NE(a, b);
   scheduler_->Remove(a);
-  EXPECT_NE(scheduler_->Add({16, 1}), b);
+  EXPECT_NE(Add({16, 1}), b);
 }
 
 TEST_F(SchedulerTest, StartsDocumentsInTheOrderOfArrival) {
-  const SequenceId a = scheduler_->Add({64, 5});
-  const SequenceId b = scheduler_->Add({64, 5});
-  const SequenceId c = scheduler_->Add({64, 5});
+  const SequenceId a = Add({64, 5});
+  const SequenceId b = Add({64, 5});
+  const SequenceId c = Add({64, 5});
   EXPECT_THAT(Encoded(Step(3 * kItemUs)), ElementsAre(a));
-  EXPECT_THAT(scheduler_->started(), ElementsAre(a));
+  EXPECT_THAT(scheduler_->started(), ElementsAre(a, b)) << "b has the workspace now";
   EXPECT_THAT(Encoded(Step(3 * kItemUs)), ElementsAre(b));
   EXPECT_THAT(Encoded(Step(3 * kItemUs)), ElementsAre(c));
 }
 
 TEST_F(SchedulerTest, DoesNotPassAHeadThatLacksPages) {
   Start(Defaults(), 10);
-  const SequenceId a = scheduler_->Add({64, 8});  // 6 pages
+  const SequenceId a = Add({64, 8});  // 6 pages
   Step(kUnlimited);
-  const SequenceId large = scheduler_->Add({80, 8});  // 7 pages
-  const SequenceId small = scheduler_->Add({16, 4});  // 2 pages, which are there
+  const SequenceId large = Add({80, 8});  // 7 pages
+  const SequenceId small = Add({16, 4});  // 2 pages, which are there
   const StepPlan blocked = Step(kUnlimited);
   EXPECT_THAT(blocked.encodes, IsEmpty());
   EXPECT_THAT(Decoded(blocked), ElementsAre(a));
@@ -185,7 +195,7 @@ TEST_F(SchedulerTest, DoesNotPassAHeadThatLacksPages) {
 
 TEST_F(SchedulerTest, AdmitsADocumentThatNeedsTheWholePool) {
   Start(Defaults(), 10);
-  scheduler_->Add({128, 8});
+  Add({128, 8});
   EXPECT_EQ(Step(kUnlimited).encodes.size(), 1u);
   EXPECT_EQ(pool_->available(), 0u);
 }
@@ -194,9 +204,9 @@ TEST_F(SchedulerTest, CountsEncodingSequencesIntoTheBatch) {
   SchedulerOptions options = Defaults();
   options.max_batch = 2;
   Start(options, 100);
-  const SequenceId a = scheduler_->Add({64, 5});
-  const SequenceId b = scheduler_->Add({128, 5});
-  scheduler_->Add({16, 5});  // short enough to overtake b, but there is no row
+  const SequenceId a = Add({64, 5});
+  const SequenceId b = Add({128, 5});
+  Add({16, 5});  // short enough to overtake b, but there is no row
   EXPECT_THAT(Encoded(Step(3 * kItemUs)), ElementsAre(a));
   EXPECT_THAT(Encoded(Step(kItemUs)), ElementsAre(b));
   EXPECT_EQ(scheduler_->waiting(), 1u);
@@ -206,7 +216,7 @@ TEST_F(SchedulerTest, CountsEncodingSequencesIntoTheBatch) {
 // --- Encoding under a budget ---
 
 TEST_F(SchedulerTest, PlansItemsInListOrderAndMarksTheLast) {
-  scheduler_->Add({128, 5});
+  Add({128, 5});
   EncodeSlice slice = Step(4 * kItemUs).encodes.at(0);
   EXPECT_EQ(slice.begin_item, 0u);
   EXPECT_EQ(slice.end_item, 4u);
@@ -218,13 +228,13 @@ TEST_F(SchedulerTest, PlansItemsInListOrderAndMarksTheLast) {
 }
 
 TEST_F(SchedulerTest, KeepsTheBudget) {
-  scheduler_->Add({640, 5});
+  Add({640, 5});
   EXPECT_EQ(NumItems(Step(kItemUs * 2.9)), 2u);
   EXPECT_EQ(NumItems(Step(kItemUs * 3)), 3u);
 }
 
 TEST_F(SchedulerTest, PlansOneItemAtAnyBudget) {
-  scheduler_->Add({128, 5});
+  Add({128, 5});
   EXPECT_EQ(NumItems(Step(0)), 1u);
   EXPECT_EQ(NumItems(Step(-5)), 1u);
   EXPECT_EQ(NumItems(Step(std::numeric_limits<double>::quiet_NaN())), 1u);
@@ -232,7 +242,7 @@ TEST_F(SchedulerTest, PlansOneItemAtAnyBudget) {
 
 TEST_F(SchedulerTest, EncodesSeveralDocumentsInOneStepWhenTheBudgetAllows) {
   std::vector<SequenceId> ids;
-  for (int i = 0; i < 5; ++i) ids.push_back(scheduler_->Add({64, 5}));
+  for (int i = 0; i < 5; ++i) ids.push_back(Add({64, 5}));
   const StepPlan plan = Step(kUnlimited);
   EXPECT_EQ(Encoded(plan), ids);
   for (const EncodeSlice& slice : plan.encodes) EXPECT_TRUE(slice.last);
@@ -241,16 +251,16 @@ TEST_F(SchedulerTest, EncodesSeveralDocumentsInOneStepWhenTheBudgetAllows) {
 }
 
 TEST_F(SchedulerTest, SpendsWhatADocumentLeavesOfTheBudgetOnTheNext) {
-  const SequenceId a = scheduler_->Add({64, 5});
-  const SequenceId b = scheduler_->Add({64, 5});
+  const SequenceId a = Add({64, 5});
+  const SequenceId b = Add({64, 5});
   const StepPlan plan = Step(4 * kItemUs);
   ASSERT_THAT(Encoded(plan), ElementsAre(a, b));
   EXPECT_TRUE(plan.encodes[0].last);
   EXPECT_EQ(plan.encodes[1].end_item, 1u);
 }
 
-TEST_F(SchedulerTest, ListsADocumentAsStartedOnce) {
-  const SequenceId id = scheduler_->Add({128, 5});
+TEST_F(SchedulerTest, ListsASequenceAsStartedOnce) {
+  const SequenceId id = Add({128, 5});
   Step(0);
   EXPECT_THAT(scheduler_->started(), ElementsAre(id));
   Step(0);
@@ -260,10 +270,10 @@ TEST_F(SchedulerTest, ListsADocumentAsStartedOnce) {
 // --- Overtaking ---
 
 TEST_F(SchedulerTest, AShortDocumentOvertakesTheOldest) {
-  const SequenceId oldest = scheduler_->Add({640, 5});
+  const SequenceId oldest = Add({640, 5});
   const StepPlan first = Step(0);
   EXPECT_THAT(Encoded(first), ElementsAre(oldest));
-  const SequenceId short_one = scheduler_->Add({64, 5});
+  const SequenceId short_one = Add({64, 5});
   const StepPlan second = Step(0);
   EXPECT_THAT(Encoded(second), ElementsAre(short_one));
   EXPECT_NE(first.encodes[0].workspace, second.encodes[0].workspace);
@@ -271,13 +281,13 @@ TEST_F(SchedulerTest, AShortDocumentOvertakesTheOldest) {
 
 TEST_F(SchedulerTest, OvertakingIsBounded) {
   Start(Defaults(), 1000);
-  const SequenceId oldest = scheduler_->Add({640, 5});
-  for (int i = 0; i < 5; ++i) scheduler_->Add({16, 100});
+  const SequenceId oldest = Add({640, 5});
+  for (int i = 0; i < 5; ++i) Add({16, 100});
   std::vector<SequenceId> encoded;
   while (encoded.empty() || encoded.back() != oldest) {
     const StepPlan plan = Step(0);
     for (const EncodeSlice& slice : plan.encodes) {
-      if (slice.last) encoded.push_back(slice.sequence);
+      if (slice.last) encoded.push_back(reader_.at(slice.document));
     }
   }
   EXPECT_THAT(encoded, ElementsAre(oldest + 1, oldest + 2, oldest));
@@ -287,14 +297,14 @@ TEST_F(SchedulerTest, NobodyOvertakesWhenThatIsOff) {
   SchedulerOptions options = Defaults();
   options.max_overtakes = 0;
   Start(options, 100);
-  const SequenceId oldest = scheduler_->Add({640, 5});
-  const SequenceId short_one = scheduler_->Add({64, 5});
+  const SequenceId oldest = Add({640, 5});
+  const SequenceId short_one = Add({64, 5});
   EXPECT_THAT(Encoded(Step(kUnlimited)), ElementsAre(oldest, short_one));
 }
 
 TEST_F(SchedulerTest, ADocumentThatIsNotShorterTakesNoPagesBeforeItsTurn) {
-  scheduler_->Add({64, 5});
-  const SequenceId other = scheduler_->Add({64, 5});
+  Add({64, 5});
+  const SequenceId other = Add({64, 5});
   Step(0);
   EXPECT_EQ(scheduler_->encoding(), 1u);
   EXPECT_THAT(scheduler_->cross_pages(other), IsEmpty());
@@ -303,7 +313,7 @@ TEST_F(SchedulerTest, ADocumentThatIsNotShorterTakesNoPagesBeforeItsTurn) {
 // --- Decoding ---
 
 TEST_F(SchedulerTest, DecodesFromTheStepAfterTheLastSlice) {
-  const SequenceId id = scheduler_->Add({64, 5});
+  const SequenceId id = Add({64, 5});
   const StepPlan encoded = Step(kUnlimited);
   EXPECT_TRUE(encoded.encodes.at(0).last);
   EXPECT_THAT(encoded.decodes, IsEmpty());
@@ -313,9 +323,9 @@ TEST_F(SchedulerTest, DecodesFromTheStepAfterTheLastSlice) {
 }
 
 TEST_F(SchedulerTest, DecodesEveryStepWhateverIsEncoded) {
-  const SequenceId a = scheduler_->Add({16, 8});
+  const SequenceId a = Add({16, 8});
   Step(kUnlimited);
-  scheduler_->Add({640, 8});
+  Add({640, 8});
   for (uint32_t position = 0; position < 7; ++position) {
     const StepPlan plan = Step(0);
     ASSERT_THAT(Decoded(plan), ElementsAre(a));
@@ -325,20 +335,20 @@ TEST_F(SchedulerTest, DecodesEveryStepWhateverIsEncoded) {
 }
 
 TEST_F(SchedulerTest, KeepsTheOrderOfRowsWhenOneLeaves) {
-  const SequenceId a = scheduler_->Add({16, 8});
-  const SequenceId b = scheduler_->Add({16, 8});
-  const SequenceId c = scheduler_->Add({16, 8});
+  const SequenceId a = Add({16, 8});
+  const SequenceId b = Add({16, 8});
+  const SequenceId c = Add({16, 8});
   Step(kUnlimited);
   EXPECT_THAT(Decoded(Step(0, {b})), ElementsAre(a, b, c));
-  const SequenceId d = scheduler_->Add({16, 8});
+  const SequenceId d = Add({16, 8});
   EXPECT_THAT(Decoded(Step(kUnlimited)), ElementsAre(a, c));
   EXPECT_THAT(Decoded(Step(0)), ElementsAre(a, c, d));
 }
 
 TEST_F(SchedulerTest, AFinishInTheStepThatEncodesAnotherKeepsTheOther) {
-  const SequenceId a = scheduler_->Add({16, 8});
+  const SequenceId a = Add({16, 8});
   Step(kUnlimited);
-  const SequenceId b = scheduler_->Add({16, 8});
+  const SequenceId b = Add({16, 8});
   Step(kUnlimited, {a});
   EXPECT_THAT(Decoded(Step(0)), ElementsAre(b));
 }
@@ -347,31 +357,31 @@ TEST_F(SchedulerTest, AFinishInTheStepThatEncodesAnotherKeepsTheOther) {
 
 TEST_F(SchedulerTest, RemovingAWaitingSequenceLetsTheNextOneThrough) {
   Start(Defaults(), 10);
-  scheduler_->Add({64, 8});
+  Add({64, 8});
   Step(kUnlimited);
-  const SequenceId large = scheduler_->Add({80, 8});
-  const SequenceId small = scheduler_->Add({16, 4});
+  const SequenceId large = Add({80, 8});
+  const SequenceId small = Add({16, 4});
   scheduler_->Remove(large);
   EXPECT_THAT(Encoded(Step(kUnlimited)), ElementsAre(small));
 }
 
 TEST_F(SchedulerTest, RemovingAnEncodingSequenceFreesPagesAndWorkspace) {
-  const SequenceId a = scheduler_->Add({640, 5});
+  const SequenceId a = Add({640, 5});
   Step(0);
   scheduler_->Remove(a);
   EXPECT_EQ(pool_->available(), 100u);
   EXPECT_TRUE(scheduler_->idle());
-  const SequenceId b = scheduler_->Add({64, 5});
+  const SequenceId b = Add({64, 5});
   EXPECT_THAT(Encoded(Step(0)), ElementsAre(b));
 }
 
 TEST_F(SchedulerTest, RemovingTheOldestMakesTheOvertakerTheOldest) {
-  const SequenceId oldest = scheduler_->Add({640, 5});
+  const SequenceId oldest = Add({640, 5});
   Step(0);
-  const SequenceId second = scheduler_->Add({128, 5});
+  const SequenceId second = Add({128, 5});
   const uint32_t workspace = Step(0).encodes.at(0).workspace;
   scheduler_->Remove(oldest);
-  const SequenceId third = scheduler_->Add({16, 5});
+  const SequenceId third = Add({16, 5});
   const StepPlan plan = Step(kUnlimited);
   ASSERT_THAT(Encoded(plan), ElementsAre(third, second));
   EXPECT_NE(plan.encodes[0].workspace, workspace);
@@ -380,8 +390,8 @@ TEST_F(SchedulerTest, RemovingTheOldestMakesTheOvertakerTheOldest) {
 }
 
 TEST_F(SchedulerTest, RemovingADecodingSequenceGivesItsPagesBack) {
-  const SequenceId a = scheduler_->Add({64, 40});
-  const SequenceId b = scheduler_->Add({64, 40});
+  const SequenceId a = Add({64, 40});
+  const SequenceId b = Add({64, 40});
   Step(kUnlimited);
   Step(0);
   scheduler_->Remove(a);
@@ -391,8 +401,8 @@ TEST_F(SchedulerTest, RemovingADecodingSequenceGivesItsPagesBack) {
 }
 
 TEST_F(SchedulerTest, GivesEverythingBackWhenItIsDestroyed) {
-  scheduler_->Add({16, 40});
-  scheduler_->Add({640, 40});
+  Add({16, 40});
+  Add({640, 40});
   Step(kItemUs * 8);
   Step(0);
   EXPECT_GT(pool_->leased(), 0u);

@@ -1,0 +1,175 @@
+// Same bits whatever the neighbours: the scores that every step chooses from, taken down bit by bit
+// for each request alone, are found again when all run together, in other orders of arrival, beside
+// beams, with drafts, with encoder work sliced finely, and from the cache. Only the scores' bits
+// count, not their places: a row is known by a hash of all its bits.
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "engine/run/blocking_run.h"
+#include "engine/run/t5_runner.h"
+#include "fmt/format.h"
+#include "gtest/gtest.h"
+#include "tests/engine/run/recording_backend.h"
+
+namespace precis {
+namespace {
+
+using RowHashes = std::set<size_t>;
+
+// Takes down the rows that tokens are chosen from: processed logits, or a beam's raw ones.
+class ScoreRecorder final : public ForwardingBackend {
+ public:
+  ScoreRecorder(std::unique_ptr<Backend> inner, RowHashes* rows)
+      : ForwardingBackend(std::move(inner)), rows_(rows) {}
+  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
+    Record(logits, rows, vocab);
+    ForwardingBackend::ArgMax(logits, rows, vocab, ids);
+  }
+  void LogSoftmax(float* logits, size_t rows, size_t vocab) override {
+    Record(logits, rows, vocab);
+    ForwardingBackend::LogSoftmax(logits, rows, vocab);
+  }
+
+ private:
+  void Record(const float* logits, size_t rows, size_t vocab) {
+    for (size_t i = 0; i < rows; ++i) {
+      rows_->insert(std::hash<std::string_view>()(
+          {reinterpret_cast<const char*>(logits + i * vocab), vocab * sizeof(float)}));
+    }
+  }
+  RowHashes* const rows_;  // the step thread's while the engine runs
+};
+
+struct Request {
+  std::vector<int32_t> source;
+  GenerationOptions options;
+};
+
+std::vector<Request> Requests(uint32_t vocab) {
+  std::mt19937 rng(7);
+  const auto below = [&rng](uint32_t n) {
+    return std::uniform_int_distribution<uint32_t>(0, n - 1)(rng);
+  };
+  const uint32_t beams[] = {1, 4, 1, 1, 3, 1, 16, 1, 1, 2, 1, 1};
+  std::vector<Request> requests;
+  for (uint32_t i = 0; i < std::size(beams); ++i) {
+    Request r;
+    const uint32_t length = i % 3 == 0 ? 200 + below(150) : 3 + below(60);
+    // Few different tokens, so that drafts are found.
+    for (uint32_t j = 0; j + 1 < length; ++j) {
+      r.source.push_back(static_cast<int32_t>(3 + below(i % 2 == 0 ? 12 : vocab - 60)));
+    }
+    r.source.push_back(1);
+    r.options.max_new_tokens = 20 + below(20);
+    r.options.num_beams = beams[i];
+    r.options.drafting = Drafting::kOff;
+    if (i % 4 == 2) {
+      r.options.temperature = 0.8f;
+      r.options.seed = i;
+    }
+    if (i % 4 == 3) {
+      r.options.repetition_penalty = 1.3f;
+      r.options.no_repeat_ngram_size = 3;
+    }
+    requests.push_back(std::move(r));
+  }
+  return requests;
+}
+
+struct Outcome {
+  RowHashes rows;
+  std::vector<std::vector<int32_t>> tokens;  // by request; of beams those of the best
+};
+
+struct Pattern {
+  const char* name;
+  std::vector<size_t> order;  // of arrival
+  uint32_t max_batch = 64;
+  uint32_t slice_rows = 256;
+  bool drafts = false;
+  bool pauses = false;  // between arrivals
+};
+
+class BatchInvariance : public testing::TestWithParam<const char*> {
+ protected:
+  Outcome Run(const std::vector<Request>& requests, const Pattern& pattern) {
+    Outcome out;
+    EngineOptions options;
+    options.model_dir = GetParam();
+    options.pool_bytes = 64u << 20;
+    options.max_source_tokens = 512;
+    options.max_new_tokens = 64;
+    options.max_batch = pattern.max_batch;
+    options.encode_slice_rows = pattern.slice_rows;
+    BackendOptions backend;
+    backend.threads = 2;
+    auto loaded = T5Runner::LoadOn(
+        std::make_unique<ScoreRecorder>(MakeBackend(backend).value(), &out.rows), options);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    auto engine =
+        Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+    std::vector<BlockingRun> runs;
+    for (const size_t i : pattern.order) {
+      GenerationOptions generation = requests[i].options;
+      if (pattern.drafts) generation.drafting = Drafting::kPromptLookup;
+      runs.push_back(BlockingRun::Submit(*engine, requests[i].source, generation).value());
+      if (pattern.pauses) std::this_thread::sleep_for(std::chrono::milliseconds(i % 5));
+    }
+    out.tokens.resize(requests.size());
+    for (size_t k = 0; k < runs.size(); ++k) {
+      RunResult result = runs[k].Wait();
+      EXPECT_TRUE(result.status.ok()) << result.status;
+      if (!result.hypotheses.empty()) result.tokens = result.hypotheses[0].tokens;
+      out.tokens[pattern.order[k]] = std::move(result.tokens);
+    }
+    engine->Stop();
+    return out;
+  }
+};
+
+TEST_P(BatchInvariance, ScoresHaveTheSameBitsInEveryBatchAndArrivalPattern) {
+  const std::vector<Request> requests = Requests(544);
+  std::vector<Outcome> alone;
+  std::vector<size_t> all;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    alone.push_back(Run(requests, {.name = "alone", .order = {i}}));
+    ASSERT_GE(alone[i].rows.size(), alone[i].tokens[i].size() / 2);
+    all.push_back(i);
+  }
+  const std::vector<size_t> backwards(all.rbegin(), all.rend());
+  std::vector<size_t> twice = all;  // the second time from the cache
+  twice.insert(twice.end(), all.begin(), all.end());
+  const Pattern patterns[] = {
+      {.name = "together", .order = all},
+      {.name = "backwards, with pauses", .order = backwards, .pauses = true},
+      {.name = "in few rows", .order = all, .max_batch = 17},
+      {.name = "in fine slices", .order = backwards, .slice_rows = 64},
+      {.name = "with drafts", .order = all, .drafts = true},
+      {.name = "twice, with drafts and pauses", .order = twice, .drafts = true, .pauses = true},
+  };
+  for (const Pattern& pattern : patterns) {
+    const Outcome mixed = Run(requests, pattern);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(mixed.tokens[i], alone[i].tokens[i]) << pattern.name << ", request " << i;
+      size_t missing = 0;
+      for (const size_t row : alone[i].rows) missing += mixed.rows.contains(row) ? 0 : 1;
+      EXPECT_EQ(missing, 0u) << pattern.name << ", request " << i << ": of " << alone[i].rows.size()
+                             << " rows of scores";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, BatchInvariance,
+                         testing::Values("tests/golden/odd_shapes", "tests/golden/wgqa_g2",
+                                         "tests/golden/t5_v11_gated_untied"),
+                         [](const auto& test) {
+                           const std::string path = test.param;
+                           return path.substr(path.rfind('/') + 1);
+                         });
+
+}  // namespace
+}  // namespace precis
