@@ -58,20 +58,20 @@ void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
     for (size_t h = 0; h < p.num_heads; ++h) {
       const size_t column = h * p.head_dim;
       for (size_t key = 0; key < p.num_keys; ++key) {
-        double dot = BiasAt(p.bias, h, key, query);
-        for (size_t d = 0; d < p.head_dim; ++d) {
-          dot += static_cast<double>(p.q[query * p.row_stride + column + d]) *
-                 p.k[key * p.row_stride + column + d];
-        }
-        scores_[key] = dot;
+        scores_[key] =
+            BiasAt(p.bias, h, key, query) +
+            Dot(p.q + query * p.row_stride + column, p.k + key * p.row_stride + column, p.head_dim);
       }
       Softmax(scores_.data(), p.num_keys);
+      // Key by key, as they lie in memory: documents of the tests are long.
+      std::fill_n(sums_.begin(), p.head_dim, 0.0);
+      for (size_t key = 0; key < p.num_keys; ++key) {
+        const float* v = p.v + key * p.row_stride + column;
+        for (size_t d = 0; d < p.head_dim; ++d) sums_[d] += scores_[key] * v[d];
+      }
       for (size_t d = 0; d < p.head_dim; ++d) {
-        double sum = 0;
-        for (size_t key = 0; key < p.num_keys; ++key) {
-          sum += scores_[key] * p.v[key * p.row_stride + column + d];
-        }
-        StoreElement(p.out.data, p.out.dtype, i * p.out.cols + column + d, static_cast<float>(sum));
+        StoreElement(p.out.data, p.out.dtype, i * p.out.cols + column + d,
+                     static_cast<float>(sums_[d]));
       }
     }
   }

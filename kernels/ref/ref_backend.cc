@@ -31,17 +31,6 @@ class RefMatrix final : public PackedMatrix {
   DType dtype_;
 };
 
-// Four partial sums, because one chain of double additions would make the oracle needlessly slow.
-double Dot(const double* a, const float* b, size_t k) {
-  double sum[4] = {0, 0, 0, 0};
-  size_t i = 0;
-  for (; i + 4 <= k; i += 4) {
-    for (size_t j = 0; j < 4; ++j) sum[j] += a[i + j] * b[i + j];
-  }
-  for (; i < k; ++i) sum[0] += a[i] * b[i];
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
 double GeluTanh(double x) {
   const double inner = std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x);
   return 0.5 * x * (1.0 + std::tanh(inner));
@@ -69,6 +58,7 @@ StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view label,
 
 Status RefBackend::Prepare(const BackendLimits& limits) {
   scores_.resize(std::max(limits.max_source_tokens, limits.max_target_tokens));
+  sums_.resize(limits.head_dim);
   return OkStatus();
 }
 

@@ -39,6 +39,7 @@ class RefBackend final : public Backend {
 
  private:
   std::vector<double> scores_;  // one query against all its keys
+  std::vector<double> sums_;    // [head_dim], of values
   std::vector<double> row_;     // one row of a GEMM's input, as wide as the widest matrix
 };
 
