@@ -52,7 +52,8 @@ class PagedKeys {
 }  // namespace
 
 void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
-  PRECIS_CHECK(p.num_keys <= scores_.size() && p.begin + p.out.rows <= p.num_keys);
+  PRECIS_CHECK(p.num_keys <= scores_.size() && p.head_dim <= sums_.size() &&
+               p.begin + p.out.rows <= p.num_keys);
   for (size_t i = 0; i < p.out.rows; ++i) {
     const size_t query = p.begin + i;
     for (size_t h = 0; h < p.num_heads; ++h) {

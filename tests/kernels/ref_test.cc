@@ -71,7 +71,7 @@ TEST(RefBackend, EmbedTakesRowsAndArgMaxTheLowestOfEquals) {
 // Scores 0 and ln 3 give weights 1/4 and 3/4.
 TEST(RefBackend, EncoderAttentionWeighsByTheSoftmaxOfScoreAndBias) {
   const auto ref = Ref();
-  ASSERT_TRUE(ref->Prepare({.max_source_tokens = 2}).ok());
+  ASSERT_TRUE(ref->Prepare({.head_dim = 1, .max_source_tokens = 2}).ok());
   const std::vector<float> q = {1, 1};
   const std::vector<float> k = {0, 0};
   const std::vector<float> v = {4, 8};
