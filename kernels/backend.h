@@ -81,11 +81,8 @@ class Backend {
   virtual void PagedAttention(const PagedAttentionParams& params) = 0;
   virtual void CopySlots(const CopySlotsParams& params) = 0;
 
-  // ids[i] = index of the largest of logits[i * vocab .. +vocab); the lowest of equals.
-  virtual void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) = 0;
-
-  // Each row of logits becomes its log-probabilities, in place.
-  virtual void LogSoftmax(float* logits, size_t rows, size_t vocab) = 0;
+  // Takes one panel more into the summaries of the rows. A row's bits do not depend on the others.
+  virtual void SummarizeScores(const SummarizeScoresParams& params) = 0;
 };
 
 struct BackendOptions {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "kernels/dtype.h"
@@ -119,6 +120,28 @@ struct EncoderAttentionParams {
   uint32_t begin;  // first query row
   PositionBias bias;
   Activations out;  // [query rows, num_heads * head_dim]
+};
+
+struct TokenScore {
+  float score;
+  int32_t token;
+};
+
+// What one row asks of a vocabulary's scores, and its answer so far: the scores come in panels of
+// neighbouring tokens, in ascending order.
+struct ScoreSummary {
+  std::span<TokenScore> best;  // room for as many as are wanted, at least one
+  size_t num_best = 0;     // of best: descending, lower tokens first among equals; no -inf, no NaN
+  bool wants_sum = false;  // whether max and sum are kept
+  float max = -std::numeric_limits<float>::infinity();  // of all scores; NaN in a row of NaN
+  double sum = 0;                                       // of exp(score - max)
+};
+
+struct SummarizeScoresParams {
+  const float* scores;  // [rows, count]
+  size_t count;
+  int32_t first_token;  // of column 0
+  std::span<ScoreSummary> rows;
 };
 
 }  // namespace precis

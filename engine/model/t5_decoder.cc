@@ -43,12 +43,12 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
       inner_(size_t{config.num_heads} * config.head_dim),
       x_(size_t{max_rows} * config.d_model),
       wide_(max_rows * WidestRow(weights)),
-      logits_(size_t{max_rows} * config.vocab_size),
+      scores_(max_rows * weights.lm_head.front().w->n()),
       normed_(backend.activation_dtype(weights.dtype), max_rows, config.d_model),
       attended_(backend.activation_dtype(weights.dtype), max_rows, inner_),
       hidden_(backend.activation_dtype(weights.dtype), max_rows, config.d_ff) {}
 
-std::span<float> T5Decoder::Run(const DecodeBatch& batch) {
+void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.dtype, config_.d_model,
                  x_.data());
@@ -59,8 +59,10 @@ std::span<float> T5Decoder::Run(const DecodeBatch& batch) {
   }
   const Activations y = normed_.Rows(0, rows);
   backend_.RmsNorm(x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y);
-  backend_.Gemm(y, *weights_.lm_head, false, logits_.data());
-  return {logits_.data(), rows * config_.vocab_size};
+  for (const VocabularyPanel& panel : weights_.lm_head) {
+    backend_.Gemm(y, *panel.w, false, scores_.data());
+    sink.Take(panel.first_token, panel.w->n(), scores_.data());
+  }
 }
 
 void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {

@@ -29,13 +29,22 @@ struct DecodeBatch {
   void Clear();
 };
 
+// Takes the scores of a step's next tokens as they come: panels of neighbouring tokens, in
+// ascending order.
+class VocabularySink {
+ public:
+  virtual ~VocabularySink() = default;
+  // scores: [rows, count], of first_token and those after it; may be changed, gone after the call.
+  virtual void Take(int32_t first_token, size_t count, float* scores) = 0;
+};
+
 class T5Decoder {
  public:
   T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
             const KvPool& pool, uint32_t max_rows, Backend& backend);
 
-  // Logits of the rows' next tokens, [rows, vocab]; valid until the next call.
-  std::span<float> Run(const DecodeBatch& batch);
+  // The logits of the rows' next tokens go to `sink`.
+  void Run(const DecodeBatch& batch, VocabularySink& sink);
 
  private:
   void SelfAttention(size_t i, const DecodeBatch& batch);
@@ -51,7 +60,7 @@ class T5Decoder {
 
   std::vector<float> x_;       // residual stream, [rows, d_model]
   std::vector<float> wide_;    // [rows, widest matrix that is not lm_head]
-  std::vector<float> logits_;  // [rows, vocab]
+  std::vector<float> scores_;  // [rows, tokens of a panel]
   ActivationBuffer normed_;    // [rows, d_model]
   ActivationBuffer attended_;  // [rows, H * head_dim]
   ActivationBuffer hidden_;    // [rows, d_ff]

@@ -13,6 +13,10 @@ namespace {
 
 // Vectors may read this many floats past the last value of a bias table.
 constexpr size_t kBiasOverhang = 64;
+// Tokens of a panel of the vocabulary: the scores of 32 rows are 512 KiB, a core's share of which
+// lies in its L2. Panels are whole vectors and GEMM blocks wide.
+constexpr size_t kPanelTokens = 4096;
+constexpr size_t kPanelAlignment = 64;
 
 GroupedHeads Flatten(const HeadGrouping& grouping) {
   GroupedHeads out;
@@ -110,10 +114,23 @@ class Loader {
     if (checkpoint_.Has("lm_head.weight")) {
       PRECIS_ASSIGN_OR_RETURN(shared, Read("lm_head.weight", config_.vocab_size, config_.d_model));
     }
-    std::vector<std::vector<float>> parts;
-    parts.push_back(std::move(shared));
-    PRECIS_ASSIGN_OR_RETURN(out_.lm_head,
-                            PackIn("lm_head", std::move(parts), limits_.max_decode_rows));
+    return PackVocabulary(shared);
+  }
+
+  // Panels of one size but the last, so that they share their GEMM primitives.
+  Status PackVocabulary(std::span<const float> w) {
+    const size_t d = config_.d_model;
+    const size_t panels = (config_.vocab_size + kPanelTokens - 1) / kPanelTokens;
+    const size_t even = (config_.vocab_size + panels - 1) / panels;
+    const size_t tokens = (even + kPanelAlignment - 1) / kPanelAlignment * kPanelAlignment;
+    for (size_t first = 0; first < config_.vocab_size; first += tokens) {
+      const size_t count = std::min(tokens, config_.vocab_size - first);
+      PRECIS_ASSIGN_OR_RETURN(auto packed,
+                              backend_.Pack("lm_head", w.subspan(first * d, count * d), count, d,
+                                            out_.dtype, limits_.max_decode_rows));
+      out_.bytes += packed->bytes();
+      out_.lm_head.push_back({static_cast<int32_t>(first), std::move(packed)});
+    }
     return OkStatus();
   }
 

@@ -53,6 +53,12 @@ struct DecoderLayer {
   FeedForward ffn;
 };
 
+// Neighbouring tokens of the vocabulary, whose scores stay in cache until they are reduced.
+struct VocabularyPanel {
+  int32_t first_token;
+  std::unique_ptr<PackedMatrix> w;  // [tokens, d_model]
+};
+
 // Longest sequences and most rows that the weights' tables and matrices must serve.
 struct WeightLimits {
   uint32_t max_source_tokens = 0;
@@ -70,9 +76,9 @@ struct T5Weights {
   std::vector<DecoderLayer> decoder;
   std::vector<float> decoder_final_norm;  // times d_model**-0.5 where the model scales its outputs
   ExpandedBias decoder_bias;
-  std::unique_ptr<PackedMatrix> lm_head;  // [vocab, d_model]
-  std::vector<std::string> folded;        // one line a distinct folding, for people
-  uint64_t bytes = 0;                     // packed matrices and embedding
+  std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
+  std::vector<std::string> folded;       // one line a distinct folding, for people
+  uint64_t bytes = 0;                    // packed matrices and embedding
 
   PositionBias encoder_position_bias() const {
     return {encoder_bias.values.data(), encoder_bias.stride, encoder_bias.zero};

@@ -2,42 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "common/check.h"
-#include "engine/run/token_history.h"
 
 namespace precis {
-namespace {
-
-constexpr float kImpossible = -std::numeric_limits<float>::infinity();
-
-bool Better(const BeamCandidate& a, const BeamCandidate& b) {
-  return a.log_prob != b.log_prob ? a.log_prob > b.log_prob : a.token < b.token;
-}
-
-}  // namespace
-
-size_t BestCandidates(std::span<const float> scores, std::span<BeamCandidate> best) {
-  // A heap whose front is the worst of the best: nearly every token fails the one comparison.
-  size_t size = 0;
-  if (best.empty()) return 0;
-  for (size_t token = 0; token < scores.size(); ++token) {
-    const float score = scores[token];
-    if (size < best.size()) {
-      if (score == kImpossible) continue;
-      best[size++] = {score, static_cast<int32_t>(token)};
-      if (size == best.size()) std::make_heap(best.begin(), best.end(), Better);
-    } else if (score > best.front().log_prob) {  // among equals the lower token is already there
-      std::pop_heap(best.begin(), best.end(), Better);
-      best.back() = {score, static_cast<int32_t>(token)};
-      std::push_heap(best.begin(), best.end(), Better);
-    }
-  }
-  std::sort(best.begin(), best.begin() + static_cast<ptrdiff_t>(size), Better);
-  return size;
-}
-
 void BeamSearch::Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token) {
   PRECIS_CHECK(options->num_beams > 0 && options->max_new_tokens > 0);
   options_ = options;
@@ -56,7 +24,6 @@ void BeamSearch::Start(const GenerationOptions* options, int32_t start_token, in
   kept_.clear();
   kept_.reserve(width);
   kept_ids_.resize(width * capacity_);
-  if (options->repetition_penalty != 1.0f) scratch_.reserve(capacity_);
   parents_[0] = 0;
   scores_[0] = 0;
   Row(buffer_, 0)[0] = start_token;
@@ -67,11 +34,7 @@ std::span<const int32_t> BeamSearch::ids(uint32_t beam) const {
   return {ids_.data() + (size_t{buffer_} * options_->num_beams + beam) * capacity_, length_};
 }
 
-void BeamSearch::Process(uint32_t beam, std::span<float> log_probs) {
-  ProcessScores(*options_, ids(beam), eos_token_, log_probs, &scratch_);
-}
-
-void BeamSearch::Step(std::span<const std::span<const BeamCandidate>> rows) {
+void BeamSearch::Step(std::span<const std::span<const TokenScore>> rows) {
   PRECIS_CHECK(!finished_ && rows.size() == live_);
   Choose(rows);
   const bool last = length_ + 1 == capacity_;
@@ -95,14 +58,14 @@ void BeamSearch::Step(std::span<const std::span<const BeamCandidate>> rows) {
 
 // The best 2 x num_beams continuations of all beams, those of lower beams and tokens first among
 // equals.
-void BeamSearch::Choose(std::span<const std::span<const BeamCandidate>> rows) {
+void BeamSearch::Choose(std::span<const std::span<const TokenScore>> rows) {
   choices_.clear();
   const float* scores = scores_.data() + size_t{buffer_} * options_->num_beams;
   for (uint32_t beam = 0; beam < rows.size(); ++beam) {
     PRECIS_CHECK(rows[beam].size() <= candidates_per_beam());
-    for (const BeamCandidate& c : rows[beam]) {
+    for (const TokenScore& c : rows[beam]) {
       // In float, as generate() adds: the sums decide who is equal to whom.
-      choices_.push_back({c.log_prob + scores[beam], beam, c.token});
+      choices_.push_back({c.score + scores[beam], beam, c.token});
     }
   }
   const size_t count = std::min<size_t>(choices_.size(), candidates_per_beam());

@@ -10,18 +10,9 @@
 #include <vector>
 
 #include "engine/generation.h"
+#include "kernels/ops.h"
 
 namespace precis {
-
-struct BeamCandidate {
-  float log_prob;  // of the token after the beam, after processing
-  int32_t token;
-};
-
-// Writes the best min(best.size(), possible) tokens of `scores` to `best`, in descending order,
-// lower tokens first among equals, and returns how many. A token at -inf is not possible.
-// scores: [vocab], without NaN.
-size_t BestCandidates(std::span<const float> scores, std::span<BeamCandidate> best);
 
 class BeamSearch {
  public:
@@ -32,7 +23,7 @@ class BeamSearch {
   };
 
   // Takes from the options: num_beams, num_return_sequences, max_new_tokens, length_penalty,
-  // early_stopping, and what Process() asks for; they must outlive the search. Makes room for all
+  // early_stopping; they must outlive the search. Makes room for all
   // steps, so that later calls allocate nothing.
   void Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token);
 
@@ -43,15 +34,13 @@ class BeamSearch {
   uint32_t generated() const { return length_ - 1; }
   bool finished() const { return finished_; }
 
-  // Penalties, bans and minimum length of a live beam's next token, in place; log_probs: [vocab].
-  void Process(uint32_t beam, std::span<float> log_probs);
   // As many candidates of each beam as a step may need: one may end each beam, and as many again
   // keep all beams going.
   uint32_t candidates_per_beam() const { return 2 * options_->num_beams; }
 
   // One token on: rows[i] are the best candidates_per_beam() candidates of live beam i (fewer where
   // fewer are possible), as BestCandidates() gives them. Requires !finished().
-  void Step(std::span<const std::span<const BeamCandidate>> rows);
+  void Step(std::span<const std::span<const TokenScore>> rows);
 
   // Of the last step, where it did not finish: entry i is the beam that is now beam i.
   std::span<const uint32_t> parents() const { return {parents_.data(), live_}; }
@@ -73,7 +62,7 @@ class BeamSearch {
     uint32_t slot;  // row of kept_ids_
   };
 
-  void Choose(std::span<const std::span<const BeamCandidate>> rows);
+  void Choose(std::span<const std::span<const TokenScore>> rows);
   void Keep(const Choice& choice);
   void Continue(const Choice& choice, uint32_t beam);
   bool CanImprove() const;
@@ -95,7 +84,6 @@ class BeamSearch {
   std::vector<Choice> choices_;    // of a step, best first
   std::vector<Kept> kept_;         // best first, num_beams at most
   std::vector<int32_t> kept_ids_;  // [num_beams, capacity]
-  std::vector<float> scratch_;     // of Process()
 };
 
 }  // namespace precis

@@ -38,12 +38,11 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, *backend_),
       decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, *backend_),
       sampler_(config_.vocab_size),
+      picker_(config_.vocab_size, options.max_batch, config_.eos_token_id, *backend_),
       sequences_(options.max_sequences),
-      best_(options.max_batch),
-      tokens_(options.max_batch),
-      candidates_(size_t{2} * Scheduler::kMaxBeams * Scheduler::kMaxBeams) {
+      tokens_(options.max_batch) {
   copies_.reserve(options.max_batch);
-  candidate_rows_.reserve(Scheduler::kMaxBeams);
+  beam_scores_.reserve(Scheduler::kMaxBeams);
   const DType activations = backend_->activation_dtype(weights_.dtype);
   for (int i = 0; i < 2; ++i) {
     workspaces_.emplace_back(config_, activations, options.max_source_tokens);
@@ -71,8 +70,9 @@ void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
   if (s.HasBeams()) {
     s.search.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
   } else {
-    s.history.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+    s.history.Start(sequence.options, config_.decoder_start_token_id);
   }
+  picker_.Reserve(*sequence.options);
 }
 
 void T5Runner::Leave(SequenceId id) { sequences_[id].source_ids = {}; }
@@ -96,7 +96,9 @@ Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepResult* 
   const TimePoint start = clock.Now();
   CopyPages(plan);
   FillBatch(plan, pages);
-  PickTokens(plan, decoder_.Run(batch_), out);
+  AskForTokens(plan);
+  decoder_.Run(batch_, picker_);
+  PickTokens(plan, out);
   out->decode_us = Microseconds(clock.Now() - start);
   drafter_->ObserveStep(static_cast<uint32_t>(plan.decodes.size()), out->decode_us);
   return OkStatus();
@@ -146,73 +148,54 @@ void T5Runner::CopyPages(const StepPlan& plan) {
   if (!copies_.empty()) backend_->CopySlots({copies_, memory_.pool(), layout_.self.layers});
 }
 
-// Sequences with beams one by one, the rows between them together.
-void T5Runner::PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out) {
-  const size_t vocab = config_.vocab_size;
+// Each row's next token follows its own prefix: the tokens that stand, then the drafts up to the
+// row's own.
+void T5Runner::AskForTokens(const StepPlan& plan) {
+  picker_.Clear();
+  for (size_t i = 0; i < plan.decodes.size(); ++i) {
+    const DecodeRow& row = plan.decodes[i];
+    Sequence& s = sequences_[row.sequence];
+    if (s.HasBeams()) {
+      picker_.AddRow(*s.options, s.search.ids(row.beam));
+      continue;
+    }
+    if (row.draft > 0) s.history.Push(drafter_->token(row.sequence, row.draft));
+    picker_.AddRow(*s.options, s.history.ids());
+    const bool last = i + 1 == plan.decodes.size() || plan.decodes[i + 1].draft == 0;
+    if (last) s.history.Truncate(row.position - row.draft);
+  }
+}
+
+void T5Runner::PickTokens(const StepPlan& plan, StepResult* out) {
+  picker_.Finish();
   const size_t rows = plan.decodes.size();
   for (size_t begin = 0; begin < rows;) {
     const SequenceId id = plan.decodes[begin].sequence;
-    const bool beams = sequences_[id].HasBeams();
     size_t end = begin + 1;
-    while (end < rows && (beams ? plan.decodes[end].sequence == id
-                                : !sequences_[plan.decodes[end].sequence].HasBeams())) {
-      ++end;
-    }
-    const std::span<float> part = logits.subspan(begin * vocab, (end - begin) * vocab);
-    if (beams) {
-      out->sequences.push_back(StepBeams(sequences_[id], end - begin, part));
-    } else {
-      PickGreedyOrSampled(plan, begin, end, part, out);
-    }
+    while (end < rows && plan.decodes[end].sequence == id) ++end;
+    out->sequences.push_back(sequences_[id].HasBeams()
+                                 ? StepBeams(sequences_[id], begin, end - begin)
+                                 : Verify(id, begin, end - begin));
     begin = end;
   }
 }
 
-void T5Runner::PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end,
-                                   std::span<float> logits, StepResult* out) {
-  const size_t vocab = config_.vocab_size;
-  ProcessRows(plan, begin, end, logits);
-  backend_->ArgMax(logits.data(), end - begin, vocab, best_.data() + begin);
-  for (size_t i = begin; i < end;) {
-    const SequenceId id = plan.decodes[i].sequence;
-    size_t rows = 1;
-    while (i + rows < end && plan.decodes[i + rows].draft > 0) ++rows;
-    out->sequences.push_back(
-        Verify(id, i, rows, logits.subspan((i - begin) * vocab, rows * vocab)));
-    i += rows;
-  }
-}
-
-// Each row's scores by its own prefix: the tokens that stand, then the drafts up to the row's own.
-void T5Runner::ProcessRows(const StepPlan& plan, size_t begin, size_t end,
-                           std::span<float> logits) {
-  const size_t vocab = config_.vocab_size;
-  for (size_t i = begin; i < end; ++i) {
-    const DecodeRow& row = plan.decodes[i];
-    TokenHistory& history = sequences_[row.sequence].history;
-    if (row.draft > 0) history.Push(drafter_->token(row.sequence, row.draft));
-    history.Process(logits.subspan((i - begin) * vocab, vocab));
-    const bool last = i + 1 == end || plan.decodes[i + 1].draft == 0;
-    if (last) history.Truncate(row.position - row.draft);
-  }
-}
-
 // Takes one token a row as long as the next row was fed that very token. Rows begin, begin+1, ..
-// of the step are one sequence's; their scores are processed, their best tokens known.
-SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows, std::span<float> logits) {
-  const size_t vocab = config_.vocab_size;
+// of the step are one sequence's.
+SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows) {
   TokenHistory& history = sequences_[id].history;
   const GenerationOptions& options = history.options();
   SequenceStep step;
   uint32_t drafts = 0;  // that stand
   size_t count = 0;
   while (count < rows) {
-    const std::span<float> row = logits.subspan(count * vocab, vocab);
-    int32_t token = best_[begin + count];
+    const std::span<const TokenScore> best = picker_.best(begin + count);
     // Behind a draft it is as it would be without: the tokens before it stand, the next step fails.
-    if (!std::isfinite(row[token])) break;
-    if (options.Samples())
-      token = sampler_.Sample(row, options, sequences_[id].index, history.generated());
+    if (best.empty() || !std::isfinite(best[0].score)) break;
+    const int32_t token = options.Samples()
+                              ? sampler_.Sample(picker_.scores(begin + count), options,
+                                                sequences_[id].index, history.generated())
+                              : best[0].token;
     history.Push(token);
     tokens_[begin + count++] = token;
     const bool ends =
@@ -226,23 +209,16 @@ SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows, std::spa
   return step;
 }
 
-SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t rows, std::span<float> logits) {
-  const size_t vocab = config_.vocab_size;
+SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t begin, size_t rows) {
   BeamSearch& search = sequence.search;
-  const size_t most = search.candidates_per_beam();
-  backend_->LogSoftmax(logits.data(), rows, vocab);
   SequenceStep step;
-  candidate_rows_.clear();
-  for (uint32_t beam = 0; beam < rows; ++beam) {
-    const std::span<float> row = logits.subspan(beam * vocab, vocab);
-    // One value that is not a number makes its whole row so.
-    step.failed = step.failed || std::isnan(row[0]);
-    if (step.failed) return step;
-    search.Process(beam, row);
-    const std::span<BeamCandidate> best(candidates_.data() + beam * most, most);
-    candidate_rows_.push_back(best.first(BestCandidates(row, best)));
+  beam_scores_.clear();
+  for (size_t i = begin; i < begin + rows; ++i) {
+    step.failed = step.failed || !picker_.is_number(i);
+    beam_scores_.push_back(picker_.best(i));
   }
-  search.Step(candidate_rows_);
+  if (step.failed) return step;
+  search.Step(beam_scores_);
   step.finished = search.finished();
   if (!step.finished) step.parents = search.parents();
   return step;
@@ -324,6 +300,22 @@ std::vector<float> T5Runner::Encode(std::span<const int32_t> ids) {
   return out;
 }
 
+namespace {
+
+// Puts the panels of one row side by side.
+class WholeRow final : public VocabularySink {
+ public:
+  explicit WholeRow(std::vector<float>* out) : out_(out) {}
+  void Take(int32_t /*first_token*/, size_t count, float* scores) override {
+    out_->insert(out_->end(), scores, scores + count);
+  }
+
+ private:
+  std::vector<float>* const out_;
+};
+
+}  // namespace
+
 std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<const int32_t> target) {
   Encode(ids);
   const auto tokens = static_cast<uint32_t>(ids.size());
@@ -331,6 +323,7 @@ std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<cons
   const uint32_t slots = layout_.self.slots;
   PRECIS_CHECK(cross + PagesFor(target.size(), slots) <= num_pages());
   std::vector<float> out;
+  WholeRow sink(&out);
   for (uint32_t t = 0; t < target.size(); ++t) {
     batch_.Clear();
     batch_.tokens.push_back(target[t]);
@@ -341,8 +334,7 @@ std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<cons
     }
     batch_.cross_rows.push_back({0, tokens, t});
     for (uint32_t p = 0; p < cross; ++p) batch_.cross_pages.push_back(static_cast<int32_t>(p));
-    const std::span<float> logits = decoder_.Run(batch_);
-    out.insert(out.end(), logits.begin(), logits.end());
+    decoder_.Run(batch_, sink);
   }
   return out;
 }

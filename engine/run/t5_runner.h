@@ -24,6 +24,7 @@
 #include "engine/run/sampler.h"
 #include "engine/run/step_cost.h"
 #include "engine/run/token_history.h"
+#include "engine/run/token_picker.h"
 #include "kernels/backend.h"
 
 namespace precis {
@@ -87,13 +88,11 @@ class T5Runner final : public ModelRunner {
   void Encode(const EncodeSlice& slice, const PageTables& pages);
   void FillBatch(const StepPlan& plan, const PageTables& pages);
   void CopyPages(const StepPlan& plan);
-  void PickTokens(const StepPlan& plan, std::span<float> logits, StepResult* out);
-  void PickGreedyOrSampled(const StepPlan& plan, size_t begin, size_t end, std::span<float> logits,
-                           StepResult* out);
-  void ProcessRows(const StepPlan& plan, size_t begin, size_t end, std::span<float> logits);
+  void AskForTokens(const StepPlan& plan);
+  void PickTokens(const StepPlan& plan, StepResult* out);
   int32_t TokenOf(const Sequence& sequence, const DecodeRow& row) const;
-  SequenceStep Verify(SequenceId id, size_t begin, size_t rows, std::span<float> logits);
-  SequenceStep StepBeams(Sequence& sequence, size_t rows, std::span<float> logits);
+  SequenceStep Verify(SequenceId id, size_t begin, size_t rows);
+  SequenceStep StepBeams(Sequence& sequence, size_t begin, size_t rows);
 
   const ModelConfig config_;
   const std::unique_ptr<Backend> backend_;
@@ -106,6 +105,7 @@ class T5Runner final : public ModelRunner {
   T5Encoder encoder_;
   T5Decoder decoder_;
   Sampler sampler_;
+  TokenPicker picker_;
   std::unique_ptr<Drafter> drafter_;  // after calibration
   std::vector<EncoderWorkspace> workspaces_;
   std::vector<std::span<const int32_t>> documents_;  // by DocumentId
@@ -114,10 +114,8 @@ class T5Runner final : public ModelRunner {
   uint32_t self_table_ = 0;   // of the row being filled in, where its table begins
   uint32_t cross_table_ = 0;  // likewise
   std::vector<PageCopyRef> copies_;
-  std::vector<int32_t> best_;              // [rows], argmax of the processed logits
-  std::vector<int32_t> tokens_;            // [rows], the step's answer
-  std::vector<BeamCandidate> candidates_;  // of one search
-  std::vector<std::span<const BeamCandidate>> candidate_rows_;  // into candidates_, one a beam
+  std::vector<int32_t> tokens_;                           // [rows], the step's answer
+  std::vector<std::span<const TokenScore>> beam_scores_;  // of one search, one a beam
 };
 
 }  // namespace precis

@@ -22,6 +22,9 @@ double T5Runner::TimeStep(uint32_t rows) {
   const uint32_t self = (rows + slots - 1) / slots;
   const uint32_t left = num_pages() > self ? num_pages() - self : 1;
   const uint32_t tokens = std::min({kSourceTokens, max_source_tokens_, left * cross_slots()});
+  const GenerationOptions greedy;
+  const int32_t start = config_.decoder_start_token_id;
+  picker_.Clear();
   batch_.Clear();
   batch_.self_pages.push_back(0);
   for (uint32_t i = 0; i * cross_slots() < tokens; ++i) {
@@ -32,12 +35,13 @@ double T5Runner::TimeStep(uint32_t rows) {
     batch_.slots.push_back({static_cast<int32_t>(i / slots), i % slots});
     batch_.self_rows.push_back({0, 1, 0});
     batch_.cross_rows.push_back({0, tokens, 0});
+    picker_.AddRow(greedy, {&start, 1});
   }
   const SteadyClock clock;
-  const TimePoint start = clock.Now();
-  const std::span<float> logits = decoder_.Run(batch_);
-  backend_->ArgMax(logits.data(), rows, config_.vocab_size, best_.data());
-  return Microseconds(clock.Now() - start);
+  const TimePoint begin = clock.Now();
+  decoder_.Run(batch_, picker_);
+  picker_.Finish();
+  return Microseconds(clock.Now() - begin);
 }
 
 // Sweeps over all buckets, so that an interruption does not hit all rounds of one of them. Where

@@ -5,7 +5,9 @@
 // Owner: the runner, one a sequence. Thread rule: the step thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,36 +15,46 @@
 
 namespace precis {
 
-// Changes the scores of the token that follows `ids` in place, by nothing but the arguments.
-// scores: [vocab], logits or, for beams, log-probabilities. `ids` begin with the start token, which
-// counts for penalties and n-grams as it does in generate(). `scratch` needs room for ids.size()
-// where there is a repetition penalty, or it grows.
-void ProcessScores(const GenerationOptions& options, std::span<const int32_t> ids,
-                   int32_t eos_token, std::span<float> scores, std::vector<float>* scratch);
+// What processing does to one token's score.
+struct ScoreEdit {
+  int32_t token;
+  bool banned;  // else penalised for repetition
+};
+
+// Appends the edits of the token that follows `ids`, by nothing but the arguments, in ascending
+// order of tokens, one each. `ids` begin with the start token, which counts for penalties and
+// n-grams as it does in generate(). Not where a token is forced.
+void AppendScoreEdits(const GenerationOptions& options, std::span<const int32_t> ids,
+                      int32_t eos_token, std::vector<ScoreEdit>* edits);
+// The most that AppendScoreEdits() appends, before it leaves out what is there twice.
+size_t MaxScoreEdits(const GenerationOptions& options);
+
+// The score after the edit; of logits or, for beams, of log-probabilities.
+float Edited(const ScoreEdit& edit, const GenerationOptions& options, float score);
+
+// The one token that may follow `num_ids` ids, if there is only one.
+std::optional<int32_t> ForcedToken(const GenerationOptions& options, size_t num_ids);
+// Hides all scores but that of the forced token, which is 0; what is suppressed stays so.
+void ForceScore(int32_t token, const GenerationOptions& options, std::span<float> scores);
 
 class TokenHistory {
  public:
   // Makes room for all tokens, so that later calls allocate nothing. `options` must outlive the
   // history.
-  void Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token);
+  void Start(const GenerationOptions* options, int32_t start_token);
 
-  // Changes the scores of the next token in place; scores: [vocab].
-  void Process(std::span<float> scores) {
-    ProcessScores(*options_, ids_, eos_token_, scores, &scratch_);
-  }
   void Push(int32_t token) { ids_.push_back(token); }
   // Takes back what was pushed after `generated` tokens.
   void Truncate(uint32_t generated) { ids_.resize(generated + 1); }
 
+  std::span<const int32_t> ids() const { return ids_; }  // start token first
   int32_t last() const { return ids_.back(); }
   uint32_t generated() const { return static_cast<uint32_t>(ids_.size()) - 1; }
   const GenerationOptions& options() const { return *options_; }
 
  private:
   const GenerationOptions* options_ = nullptr;
-  int32_t eos_token_ = 1;
   std::vector<int32_t> ids_;  // start token first
-  std::vector<float> scratch_;
 };
 
 }  // namespace precis

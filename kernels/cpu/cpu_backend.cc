@@ -197,14 +197,13 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   }
 }
 
-void CpuBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
-#pragma omp parallel for num_threads(num_threads_) if (rows * vocab >= kParallelElements)
-  for (size_t i = 0; i < rows; ++i) ids[i] = kernels_.arg_max(logits + i * vocab, vocab);
-}
-
-void CpuBackend::LogSoftmax(float* logits, size_t rows, size_t vocab) {
-#pragma omp parallel for num_threads(num_threads_) if (rows * vocab >= kParallelElements)
-  for (size_t i = 0; i < rows; ++i) kernels_.log_softmax(logits + i * vocab, vocab);
+void CpuBackend::SummarizeScores(const SummarizeScoresParams& p) {
+  const size_t rows = p.rows.size();
+#pragma omp parallel for num_threads(num_threads_) if (rows > 1 && \
+                                                       rows * p.count >= kParallelElements)
+  for (size_t i = 0; i < rows; ++i) {
+    kernels_.summarize_scores(p.scores + i * p.count, p.count, p.first_token, &p.rows[i]);
+  }
 }
 
 void CpuBackend::CopySlots(const CopySlotsParams& params) {

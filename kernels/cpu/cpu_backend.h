@@ -40,8 +40,7 @@ class CpuBackend final : public Backend {
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
   void CopySlots(const CopySlotsParams& params) override;
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
-  void LogSoftmax(float* logits, size_t rows, size_t vocab) override;
+  void SummarizeScores(const SummarizeScoresParams& params) override;
 
   // Of oneDNN, so far; constant after Prepare().
   uint64_t primitives_created() const { return gemm_->primitives_created(); }

@@ -69,8 +69,9 @@ struct CpuKernels {
   // chunks; uses the first up. out_index: the element of `out` where the result begins.
   void (*merge_partials)(float* partials, size_t num_chunks, size_t chunk_stride, size_t head_dim,
                          const Activations& out, size_t out_index);
-  int32_t (*arg_max)(const float* logits, size_t vocab);
-  void (*log_softmax)(float* logits, size_t vocab);
+  // One row; `scores` has `count` columns, of which column 0 is `first_token`.
+  void (*summarize_scores)(const float* scores, size_t count, int32_t first_token,
+                           ScoreSummary* row);
 };
 
 // The best functions within `hwy_targets` (Isa::hwy_targets).
@@ -78,6 +79,7 @@ CpuKernels SelectKernels(int64_t hwy_targets);
 
 // Each source file fills in its own.
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table);
+void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
 void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table);
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);

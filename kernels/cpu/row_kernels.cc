@@ -1,4 +1,4 @@
-// Ops that work on one row at a time: widening, norm, activation, argmax, log-softmax.
+// Ops that work on one row at a time: widening, norm, activation.
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
@@ -73,56 +73,6 @@ void Activate(ActivationKind kind, const float* in, const Activations& out, size
   }
 }
 
-// Two passes: the maximum, then its first place. In a row of NaN that place is 0.
-int32_t ArgMax(const float* logits, size_t vocab) {
-  const DF d;
-  const size_t lanes = LanesF();
-  VF maxima = hn::Set(d, logits[0]);
-  size_t i = 0;
-  for (; i + lanes <= vocab; i += lanes) maxima = hn::Max(maxima, LoadF(logits + i));
-  float max = hn::GetLane(hn::MaxOfLanes(d, maxima));
-  for (; i < vocab; ++i) {
-    if (logits[i] > max) max = logits[i];
-  }
-  const VF wanted = hn::Set(d, max);
-  for (i = 0; i + lanes <= vocab; i += lanes) {
-    const auto equal = hn::Eq(LoadF(logits + i), wanted);
-    const intptr_t lane = hn::FindFirstTrue(d, equal);
-    if (lane >= 0) return static_cast<int32_t>(i + static_cast<size_t>(lane));
-  }
-  for (; i < vocab; ++i) {
-    if (logits[i] == max) return static_cast<int32_t>(i);
-  }
-  return 0;
-}
-
-// Sums are of vectors within a block and of double between blocks: a vocabulary is long.
-void LogSoftmax(float* logits, size_t vocab) {
-  const DF d;
-  const size_t lanes = LanesF();
-  const size_t block = 64 * lanes;
-  VF maxima = hn::Set(d, logits[0]);
-  size_t i = 0;
-  for (; i + lanes <= vocab; i += lanes) maxima = hn::Max(maxima, LoadF(logits + i));
-  if (i < vocab) maxima = hn::Max(maxima, LoadPartial(logits + i, vocab - i, logits[0]));
-  const VF max = hn::MaxOfLanes(d, maxima);
-  double total = 0;
-  for (size_t begin = 0; begin < vocab; begin += block) {
-    const size_t end = vocab - begin < block ? vocab : begin + block;
-    VF sum = hn::Zero(d);
-    for (i = begin; i + lanes <= end; i += lanes) {
-      sum = hn::Add(sum, Exp(hn::Sub(LoadF(logits + i), max)));
-    }
-    total += hn::GetLane(hn::SumOfLanes(d, sum));
-    for (; i < end; ++i) total += std::exp(logits[i] - hn::GetLane(max));
-  }
-  const VF shift = hn::Set(d, hn::GetLane(max) + static_cast<float>(std::log(total)));
-  for (i = 0; i + lanes <= vocab; i += lanes) {
-    hn::StoreU(hn::Sub(LoadF(logits + i), shift), d, logits + i);
-  }
-  for (; i < vocab; ++i) logits[i] -= hn::GetLane(shift);
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace precis
 HWY_AFTER_NAMESPACE();
@@ -135,20 +85,17 @@ namespace precis {
 HWY_EXPORT(WidenBF16);
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(Activate);
-HWY_EXPORT(ArgMax);
-HWY_EXPORT(LogSoftmax);
 
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table) {
   table->widen_bf16 = PickTarget(HWY_DISPATCH_TABLE(WidenBF16), hwy_targets);
   table->rms_norm = PickTarget(HWY_DISPATCH_TABLE(RmsNorm), hwy_targets);
   table->activate = PickTarget(HWY_DISPATCH_TABLE(Activate), hwy_targets);
-  table->arg_max = PickTarget(HWY_DISPATCH_TABLE(ArgMax), hwy_targets);
-  table->log_softmax = PickTarget(HWY_DISPATCH_TABLE(LogSoftmax), hwy_targets);
 }
 
 CpuKernels SelectKernels(int64_t hwy_targets) {
   CpuKernels table{};
   SelectRowKernels(hwy_targets, &table);
+  SelectScoreKernels(hwy_targets, &table);
   SelectAppendKv(hwy_targets, &table);
   SelectEncoderAttention(hwy_targets, &table);
   SelectPagedAttention(hwy_targets, &table);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <utility>
 
@@ -30,6 +31,31 @@ class RefMatrix final : public PackedMatrix {
   size_t k_;
   DType dtype_;
 };
+
+constexpr float kImpossible = -std::numeric_limits<float>::infinity();
+
+void AddToSum(std::span<const float> scores, ScoreSummary* row) {
+  float max = row->max;
+  for (const float score : scores) {
+    if (!(score <= max)) max = score;  // NaN too
+  }
+  if (max == kImpossible) return;
+  row->sum *= std::exp(static_cast<double>(row->max) - max);
+  row->max = max;
+  for (const float score : scores) row->sum += std::exp(static_cast<double>(score) - max);
+}
+
+// Tokens come in ascending order, so one of an equal score goes behind.
+void KeepIfAmongBest(const TokenScore& next, ScoreSummary* row) {
+  if (row->num_best < row->best.size()) {
+    ++row->num_best;
+  } else if (!(next.score > row->best.back().score)) {
+    return;
+  }
+  size_t at = row->num_best - 1;
+  for (; at > 0 && row->best[at - 1].score < next.score; --at) row->best[at] = row->best[at - 1];
+  row->best[at] = next;
+}
 
 double GeluTanh(double x) {
   const double inner = std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x);
@@ -109,21 +135,15 @@ void RefBackend::Activate(ActivationKind kind, const float* in, const Activation
   }
 }
 
-void RefBackend::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
-  for (size_t i = 0; i < rows; ++i) {
-    const float* row = logits + i * vocab;
-    ids[i] = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
-  }
-}
-
-void RefBackend::LogSoftmax(float* logits, size_t rows, size_t vocab) {
-  for (size_t i = 0; i < rows; ++i) {
-    float* row = logits + i * vocab;
-    const double max = *std::max_element(row, row + vocab);
-    double total = 0;
-    for (size_t k = 0; k < vocab; ++k) total += std::exp(row[k] - max);
-    const double shift = max + std::log(total);
-    for (size_t k = 0; k < vocab; ++k) row[k] = static_cast<float>(row[k] - shift);
+void RefBackend::SummarizeScores(const SummarizeScoresParams& p) {
+  for (size_t i = 0; i < p.rows.size(); ++i) {
+    const std::span<const float> scores(p.scores + i * p.count, p.count);
+    if (p.rows[i].wants_sum) AddToSum(scores, &p.rows[i]);
+    for (size_t j = 0; j < p.count; ++j) {
+      if (scores[j] > kImpossible) {
+        KeepIfAmongBest({scores[j], p.first_token + static_cast<int32_t>(j)}, &p.rows[i]);
+      }
+    }
   }
 }
 

@@ -24,7 +24,11 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   auto qkv = RandomFloats(100 * 3 * width, 3);
   std::vector<float> out(200 * width);
   const std::vector<int32_t> ids = {0, 3, 5};
-  std::vector<int32_t> best(40);
+  std::vector<TokenScore> best(40 * 8);
+  std::vector<ScoreSummary> summaries;
+  for (size_t i = 0; i < 40; ++i) {
+    summaries.push_back({.best = {&best[i * 8], 8}, .wants_sum = i % 2 == 0});
+  }
   const std::vector<SlotRef> slots = {{0, 0}, {1, 3}};
   const std::vector<PageCopyRef> copies = {{0, 1, 3}};
   Guarded attended = Guarded::Floats(batch.rows.size() * width);
@@ -56,8 +60,7 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
     backend->Embed(ids, w.data(), DType::kF32, kK, out.data());
     backend->RmsNorm(in.data(), w.data(), 1e-6f, {out.data(), DType::kF32, 40, kK});
     backend->Activate(ActivationKind::kGatedGelu, in.data(), {out.data(), DType::kF32, 40, kK});
-    backend->ArgMax(in.data(), 40, kK, best.data());
-    backend->LogSoftmax(in.data(), 40, kK);
+    backend->SummarizeScores({in.data(), kK, 0, summaries});
     backend->CopySlots({copies, batch.Pool(), {&batch.region, 1}});
     backend->AppendKv({qkv.data(), qkv.data(), width, slots, batch.Pool(), batch.region});
     backend->PagedAttention(paged);

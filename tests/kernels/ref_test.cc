@@ -55,20 +55,30 @@ TEST(RefBackend, ActivatesReluAndGatedGelu) {
   EXPECT_NEAR(gelu[1], 5 * 1.954598, 1e-5);
 }
 
-TEST(RefBackend, EmbedTakesRowsAndArgMaxTheLowestOfEquals) {
+TEST(RefBackend, EmbedTakesRows) {
   const std::vector<float> table = {0, 1, 2, 3, 4, 5};
   const std::vector<int32_t> ids = {2, 0};
   std::vector<float> out(4);
   Ref()->Embed(ids, table.data(), DType::kF32, 2, out.data());
   EXPECT_EQ(out, (std::vector<float>{4, 5, 0, 1}));
-  const std::vector<float> logits = {1, 7, 7, -1, -2, -1};
-  int32_t best[2];
-  Ref()->ArgMax(logits.data(), 2, 3, best);
-  EXPECT_EQ(best[0], 1);
-  EXPECT_EQ(best[1], 0);
 }
 
-// Scores 0 and ln 3 give weights 1/4 and 3/4.
+TEST(RefBackend, SummarizesScoresPanelByPanel) {
+  TokenScore best[3];
+  ScoreSummary row{.best = best, .wants_sum = true};
+  const std::vector<float> first = {1, 3, 1};
+  const std::vector<float> second = {3, 2, -INFINITY};
+  const auto ref = Ref();
+  ref->SummarizeScores({first.data(), 3, 10, {&row, 1}});
+  ref->SummarizeScores({second.data(), 3, 13, {&row, 1}});
+  ASSERT_EQ(row.num_best, 3u);
+  EXPECT_EQ(best[0].token, 11);
+  EXPECT_EQ(best[1].token, 13) << "of the same score as 11";
+  EXPECT_EQ(best[2].token, 14);
+  EXPECT_EQ(row.max, 3);
+  EXPECT_NEAR(row.sum, 2 + 2 * std::exp(-2.0) + std::exp(-1.0), 1e-12);
+}
+
 TEST(RefBackend, EncoderAttentionWeighsByTheSoftmaxOfScoreAndBias) {
   const auto ref = Ref();
   ASSERT_TRUE(ref->Prepare({.head_dim = 1, .max_source_tokens = 2}).ok());

@@ -1,4 +1,4 @@
-// Embed, RmsNorm, Activate, ArgMax of the cpu backend against ref: odd widths, both types, guards.
+// Embed, RmsNorm, Activate of the cpu backend against ref: odd widths, both types, guards.
 #include "tests/kernels/kernel_testing.h"
 
 namespace precis {
@@ -96,47 +96,6 @@ TEST(RowOps, RowsDoNotDependOnTheirNeighbours) {
   }
 }
 
-TEST(RowOps, ArgMaxTakesTheLowestOfEquals) {
-  const auto cpu = Cpu();
-  PRECIS_SKIP_WITHOUT(cpu);
-  const auto ref = Ref();
-  for (const size_t vocab : {1, 7, 16, 17, 64, 100, 1001}) {
-    for (size_t at = 0; at < vocab; at += vocab < 100 ? 1 : 13) {
-      const size_t rows = 20;
-      auto logits = RandomFloats(rows * vocab, 7);
-      for (size_t i = 0; i < rows; ++i) {
-        logits[i * vocab + at] = 3.0f;
-        logits[i * vocab + (at + i) % vocab] = 3.0f;
-      }
-      std::vector<int32_t> got(rows + 1, -7);
-      std::vector<int32_t> want(rows + 1, -7);
-      cpu->ArgMax(logits.data(), rows, vocab, got.data());
-      ref->ArgMax(logits.data(), rows, vocab, want.data());
-      EXPECT_EQ(got, want) << vocab;
-    }
-  }
-}
-
-TEST(RowOps, LogSoftmaxEqualsRef) {
-  const auto cpu = Cpu();
-  PRECIS_SKIP_WITHOUT(cpu);
-  const auto ref = Ref();
-  for (const size_t vocab : {1, 7, 16, 17, 64, 1001, 5000}) {
-    for (const float scale : {1.0f, 30.0f}) {
-      constexpr size_t kLogitRows = 5;
-      Guarded got = Guarded::Floats(kLogitRows * vocab);
-      Guarded want = Guarded::Floats(kLogitRows * vocab);
-      auto logits = RandomFloats(kLogitRows * vocab, 11);
-      for (float& logit : logits) logit *= scale;
-      std::copy(logits.begin(), logits.end(), got.floats());
-      std::copy(logits.begin(), logits.end(), want.floats());
-      cpu->LogSoftmax(got.floats(), kLogitRows, vocab);
-      ref->LogSoftmax(want.floats(), kLogitRows, vocab);
-      EXPECT_TRUE(AllNear(got, want, DType::kF32, 2e-6 * scale + 2e-6)) << vocab;
-    }
-  }
-}
-
 // Filled slots move, with K and V of all layers; everything else of the target page stays.
 TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
   const auto cpu = Cpu();
@@ -167,18 +126,6 @@ TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
     }
   }
   EXPECT_EQ(bytes, want);
-}
-
-TEST(RowOps, ArgMaxOfInfinitiesAndNanStaysInRange) {
-  const auto cpu = Cpu();
-  PRECIS_SKIP_WITHOUT(cpu);
-  std::vector<float> logits(100, -INFINITY);
-  int32_t id = -1;
-  cpu->ArgMax(logits.data(), 1, logits.size(), &id);
-  EXPECT_EQ(id, 0);
-  logits.assign(100, NAN);
-  cpu->ArgMax(logits.data(), 1, logits.size(), &id);
-  EXPECT_EQ(id, 0);
 }
 
 }  // namespace

@@ -20,27 +20,20 @@ namespace {
 
 using RowHashes = std::set<size_t>;
 
-// Takes down the rows that tokens are chosen from: processed logits, or a beam's raw ones.
+// Takes down the rows that tokens are chosen from, without the scores that processing may change.
 class ScoreRecorder final : public ForwardingBackend {
  public:
   ScoreRecorder(std::unique_ptr<Backend> inner, RowHashes* rows)
       : ForwardingBackend(std::move(inner)), rows_(rows) {}
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
-    Record(logits, rows, vocab);
-    ForwardingBackend::ArgMax(logits, rows, vocab, ids);
-  }
-  void LogSoftmax(float* logits, size_t rows, size_t vocab) override {
-    Record(logits, rows, vocab);
-    ForwardingBackend::LogSoftmax(logits, rows, vocab);
+  void SummarizeScores(const SummarizeScoresParams& p) override {
+    for (size_t i = 0; i < p.rows.size(); ++i) {
+      rows_->insert(std::hash<std::string_view>()(
+          {reinterpret_cast<const char*>(p.scores + i * p.count), p.count * sizeof(float)}));
+    }
+    ForwardingBackend::SummarizeScores(p);
   }
 
  private:
-  void Record(const float* logits, size_t rows, size_t vocab) {
-    for (size_t i = 0; i < rows; ++i) {
-      rows_->insert(std::hash<std::string_view>()(
-          {reinterpret_cast<const char*>(logits + i * vocab), vocab * sizeof(float)}));
-    }
-  }
   RowHashes* const rows_;  // the step thread's while the engine runs
 };
 

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
-#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/run/process_scores.h"
 
 namespace precis {
 namespace {
@@ -22,7 +21,6 @@ using testing::ElementsAre;
 
 constexpr int32_t kStart = 0;
 constexpr int32_t kEos = 1;
-constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 using Table = std::vector<std::vector<float>>;
 
@@ -33,14 +31,13 @@ const std::vector<float>& RowOf(const Table& table, std::span<const int32_t> ids
 }
 
 // One step with the candidates that the model gives to each live beam.
-void StepOn(const Table& table, BeamSearch* search) {
-  std::vector<std::vector<BeamCandidate>> candidates(search->live());
-  std::vector<std::span<const BeamCandidate>> rows;
+void StepOn(const Table& table, const GenerationOptions& options, BeamSearch* search) {
+  std::vector<std::vector<TokenScore>> candidates(search->live());
+  std::vector<std::span<const TokenScore>> rows;
   for (uint32_t beam = 0; beam < search->live(); ++beam) {
     std::vector<float> scores = RowOf(table, search->ids(beam));
-    search->Process(beam, scores);
-    candidates[beam].resize(search->candidates_per_beam());
-    candidates[beam].resize(BestCandidates(scores, candidates[beam]));
+    ProcessScores(options, search->ids(beam), kEos, scores);
+    candidates[beam] = BestScores(scores, search->candidates_per_beam());
     rows.push_back(candidates[beam]);
   }
   search->Step(rows);
@@ -72,7 +69,7 @@ TEST(BeamSearch, GivesTheIdsAndScoresOfGenerate) {
     const GenerationOptions options = OptionsOf(c);
     widths.insert(options.num_beams);
     search.Start(&options, kStart, kEos);
-    while (!search.finished()) StepOn(tables[c.at("table")], &search);
+    while (!search.finished()) StepOn(tables[c.at("table")], options, &search);
 
     const nlohmann::json& ids = c.at("ids");
     ASSERT_EQ(search.num_hypotheses(), ids.size()) << c.dump();
@@ -94,7 +91,7 @@ TEST(BeamSearch, GivesTheIdsAndScoresOfGenerate) {
 
 class BeamSearchTest : public testing::Test {
  protected:
-  using Rows = std::vector<std::vector<BeamCandidate>>;
+  using Rows = std::vector<std::vector<TokenScore>>;
 
   void Start(uint32_t beams, uint32_t max_new_tokens) {
     options_.num_beams = beams;
@@ -103,7 +100,7 @@ class BeamSearchTest : public testing::Test {
     search_.Start(&options_, kStart, kEos);
   }
   void Step(const Rows& rows) {
-    const std::vector<std::span<const BeamCandidate>> spans(rows.begin(), rows.end());
+    const std::vector<std::span<const TokenScore>> spans(rows.begin(), rows.end());
     search_.Step(spans);
   }
   std::vector<int32_t> Ids(uint32_t beam) const {
@@ -257,46 +254,6 @@ TEST_F(BeamSearchDeathTest, RefusesRowsOfOtherBeams) {
   EXPECT_DEATH(Step({{{-1, 5}}, {{-1, 5}}}), "check failed");
   Step({{}});
   EXPECT_DEATH(Step({}), "check failed") << "it has finished";
-}
-
-// --- Candidates ---
-
-std::vector<int32_t> BestOf(const std::vector<float>& scores, size_t count) {
-  std::vector<BeamCandidate> best(count);
-  best.resize(BestCandidates(scores, best));
-  std::vector<int32_t> tokens;
-  for (const BeamCandidate& c : best) {
-    EXPECT_EQ(c.log_prob, scores[static_cast<size_t>(c.token)]);
-    tokens.push_back(c.token);
-  }
-  return tokens;
-}
-
-TEST(BestCandidates, AreInDescendingOrderAndLowerTokensFirstAmongEquals) {
-  EXPECT_THAT(BestOf({-3, -1, -2, -1, -4, -1}, 4), ElementsAre(1, 3, 5, 2));
-  EXPECT_THAT(BestOf({-1, -1, -1, -1}, 2), ElementsAre(0, 1));
-}
-
-TEST(BestCandidates, LeaveOutWhatIsImpossible) {
-  EXPECT_THAT(BestOf({kImpossible, -1, kImpossible, -2}, 3), ElementsAre(1, 3));
-  EXPECT_THAT(BestOf({kImpossible, kImpossible}, 1), testing::IsEmpty());
-  EXPECT_THAT(BestOf({-1, -2}, 0), testing::IsEmpty());
-}
-
-TEST(BestCandidates, AgreeWithSorting) {
-  std::vector<float> scores(5000);
-  uint32_t state = 1;
-  for (float& score : scores) {
-    state = state * 1664525u + 1013904223u;
-    score = -static_cast<float>(state >> 22);  // many equal ones
-  }
-  std::vector<int32_t> want(scores.size());
-  std::iota(want.begin(), want.end(), 0);
-  std::stable_sort(want.begin(), want.end(), [&scores](int32_t a, int32_t b) {
-    return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)];
-  });
-  want.resize(32);
-  EXPECT_EQ(BestOf(scores, 32), want);
 }
 
 }  // namespace

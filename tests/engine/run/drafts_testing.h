@@ -80,11 +80,16 @@ class ScoresBackend final : public ForwardingBackend {
  public:
   ScoresBackend(std::unique_ptr<Backend> inner, std::vector<std::vector<float>>* rows)
       : ForwardingBackend(std::move(inner)), rows_(rows) {}
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
-    for (size_t i = 0; i < rows; ++i) {
-      rows_->emplace_back(logits + i * vocab, logits + (i + 1) * vocab);
+  void SummarizeScores(const SummarizeScoresParams& p) override {
+    size_t row = 0;  // of those without beams
+    for (size_t i = 0; i < p.rows.size(); ++i) {
+      if (p.rows[i].wants_sum) continue;
+      if (p.first_token == 0) rows_->emplace_back();
+      const float* scores = p.scores + i * p.count;
+      (*rows_)[row].insert((*rows_)[row].end(), scores, scores + p.count);
+      ++row;
     }
-    ForwardingBackend::ArgMax(logits, rows, vocab, ids);
+    ForwardingBackend::SummarizeScores(p);
   }
 
  private:

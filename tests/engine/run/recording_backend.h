@@ -45,12 +45,7 @@ class ForwardingBackend : public Backend {
   void AppendKv(const AppendKvParams& p) override { inner_->AppendKv(p); }
   void PagedAttention(const PagedAttentionParams& p) override { inner_->PagedAttention(p); }
   void CopySlots(const CopySlotsParams& p) override { inner_->CopySlots(p); }
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
-    inner_->ArgMax(logits, rows, vocab, ids);
-  }
-  void LogSoftmax(float* logits, size_t rows, size_t vocab) override {
-    inner_->LogSoftmax(logits, rows, vocab);
-  }
+  void SummarizeScores(const SummarizeScoresParams& p) override { inner_->SummarizeScores(p); }
 
  private:
   const std::unique_ptr<Backend> inner_;
@@ -101,9 +96,9 @@ class RecordingBackend final : public ForwardingBackend {
         keys * TokenBytes(p.region));
     ForwardingBackend::PagedAttention(p);
   }
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override {
-    Add(fmt::format("argmax {} x {}", rows, vocab), 0);
-    ForwardingBackend::ArgMax(logits, rows, vocab, ids);
+  void SummarizeScores(const SummarizeScoresParams& p) override {
+    Add(fmt::format("summarize scores {} x {}", p.rows.size(), p.count), 0);
+    ForwardingBackend::SummarizeScores(p);
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/run/process_scores.h"
 
 namespace precis {
 namespace {
@@ -17,8 +18,7 @@ constexpr int32_t kEos = 1;
 
 std::vector<float> Processed(const GenerationOptions& options, const std::vector<int32_t>& ids,
                              std::vector<float> scores) {
-  std::vector<float> scratch;
-  ProcessScores(options, ids, kEos, scores, &scratch);
+  ProcessScores(options, ids, kEos, scores);
   return scores;
 }
 
@@ -115,20 +115,32 @@ TEST(ProcessScores, DependsOnTheIdsGivenAndNotOnThoseOfEarlierCalls) {
   EXPECT_EQ(Processed(options, {0, 2}, scores), drafted);
 }
 
-TEST(TokenHistory, ProcessesByTheIdsPushedSinceStart) {
+TEST(ScoreEdits, AreOneATokenInAscendingOrderAndABanWins) {
   GenerationOptions options;
   options.repetition_penalty = 2;
-  options.min_new_tokens = 2;
+  options.no_repeat_ngram_size = 1;
+  options.suppressed_token_ids = {9, 4};
+  std::vector<ScoreEdit> edits = {{99, false}};  // of another row
+  AppendScoreEdits(options, std::vector<int32_t>{0, 3, 2, 3}, kEos, &edits);
+  std::vector<int32_t> tokens;
+  for (const ScoreEdit& edit : edits) tokens.push_back(edit.token);
+  EXPECT_THAT(tokens, ElementsAre(99, 0, 2, 3, 4, 9));
+  for (size_t i = 1; i < edits.size(); ++i) EXPECT_TRUE(edits[i].banned) << edits[i].token;
+  EXPECT_LE(edits.size() - 1, MaxScoreEdits(options));
+}
+
+TEST(TokenHistory, HasTheIdsPushedSinceStart) {
+  GenerationOptions options;
   TokenHistory history;
-  history.Start(&options, 0, kEos);
+  history.Start(&options, 0);
   history.Push(3);
-  history.Start(&options, 0, kEos);
+  history.Start(&options, 0);
   history.Push(2);
+  history.Push(5);
+  history.Truncate(1);
   EXPECT_EQ(history.last(), 2);
   EXPECT_EQ(history.generated(), 1u);
-  std::vector<float> scores = {4, 4, 4, 4};
-  history.Process(scores);
-  EXPECT_THAT(scores, ElementsAre(2, kBanned, 2, 4));
+  EXPECT_THAT(history.ids(), ElementsAre(0, 2));
 }
 
 }  // namespace

@@ -1,0 +1,146 @@
+#include "engine/run/token_picker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "common/check.h"
+#include "engine/sched/scheduler.h"
+
+namespace precis {
+namespace {
+
+constexpr float kImpossible = -std::numeric_limits<float>::infinity();
+constexpr size_t kMostBest = size_t{2} * Scheduler::kMaxBeams;
+
+// `next` comes to its place among the best, if it has one.
+void Insert(const TokenScore& next, ScoreSummary* summary) {
+  const auto better = [](const TokenScore& a, const TokenScore& b) {
+    return a.score != b.score ? a.score > b.score : a.token < b.token;
+  };
+  const std::span<TokenScore> best = summary->best;
+  if (summary->num_best < best.size()) {
+    ++summary->num_best;
+  } else if (!better(next, best.back())) {
+    return;
+  }
+  size_t at = summary->num_best - 1;
+  for (; at > 0 && better(next, best[at - 1]); --at) best[at] = best[at - 1];
+  best[at] = next;
+}
+
+void AddToSum(float score, ScoreSummary* summary) {
+  if (score == kImpossible) return;
+  if (!(score <= summary->max)) {
+    summary->sum *= std::exp(static_cast<double>(summary->max) - score);
+    summary->max = score;
+  }
+  summary->sum += std::exp(static_cast<double>(score) - summary->max);
+}
+
+}  // namespace
+
+TokenPicker::TokenPicker(uint32_t vocab_size, uint32_t max_rows, int32_t eos_token,
+                         Backend& backend)
+    : vocab_size_(vocab_size),
+      eos_token_(eos_token),
+      backend_(backend),
+      best_(max_rows * kMostBest),
+      scores_(size_t{max_rows} * vocab_size) {
+  rows_.reserve(max_rows);
+  summaries_.reserve(max_rows);
+}
+
+void TokenPicker::Reserve(const GenerationOptions& options) {
+  max_edits_ = std::max(max_edits_, MaxScoreEdits(options));
+  edits_.reserve(max_edits_ * rows_.capacity());
+  edited_.reserve(max_edits_ * rows_.capacity());
+}
+
+void TokenPicker::Clear() {
+  rows_.clear();
+  summaries_.clear();
+  edits_.clear();
+}
+
+void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32_t> ids) {
+  PRECIS_CHECK(rows_.size() < rows_.capacity());
+  const size_t first = edits_.size();
+  const std::optional<int32_t> forced = ForcedToken(options, ids.size());
+  if (!forced) AppendScoreEdits(options, ids, eos_token_, &edits_);
+  const bool beams = options.num_beams > 1;
+  const std::span<TokenScore> best =
+      std::span(best_).subspan(rows_.size() * kMostBest, beams ? size_t{2} * options.num_beams : 1);
+  rows_.push_back({&options, forced, first, edits_.size(), first});
+  summaries_.push_back({.best = best, .wants_sum = beams});
+}
+
+void TokenPicker::Take(int32_t first_token, size_t count, float* scores) {
+  edited_.resize(edits_.size());
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    float* row = scores + i * count;
+    if (rows_[i].options->Samples()) {
+      std::copy_n(row, count,
+                  scores_.begin() +
+                      static_cast<ptrdiff_t>(i * vocab_size_ + static_cast<size_t>(first_token)));
+    }
+    TakeOut(&rows_[i], first_token, count, row);
+  }
+  backend_.SummarizeScores({scores, count, first_token, summaries_});
+}
+
+void TokenPicker::TakeOut(Row* row, int32_t first_token, size_t count, float* scores) {
+  const int64_t end = first_token + static_cast<int64_t>(count);
+  for (; row->next_edit < row->end_edit && edits_[row->next_edit].token < end; ++row->next_edit) {
+    float& score = scores[edits_[row->next_edit].token - first_token];
+    edited_[row->next_edit] = score;
+    score = kImpossible;
+  }
+}
+
+void TokenPicker::Finish() {
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].options->Samples()) {
+      FinishSampled(rows_[i], i);
+    } else {
+      FinishBest(rows_[i], &summaries_[i]);
+    }
+  }
+}
+
+void TokenPicker::FinishBest(const Row& row, ScoreSummary* summary) {
+  const std::span<const int32_t> suppressed = row.options->suppressed_token_ids;
+  if (row.forced) {
+    const bool possible = std::ranges::find(suppressed, *row.forced) == suppressed.end();
+    summary->num_best = possible ? 1 : 0;
+    summary->best[0] = {0, *row.forced};
+    return;
+  }
+  float shift = 0;
+  if (summary->wants_sum) {
+    for (size_t i = row.first_edit; i < row.end_edit; ++i) AddToSum(edited_[i], summary);
+    shift = summary->max + static_cast<float>(std::log(summary->sum));
+    for (size_t i = 0; i < summary->num_best; ++i) summary->best[i].score -= shift;
+  }
+  for (size_t i = row.first_edit; i < row.end_edit; ++i) {
+    const float score = Edited(edits_[i], *row.options, edited_[i] - shift);
+    if (score > kImpossible) Insert({score, edits_[i].token}, summary);
+  }
+}
+
+void TokenPicker::FinishSampled(const Row& row, size_t index) {
+  const std::span<float> all = scores(index);
+  if (row.forced) {
+    ForceScore(*row.forced, *row.options, all);
+  } else {
+    for (size_t i = row.first_edit; i < row.end_edit; ++i) {
+      float& score = all[static_cast<size_t>(edits_[i].token)];
+      score = Edited(edits_[i], *row.options, score);
+    }
+  }
+  const auto top = std::ranges::max_element(all);
+  summaries_[index].best[0] = {*top, static_cast<int32_t>(top - all.begin())};
+  summaries_[index].num_best = 1;
+}
+
+}  // namespace precis

@@ -1,0 +1,74 @@
+// From the vocabulary's scores, which come panel by panel, to what each row of a step asks of them:
+// the best tokens under its penalties and bans, log-probabilities for a beam, or all of its scores
+// for sampling. Only those last ones are ever kept; a panel is reduced while it is in cache.
+//
+// Scores that processing may change are taken out of a panel before it is reduced, and join again
+// at the end: so any processing costs what it touches, not a pass over the vocabulary.
+//
+// Owner: the runner. Thread rule: the step thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/generation.h"
+#include "engine/model/t5_decoder.h"
+#include "engine/run/token_history.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+class TokenPicker final : public VocabularySink {
+ public:
+  TokenPicker(uint32_t vocab_size, uint32_t max_rows, int32_t eos_token, Backend& backend);
+
+  // Makes room for a request's rows, so that its steps allocate nothing.
+  void Reserve(const GenerationOptions& options);
+
+  // A step: rows are added in the order in which the model computes them, the model runs, Finish().
+  void Clear();
+  // The row whose next token follows `ids` (start token first). `options` live until Finish().
+  void AddRow(const GenerationOptions& options, std::span<const int32_t> ids);
+  void Take(int32_t first_token, size_t count, float* scores) override;
+  void Finish();
+
+  // The best tokens of a row, at most one, or 2 * num_beams for a beam (with log-probabilities
+  // then): descending, lower tokens first among equals. None that is impossible.
+  std::span<const TokenScore> best(size_t row) const {
+    return summaries_[row].best.first(summaries_[row].num_best);
+  }
+  // Whether a beam's scores are numbers.
+  bool is_number(size_t row) const { return !(summaries_[row].max != summaries_[row].max); }
+  // All scores of a row that samples, processed; they may be changed.
+  std::span<float> scores(size_t row) {
+    return std::span(scores_).subspan(row * vocab_size_, vocab_size_);
+  }
+
+ private:
+  struct Row {
+    const GenerationOptions* options;
+    std::optional<int32_t> forced;
+    size_t first_edit;  // of edits_; they end where the next row's begin
+    size_t end_edit;
+    size_t next_edit;  // the first whose token has not come by
+  };
+
+  void TakeOut(Row* row, int32_t first_token, size_t count, float* scores);
+  void FinishBest(const Row& row, ScoreSummary* summary);
+  void FinishSampled(const Row& row, size_t index);
+
+  const uint32_t vocab_size_;
+  const int32_t eos_token_;
+  Backend& backend_;
+  size_t max_edits_ = 0;  // of one row
+  std::vector<Row> rows_;
+  std::vector<ScoreSummary> summaries_;  // [rows]
+  std::vector<TokenScore> best_;         // [max_rows, 2 * the most beams]
+  std::vector<ScoreEdit> edits_;         // of all rows
+  std::vector<float> edited_;            // [edits], the score that was taken out
+  std::vector<float> scores_;            // [max_rows, vocab]; rows that sample
+};
+
+}  // namespace precis
