@@ -7,6 +7,7 @@
 #include "engine/run/model_runner.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
+#include "kernels/own_thread.h"
 
 namespace precis {
 
@@ -34,7 +35,8 @@ Engine::Engine(const EngineOptions& options, ModelInfo info, std::unique_ptr<Eng
 Engine::~Engine() { Stop(); }
 
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
-  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(options));
+  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
+                          OnOwnThread([&] { return T5Runner::Load(options); }));
   return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
 }
 
