@@ -90,12 +90,14 @@ std::string LatencyProfile(const LatencyResult& r) {
 
 int RunBenchLatency(LatencyOptions options, const std::string& cases, const BenchLook& look,
                     const LatencyBench& bench, std::ostream& out, std::ostream& err) {
-  const auto failed = [&err](const Status& status) {
+  const auto tell = [&err](const Status& status) {
     err << "precis: " << std::string(status.message()) << "\n";
-    return kExitFailed;
   };
   StatusOr<std::vector<BenchCase>> parsed = ParseBenchCases(cases);
-  if (!parsed.ok()) return failed(parsed.status());
+  if (!parsed.ok()) {
+    tell(parsed.status());
+    return kExitUsage;
+  }
   options.cases = *std::move(parsed);
   const auto clear = [&] {
     if (look.terminal) err << kClearLine << std::flush;
@@ -111,7 +113,9 @@ int RunBenchLatency(LatencyOptions options, const std::string& cases, const Benc
   }
   const Status status = bench(options, print, progress);
   clear();
-  return status.ok() ? kExitOk : failed(status);
+  if (status.ok()) return kExitOk;
+  tell(status);
+  return kExitFailed;
 }
 
 }  // namespace precis::cli

@@ -7,22 +7,26 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
-#include <vector>
+#include <memory>
 
 #include "common/status.h"
 
 namespace precis {
 
 // Seconds that `threads` threads need to begin and to end a parallel region without work; 0 for
-// one thread. The shortest of many.
-double MeasureForkJoinSeconds(uint32_t threads);
+// one thread. The shortest of what fits into `seconds`.
+double MeasureForkJoinSeconds(uint32_t threads, double seconds);
 
-// For each working set in bytes, how many bytes a second `threads` threads read together, each its
-// own share again and again; the best of what fits into `seconds_each`. RESOURCE_EXHAUSTED where
-// there is no memory for the largest.
-StatusOr<std::vector<double>> MeasureReadRates(uint32_t threads,
-                                               std::span<const uint64_t> working_sets,
-                                               double seconds_each);
+// Memory that is there to be read.
+class ReadProbe {
+ public:
+  virtual ~ReadProbe() = default;
+  // Bytes a second that the threads read together, each its own share of `working_set_bytes` again
+  // and again; the best of what fits into `seconds`.
+  virtual double Rate(uint64_t working_set_bytes, double seconds) = 0;
+};
+
+// RESOURCE_EXHAUSTED where there is no memory for a working set of `most_bytes`.
+StatusOr<std::unique_ptr<ReadProbe>> MakeReadProbe(uint32_t threads, uint64_t most_bytes);
 
 }  // namespace precis

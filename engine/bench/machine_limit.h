@@ -4,23 +4,21 @@
 //   limit(op) = max(flops / peak(M, type), streamed / rate(working set) + local / rate(local))
 //               + regions * fork-join
 //
-// Owner: engine/bench. Thread rule: values; measuring as kernels/machine_probe.h says.
+// Owner: engine/bench. Thread rule: values. Measured by engine/bench/measure_machine.h.
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <span>
 #include <utility>
 #include <vector>
 
-#include "common/status.h"
 #include "engine/bench/op_recorder.h"
-#include "kernels/backend.h"
+#include "kernels/dtype.h"
 
 namespace precis {
 
 struct GemmKey {
-  uint64_t rows = 0;
+  uint64_t rows = 0;  // PeakRows() of the op's
   DType dtype = DType::kF32;
   auto operator<=>(const GemmKey&) const = default;
 };
@@ -39,20 +37,15 @@ struct MachineFigures {
   double ReadRateAt(uint64_t working_set_bytes) const;
 };
 
-// `working_set_bytes`: of what the op streams. Its rows and type are among figures.gemm_peaks where
-// it has flops.
+// The rows whose peak counts for an op of `rows` rows: up to 8 as they are, then the next multiple
+// of 8, from 64 on of 64. More rows have no lower peak, and there are few numbers to measure.
+uint64_t PeakRows(uint64_t rows);
+
+// `working_set_bytes`: of what the op streams. The peak of an op with flops is among `figures`.
 double OpLimitSeconds(const OpCost& cost, uint64_t working_set_bytes,
                       const MachineFigures& figures);
 
 // The sum over all ops of the phase.
 double PhaseLimitSeconds(const PhaseRecord& phase, const MachineFigures& figures);
-
-// Fork-join and read rates with `threads` threads; takes about two seconds.
-Status MeasureMemory(uint32_t threads, MachineFigures* figures);
-
-// Adds the peaks that `record` needs and `figures` lacks, each the best of several matrices that
-// fit into a cache, on a backend of its own; fork-join is known before. A type that the backend
-// does not multiply counts as the next wider one.
-Status MeasurePeaks(const OpRecord& record, const BackendOptions& backend, MachineFigures* figures);
 
 }  // namespace precis

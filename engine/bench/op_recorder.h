@@ -34,7 +34,7 @@ struct PhaseRecord {
   uint64_t WorkingSetBytes() const;
 };
 
-struct OpRecord {
+struct RunRecord {
   PhaseRecord phases[2];  // [BenchPhase]
   PhaseRecord& of(BenchPhase phase) { return phases[static_cast<size_t>(phase)]; }
   const PhaseRecord& of(BenchPhase phase) const { return phases[static_cast<size_t>(phase)]; }
@@ -45,7 +45,7 @@ class OpRecorder final : public Backend {
   explicit OpRecorder(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   // Records what follows into `record`, which outlives it; nullptr: nothing.
-  void RecordInto(OpRecord* record) { record_ = record; }
+  void RecordInto(RunRecord* record) { record_ = record; }
   void SetPhase(BenchPhase phase) { phase_ = phase; }
 
   std::string_view name() const override { return inner_->name(); }
@@ -78,7 +78,7 @@ class OpRecorder final : public Backend {
 
   const std::unique_ptr<Backend> inner_;
   const SteadyClock clock_;
-  OpRecord* record_ = nullptr;
+  RunRecord* record_ = nullptr;
   BenchPhase phase_ = BenchPhase::kEncode;
 };
 

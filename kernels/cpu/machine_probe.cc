@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
-#include <memory>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/machine_probe.cc"
@@ -48,88 +48,84 @@ namespace {
 
 HWY_EXPORT(ReadAll);
 
-constexpr size_t kReadUnit = 1024;             // bytes; a share is a multiple
-constexpr size_t kHugePage = size_t{2} << 20;  // bytes
-constexpr uint64_t kBytesARound = uint64_t{32}
-                                  << 20;  // of a thread, between two looks at the clock
+constexpr uint64_t kReadUnit = 1024;               // bytes; a share is a multiple
+constexpr uint64_t kHugePage = uint64_t{2} << 20;  // bytes
+// Of a thread between two looks at the clock: a fraction of a millisecond, so that some rounds are
+// not interrupted, and more than the caches of a core hold, so that a large set is not read from
+// them.
+constexpr uint64_t kBytesARound = uint64_t{16} << 20;
+
+uint64_t ShareOf(uint64_t bytes, uint32_t threads) {
+  return std::max<uint64_t>(bytes / threads / kReadUnit, 1) * kReadUnit;
+}
 
 // Memory of its own for every thread, in large pages where the system gives them, touched first by
 // the thread that reads it.
-class Shares {
+class CpuReadProbe final : public ReadProbe {
  public:
-  static StatusOr<Shares> Make(uint32_t threads, uint64_t bytes_each) {
-    Shares shares;
-    shares.stride_ = (bytes_each + kHugePage - 1) / kHugePage * kHugePage;
-    shares.mapped_ = shares.stride_ * threads;
-    void* base =
-        mmap(nullptr, shares.mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) {
-      return absl::ResourceExhaustedError("no memory to measure the read bandwidth with");
-    }
-    madvise(base, shares.mapped_, MADV_HUGEPAGE);
-    shares.base_ = static_cast<std::byte*>(base);
-#pragma omp parallel num_threads(threads)
+  CpuReadProbe(uint32_t threads, std::byte* base, uint64_t stride)
+      : threads_(threads), base_(base), stride_(stride) {
+#pragma omp parallel num_threads(threads_)
+    std::memset(OfThread(), 1, stride_);
+  }
+  CpuReadProbe(const CpuReadProbe&) = delete;
+  CpuReadProbe& operator=(const CpuReadProbe&) = delete;
+  ~CpuReadProbe() override { munmap(base_, stride_ * threads_); }
+
+  double Rate(uint64_t working_set_bytes, double seconds) override {
+    const auto read = PickTarget(HWY_DISPATCH_TABLE(ReadAll), hwy::SupportedTargets());
+    const uint64_t share = std::min(ShareOf(working_set_bytes, threads_), stride_);
+    // A round is some sweeps over a small share, or a part of a sweep over a large one.
+    const uint64_t part = std::min(share, kBytesARound);
+    const uint64_t parts = kBytesARound / part;
+    double best = 0;
+    uint32_t sink = 0;
+#pragma omp parallel num_threads(threads_) reduction(^ : sink)
     {
-      const auto thread = static_cast<size_t>(omp_get_thread_num());
-      std::memset(shares.base_ + thread * shares.stride_, 1, shares.stride_);
-    }
-    return shares;
-  }
-  Shares(Shares&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)),
-        stride_(other.stride_),
-        mapped_(other.mapped_) {}
-  Shares& operator=(Shares&&) = delete;
-  ~Shares() {
-    if (base_ != nullptr) munmap(base_, mapped_);
-  }
-  const std::byte* of(size_t thread) const { return base_ + thread * stride_; }
-
- private:
-  Shares() = default;
-  std::byte* base_ = nullptr;
-  size_t stride_ = 0;
-  size_t mapped_ = 0;
-};
-
-// Bytes a second of the best round.
-double ReadRate(uint32_t threads, uint64_t share, double seconds, const Shares& shares) {
-  const auto read = PickTarget(HWY_DISPATCH_TABLE(ReadAll), hwy::SupportedTargets());
-  const uint64_t sweeps = std::max<uint64_t>(1, kBytesARound / share);
-  double best = 0;
-  uint32_t sink = 0;
-#pragma omp parallel num_threads(threads) reduction(^ : sink)
-  {
-    const std::byte* const data = shares.of(static_cast<size_t>(omp_get_thread_num()));
-    sink ^= read(data, share);
-    double left = seconds;
-    while (left > 0) {
+      const std::byte* const data = OfThread();
+      sink ^= read(data, share);
+      uint64_t at = 0;
+      double left = seconds;
+      while (left > 0) {
 #pragma omp barrier
-      const double start = omp_get_wtime();
-      for (uint64_t i = 0; i < sweeps; ++i) sink ^= read(data, share);
+        const double start = omp_get_wtime();
+        for (uint64_t i = 0; i < parts; ++i) {
+          if (at + part > share) at = 0;
+          sink ^= read(data + at, part);
+          at += part;
+        }
 #pragma omp barrier
-      const double took = omp_get_wtime() - start;
+        const double took = std::max(omp_get_wtime() - start, 1e-9);
 #pragma omp single copyprivate(left)
-      {
-        best = std::max(best, static_cast<double>(sweeps * share * threads) / took);
-        left -= took;
+        {
+          best = std::max(best, static_cast<double>(parts * part * threads_) / took);
+          left -= took;
+        }
       }
     }
+    const volatile uint32_t keep = sink;
+    static_cast<void>(keep);
+    return best;
   }
-  const volatile uint32_t keep = sink;
-  static_cast<void>(keep);
-  return best;
-}
+
+ private:
+  std::byte* OfThread() const {
+    return base_ + static_cast<uint64_t>(omp_get_thread_num()) * stride_;
+  }
+
+  const uint32_t threads_;
+  std::byte* const base_;
+  const uint64_t stride_;
+};
 
 }  // namespace
 
-double MeasureForkJoinSeconds(uint32_t threads) {
+double MeasureForkJoinSeconds(uint32_t threads, double seconds) {
   if (threads <= 1) return 0;
-  constexpr int kRegions = 100;
-  constexpr double kSeconds = 0.2;
-  double best = 1;
-  const double end = omp_get_wtime() + kSeconds;
-  while (omp_get_wtime() < end) {
+  constexpr int kRegions = 20;
+  double best = HUGE_VAL;
+  const double end = omp_get_wtime() + seconds;
+  do {
     const double start = omp_get_wtime();
     for (int i = 0; i < kRegions; ++i) {
 #pragma omp parallel num_threads(threads)
@@ -139,24 +135,20 @@ double MeasureForkJoinSeconds(uint32_t threads) {
       }
     }
     best = std::min(best, (omp_get_wtime() - start) / kRegions);
-  }
+  } while (omp_get_wtime() < end);
   return best;
 }
 
-StatusOr<std::vector<double>> MeasureReadRates(uint32_t threads,
-                                               std::span<const uint64_t> working_sets,
-                                               double seconds_each) {
-  const auto share_of = [threads](uint64_t bytes) {
-    return std::max<uint64_t>(bytes / threads / kReadUnit, 1) * kReadUnit;
-  };
-  uint64_t most = kReadUnit;
-  for (const uint64_t bytes : working_sets) most = std::max(most, share_of(bytes));
-  PRECIS_ASSIGN_OR_RETURN(const Shares shares, Shares::Make(threads, most));
-  std::vector<double> rates;
-  for (const uint64_t bytes : working_sets) {
-    rates.push_back(ReadRate(threads, share_of(bytes), seconds_each, shares));
+StatusOr<std::unique_ptr<ReadProbe>> MakeReadProbe(uint32_t threads, uint64_t most_bytes) {
+  const uint64_t share = ShareOf(most_bytes, threads);
+  const uint64_t stride = (share + kHugePage - 1) / kHugePage * kHugePage;
+  void* const base =
+      mmap(nullptr, stride * threads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) {
+    return absl::ResourceExhaustedError("no memory to measure the read bandwidth with");
   }
-  return rates;
+  madvise(base, stride * threads, MADV_HUGEPAGE);
+  return std::make_unique<CpuReadProbe>(threads, static_cast<std::byte*>(base), stride);
 }
 
 }  // namespace precis
