@@ -21,10 +21,10 @@ struct Tensor {
   }
 };
 
-void AddAttention(const RandomShape& s, const std::string& at, bool bias,
+void AddAttention(const RandomShape& s, const std::string& at, uint32_t kv_heads, bool bias,
                   std::vector<Tensor>* out) {
   const uint64_t q = uint64_t{s.num_heads} * s.head_dim;
-  const uint64_t kv = uint64_t{s.num_kv_heads} * s.head_dim;
+  const uint64_t kv = uint64_t{kv_heads} * s.head_dim;
   out->push_back({at + ".q.weight", {q, s.d_model}});
   out->push_back({at + ".k.weight", {kv, s.d_model}});
   out->push_back({at + ".v.weight", {kv, s.d_model}});
@@ -36,8 +36,10 @@ void AddStack(const RandomShape& s, const std::string& stack, std::vector<Tensor
   const bool decoder = stack == "decoder";
   for (uint32_t i = 0; i < s.num_layers; ++i) {
     const auto layer = [&](int n) { return fmt::format("{}.block.{}.layer.{}", stack, i, n); };
-    AddAttention(s, layer(0) + ".SelfAttention", i == 0, out);
-    if (decoder) AddAttention(s, layer(1) + ".EncDecAttention", false, out);
+    // The encoder keeps all its heads.
+    const uint32_t kv_heads = decoder ? s.num_kv_heads : s.num_heads;
+    AddAttention(s, layer(0) + ".SelfAttention", kv_heads, i == 0, out);
+    if (decoder) AddAttention(s, layer(1) + ".EncDecAttention", kv_heads, false, out);
     const int last = decoder ? 2 : 1;
     out->push_back({layer(last) + ".DenseReluDense.wi.weight", {s.d_ff, s.d_model}});
     out->push_back({layer(last) + ".DenseReluDense.wo.weight", {s.d_model, s.d_ff}});

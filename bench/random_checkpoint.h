@@ -16,7 +16,7 @@ struct RandomShape {
   uint32_t d_model = 768;
   uint32_t head_dim = 64;
   uint32_t num_heads = 12;
-  uint32_t num_kv_heads = 12;  // fewer: GQA
+  uint32_t num_kv_heads = 12;  // of the decoder; fewer: GQA
   uint32_t d_ff = 3072;
   uint32_t num_layers = 12;  // of the encoder and of the decoder
 };

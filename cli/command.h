@@ -15,5 +15,6 @@ constexpr int kExitUsage = 2;   // what was typed makes no sense
 void AddSummarizeCommand(CLI::App& app, int& exit_code);
 void AddVerifyCommand(CLI::App& app, int& exit_code);
 void AddInspectCommand(CLI::App& app, int& exit_code);
+void AddBenchCommand(CLI::App& app, int& exit_code);
 
 }  // namespace precis::cli

@@ -15,6 +15,7 @@ int Main(int argc, char** argv) {
   AddSummarizeCommand(app, exit_code);
   AddVerifyCommand(app, exit_code);
   AddInspectCommand(app, exit_code);
+  AddBenchCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

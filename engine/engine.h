@@ -38,7 +38,9 @@ struct EngineOptions {
   uint32_t max_source_tokens = 4096;  // costs two encoder workspaces of that length
   uint32_t max_new_tokens = 1024;     // most a request may ask for
   uint32_t encode_slice_rows = 128;   // rows of one piece of encoder work
-  double encode_budget = 1.0;         // encoder work a step may add, as a share of a decode step
+  // Encoder work a step may add, as a share of a decode step. Infinite: all documents first, for an
+  // offline batch.
+  double encode_budget = 1.0;
   // Encoded documents stay in the pool while there is room, for the next request on the same text.
   bool cross_cache = true;
   // One principal's documents may serve another's requests: saves work where clients send the same

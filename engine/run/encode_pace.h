@@ -16,8 +16,12 @@ class EncodePace {
  public:
   explicit EncodePace(double budget) : budget_(budget) {}
 
+  // An infinite budget: documents first, whatever decodes.
+  bool Unlimited() const { return std::isinf(budget_); }
+
   // Predicted microseconds of encoder work for a step that decodes. 0 until a step has decoded.
   double BudgetMicroseconds() const {
+    if (Unlimited()) return budget_;
     // Late ones are what a reader notices: the error's spread counts as well as its mean.
     return budget_ * decode_us_ / (error_ + 2 * spread_);
   }

@@ -75,6 +75,14 @@ void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
 
 }  // namespace
 
+StatusOr<LoadTypes> T5Runner::ResolveTypes(const EngineOptions& options, const Backend& backend) {
+  const DType automatic = HasNativeBf16(backend) ? DType::kBF16 : DType::kF32;
+  LoadTypes types{};
+  PRECIS_ASSIGN_OR_RETURN(types.weights, ParseDType("--dtype", options.dtype, automatic));
+  PRECIS_ASSIGN_OR_RETURN(types.kv, ParseDType("--kv-dtype", options.kv_dtype, types.weights));
+  return types;
+}
+
 StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
@@ -90,9 +98,8 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir));
   PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
 
-  const DType automatic = HasNativeBf16(*backend) ? DType::kBF16 : DType::kF32;
-  PRECIS_ASSIGN_OR_RETURN(const DType dtype, ParseDType("--dtype", options.dtype, automatic));
-  PRECIS_ASSIGN_OR_RETURN(const DType kv_dtype, ParseDType("--kv-dtype", options.kv_dtype, dtype));
+  PRECIS_ASSIGN_OR_RETURN(const LoadTypes types, ResolveTypes(options, *backend));
+  const auto [dtype, kv_dtype] = types;
 
   const LayerGroupings groupings = Groupings(config, attention);
   const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),

@@ -1,5 +1,7 @@
 #include "engine/run/encode_pace.h"
 
+#include <limits>
+
 #include "gtest/gtest.h"
 
 namespace precis {
@@ -10,6 +12,15 @@ TEST(EncodePace, IsAShareOfADecodeStep) {
   EXPECT_EQ(pace.BudgetMicroseconds(), 0) << "nothing has decoded yet";
   for (int i = 0; i < 100; ++i) pace.Observe(1000, 0, 0);
   EXPECT_NEAR(pace.BudgetMicroseconds(), 500, 1);
+}
+
+TEST(EncodePace, AnInfiniteShareIsForAllDocumentsAtOnce) {
+  EncodePace pace(std::numeric_limits<double>::infinity());
+  EXPECT_TRUE(pace.Unlimited());
+  EXPECT_GT(pace.BudgetMicroseconds(), 1e300) << "also before anything has decoded";
+  pace.Observe(1000, 500, 500);
+  EXPECT_GT(pace.BudgetMicroseconds(), 1e300);
+  EXPECT_FALSE(EncodePace(1000).Unlimited());
 }
 
 TEST(EncodePace, CorrectsPredictionsThatAreTooLow) {

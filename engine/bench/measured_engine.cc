@@ -1,0 +1,173 @@
+#include "engine/bench/measured_engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "engine/machine.h"
+#include "engine/model/attention_variant.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/kv_layout.h"
+#include "engine/run/describe_model.h"
+#include "engine/sched/self_pages.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+constexpr int32_t kLowestId = 10;  // ids that every tokenizer has
+constexpr int32_t kHighestId = 500;
+// How often we look for events. Nobody waits for one: times are those that the events carry.
+constexpr auto kPollInterval = std::chrono::milliseconds(5);
+
+uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+StatusOr<KvLayout> LayoutOf(const std::string& dir, DType kv) {
+  PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(dir));
+  PRECIS_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(dir));
+  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
+  const LayerGroupings groupings = Groupings(config, attention);
+  return MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross), config.head_dim,
+                      kv);
+}
+
+// Pages for exactly `fit`.
+StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
+                             const std::string& name) {
+  PRECIS_ASSIGN_OR_RETURN(const KvLayout layout, LayoutOf(dir, kv));
+  const uint64_t cross = CeilDiv(fit.max_source_tokens, layout.cross.slots);
+  const auto self = static_cast<uint32_t>(CeilDiv(fit.max_new_tokens, layout.self.slots));
+  const uint64_t pages = fit.batch * (cross + SelfPages::WorstCase(fit.beams, self));
+  const uint64_t bytes = std::max<uint64_t>(pages, 2) * layout.page_bytes;
+  const uint64_t memory = DetectMemoryLimitBytes();
+  if (memory != 0 && bytes > memory / 10 * 9) {
+    return InvalidArgument(
+        fmt::format("{} needs {} bytes of pages, this machine has {}", name, bytes, memory));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+struct MeasuredEngine::Submitted {
+  SequenceHandle handle;
+  TimePoint at;
+  uint32_t wanted = 0;
+  uint32_t tokens = 0;
+  bool finished = false;
+};
+
+uint64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  uint64_t pages = 0;
+  uint64_t resident = 0;
+  file >> pages >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, const ModelInfo& info) {
+  const auto most = std::min(kHighestId, static_cast<int32_t>(info.vocab_size) - 1);
+  std::mt19937_64 random(seed);
+  std::uniform_int_distribution<int32_t> id(std::min(kLowestId, most), most);
+  std::vector<int32_t> source(tokens);
+  for (int32_t& token : source) token = id(random);
+  source.back() = info.eos_token_id;
+  return source;
+}
+
+StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
+                                                               const BenchFit& fit,
+                                                               const std::string& name) {
+  EngineOptions o = base;
+  o.max_batch = fit.batch * fit.beams;
+  o.max_sequences = fit.documents;
+  o.max_source_tokens = fit.max_source_tokens;
+  o.max_new_tokens = fit.max_new_tokens;
+  o.encode_budget = std::numeric_limits<double>::infinity();
+  o.cross_cache = false;  // every run encodes its documents
+  if (o.threads == 0) o.threads = DetectCpus();
+  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({o.backend, o.isa, o.threads}));
+  auto recorder = std::make_unique<OpRecorder>(std::move(backend));
+  std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
+  out->beams_ = fit.beams;
+  out->recorder_ = recorder.get();
+  PRECIS_ASSIGN_OR_RETURN(out->types_, T5Runner::ResolveTypes(o, *recorder));
+  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out->types_.kv, name));
+  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::LoadOn(std::move(recorder), o));
+  auto runner =
+      std::make_unique<BenchRunner>(std::move(loaded.runner), out->recorder_, &out->phases_);
+  PRECIS_ASSIGN_OR_RETURN(out->engine_,
+                          Engine::CreateWithRunner(o, std::move(runner), std::move(loaded.info)));
+  return out;
+}
+
+StatusOr<RunTimes> MeasuredEngine::Run(const std::vector<BenchItem>& items,
+                                       const std::function<void(uint64_t)>& on_tokens) {
+  phases_ = {};
+  std::vector<Submitted> submitted;
+  for (const BenchItem& item : items) {
+    SequenceRequest request;
+    request.source_ids = item.source_ids;
+    request.options.max_new_tokens = request.options.min_new_tokens = item.new_tokens;
+    request.options.num_beams = beams_;
+    request.options.drafting = Drafting::kOff;
+    const TimePoint at = clock_.Now();
+    PRECIS_ASSIGN_OR_RETURN(SequenceHandle handle, engine_->Submit(std::move(request)));
+    submitted.push_back({std::move(handle), at, item.new_tokens});
+  }
+  const TimePoint first = submitted.front().at;
+  TimePoint last = first;
+  for (size_t left = submitted.size(); left > 0;) {
+    std::this_thread::sleep_for(kPollInterval);
+    uint64_t tokens = 0;
+    for (Submitted& s : submitted) {
+      PRECIS_ASSIGN_OR_RETURN(const bool ended, TakeEvents(&s, &last));
+      if (ended) --left;
+      tokens += s.tokens;
+    }
+    on_tokens(tokens);
+  }
+  return RunTimes{Seconds(last - first), phases_};
+}
+
+StatusOr<RunTimes> MeasuredEngine::RunRecorded(const std::vector<BenchItem>& items,
+                                               const std::function<void(uint64_t)>& on_tokens,
+                                               RunRecord* record) {
+  recorder_->RecordInto(record);
+  StatusOr<RunTimes> times = Run(items, on_tokens);
+  // After an error some sequences may still run: they end before their record does.
+  if (!times.ok()) engine_->Stop();
+  recorder_->RecordInto(nullptr);
+  if (!times.ok()) return times;
+  for (const BenchPhase phase : {BenchPhase::kEncode, BenchPhase::kDecode}) {
+    record->of(phase).passes = times->phases.passes[static_cast<size_t>(phase)];
+  }
+  return times;
+}
+
+// True when the sequence has ended now.
+StatusOr<bool> MeasuredEngine::TakeEvents(Submitted* s, TimePoint* last) const {
+  if (s->finished) return false;
+  while (auto event = s->handle.Poll()) {
+    if (event->kind == TokenEvent::Kind::kToken) ++s->tokens;
+    if (event->kind == TokenEvent::Kind::kProgress) s->tokens = static_cast<uint32_t>(event->token);
+    if (event->kind != TokenEvent::Kind::kFinished) continue;
+    PRECIS_RETURN_IF_ERROR(event->status);
+    if (beams_ > 1) s->tokens = static_cast<uint32_t>(s->handle.hypotheses().at(0).tokens.size());
+    if (s->tokens != s->wanted) {
+      return Internal(
+          fmt::format("{} tokens were generated, {} were asked for", s->tokens, s->wanted));
+    }
+    s->finished = true;
+    *last = std::max(*last, s->at + event->timings.total);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace precis

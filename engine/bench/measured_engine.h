@@ -1,0 +1,83 @@
+// An engine that is loaded for one workload and runs it: timed, or with every op recorded.
+//
+// Owner: a benchmark. Thread rule: one thread; the step thread of its engine writes what it reads
+// only while a run is under way.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/status.h"
+#include "engine/bench/bench_runner.h"
+#include "engine/bench/op_recorder.h"
+#include "engine/engine.h"
+#include "engine/run/t5_runner.h"
+
+namespace precis {
+
+// What the engine is fitted to, and no larger.
+struct BenchFit {
+  uint32_t documents = 1;  // submitted at once
+  uint32_t batch = 1;      // of those, how many run at once
+  uint32_t beams = 1;
+  uint32_t max_source_tokens = 1;
+  uint32_t max_new_tokens = 1;
+};
+
+struct BenchItem {
+  std::vector<int32_t> source_ids;
+  uint32_t new_tokens = 1;  // exactly: </s> is suppressed
+};
+
+struct RunTimes {
+  double total_s = 0;  // from the first submit to the last event
+  PhaseTimes phases;
+  double encode_s() const { return phases.seconds[static_cast<size_t>(BenchPhase::kEncode)]; }
+};
+
+// `tokens` random ids of 10 to 500, or of what the vocabulary has, and </s> last.
+std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, const ModelInfo& info);
+
+class MeasuredEngine {
+ public:
+  // `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
+  // where the pages need more memory than the machine has, with `name` as its subject.
+  static StatusOr<std::unique_ptr<MeasuredEngine>> Load(const EngineOptions& base,
+                                                        const BenchFit& fit,
+                                                        const std::string& name);
+
+  // All items at once, to their end. `on_tokens` hears several times a second how many new tokens
+  // there are. INTERNAL where an item has not got exactly its tokens.
+  StatusOr<RunTimes> Run(const std::vector<BenchItem>& items,
+                         const std::function<void(uint64_t)>& on_tokens);
+  // The same with every op recorded.
+  StatusOr<RunTimes> RunRecorded(const std::vector<BenchItem>& items,
+                                 const std::function<void(uint64_t)>& on_tokens, RunRecord* record);
+
+  const ModelInfo& info() const { return engine_->info(); }
+  const Backend& backend() const { return *recorder_; }
+  LoadTypes types() const { return types_; }
+  EngineStats stats() const { return engine_->stats(); }
+
+ private:
+  struct Submitted;
+
+  MeasuredEngine() = default;
+  StatusOr<bool> TakeEvents(Submitted* s, TimePoint* last) const;
+
+  const SteadyClock clock_{};
+  LoadTypes types_{};
+  uint32_t beams_ = 1;
+  PhaseTimes phases_;               // of the run under way; before the engine, which writes here
+  OpRecorder* recorder_ = nullptr;  // the engine's
+  std::unique_ptr<Engine> engine_;
+};
+
+// Of this process, now.
+uint64_t ResidentBytes();
+
+}  // namespace precis

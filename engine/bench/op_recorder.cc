@@ -1,0 +1,76 @@
+#include "engine/bench/op_recorder.h"
+
+#include <utility>
+
+namespace precis {
+
+uint64_t PhaseRecord::WorkingSetBytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [matrix, matrix_bytes] : matrices) bytes += matrix_bytes;
+  uint64_t others = 0;
+  for (const auto& [cost, total] : ops) {
+    if (cost.kind != OpKind::kGemm) others += cost.streamed_bytes * total.count;
+  }
+  return bytes + (passes > 0 ? others / passes : others);
+}
+
+// `cost` is asked for only while something records.
+template <typename Cost, typename Op>
+void OpRecorder::Record(const Cost& cost, const Op& op) {
+  if (record_ == nullptr) return op();
+  const TimePoint start = clock_.Now();
+  op();
+  const Duration took = clock_.Now() - start;
+  PhaseRecord::Total& total = record_->of(phase_).ops[cost()];
+  ++total.count;
+  total.seconds += Seconds(took);
+}
+
+void OpRecorder::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+                       float* out) {
+  Record([&] { return EmbedCost(ids.size(), table_dtype, d); },
+         [&] { inner_->Embed(ids, table, table_dtype, d, out); });
+}
+
+void OpRecorder::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+  Record([&] { return NormCost(out); }, [&] { inner_->RmsNorm(x, gain, eps, out); });
+}
+
+void OpRecorder::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  Record([&] { return GemmCost(in, w, accumulate); },
+         [&] { inner_->Gemm(in, w, accumulate, out); });
+  if (record_ == nullptr) return;
+  record_->of(phase_).matrices[&w] = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype());
+}
+
+void OpRecorder::Activate(ActivationKind kind, const float* in, const Activations& out) {
+  Record([&] { return ActivateCost(kind, out); }, [&] { inner_->Activate(kind, in, out); });
+}
+
+void OpRecorder::EncoderAttention(const EncoderAttentionParams& params) {
+  Record([&] { return EncoderAttentionCost(params); }, [&] { inner_->EncoderAttention(params); });
+}
+
+void OpRecorder::AppendKv(const AppendKvParams& params) {
+  Record([&] { return AppendKvCost(params); }, [&] { inner_->AppendKv(params); });
+}
+
+void OpRecorder::PagedAttention(const PagedAttentionParams& params) {
+  Record([&] { return PagedAttentionCost(params); }, [&] { inner_->PagedAttention(params); });
+}
+
+void OpRecorder::CopySlots(const CopySlotsParams& params) {
+  Record([&] { return CopySlotsCost(params); }, [&] { inner_->CopySlots(params); });
+}
+
+void OpRecorder::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
+  Record([&] { return ArgMaxCost(rows, vocab); },
+         [&] { inner_->ArgMax(logits, rows, vocab, ids); });
+}
+
+void OpRecorder::LogSoftmax(float* logits, size_t rows, size_t vocab) {
+  Record([&] { return LogSoftmaxCost(rows, vocab); },
+         [&] { inner_->LogSoftmax(logits, rows, vocab); });
+}
+
+}  // namespace precis

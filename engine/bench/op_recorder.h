@@ -1,0 +1,85 @@
+// A backend that passes every op on to another one and, while it is told to, writes down what the
+// op must cost (engine/bench/op_cost.h) and how long it took.
+//
+// Owner: the runner it is loaded with. Thread rule: as Backend; Start, Stop and the readers while
+// no op runs.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/clock.h"
+#include "engine/bench/op_cost.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+enum class BenchPhase : uint8_t { kEncode, kDecode };
+
+// What was recorded of one phase: ops of one cost together.
+struct PhaseRecord {
+  struct Total {
+    uint64_t count = 0;
+    double seconds = 0;
+  };
+  std::map<OpCost, Total> ops;
+  std::map<const PackedMatrix*, uint64_t> matrices;  // that were used, and their bytes
+  // Documents encoded, or decode steps: what is streamed again in each.
+  uint64_t passes = 0;
+
+  // Bytes that are streamed from one use of them to the next: all matrices, and a pass's share of
+  // pages and embedding.
+  uint64_t WorkingSetBytes() const;
+};
+
+struct RunRecord {
+  PhaseRecord phases[2];  // [BenchPhase]
+  PhaseRecord& of(BenchPhase phase) { return phases[static_cast<size_t>(phase)]; }
+  const PhaseRecord& of(BenchPhase phase) const { return phases[static_cast<size_t>(phase)]; }
+};
+
+class OpRecorder final : public Backend {
+ public:
+  explicit OpRecorder(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+
+  // Records what follows into `record`, which outlives it; nullptr: nothing.
+  void RecordInto(RunRecord* record) { record_ = record; }
+  void SetPhase(BenchPhase phase) { phase_ = phase; }
+
+  std::string_view name() const override { return inner_->name(); }
+  std::string Describe() const override { return inner_->Describe(); }
+  std::string_view isa() const override { return inner_->isa(); }
+  uint32_t num_threads() const override { return inner_->num_threads(); }
+  DType activation_dtype(DType weights) const override { return inner_->activation_dtype(weights); }
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
+                                               size_t n, size_t k, DType dtype,
+                                               size_t max_rows) override {
+    return inner_->Pack(label, w, n, k, dtype, max_rows);
+  }
+  Status Prepare(const BackendLimits& limits) override { return inner_->Prepare(limits); }
+
+  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+             float* out) override;
+  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
+  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void EncoderAttention(const EncoderAttentionParams& params) override;
+  void AppendKv(const AppendKvParams& params) override;
+  void PagedAttention(const PagedAttentionParams& params) override;
+  void CopySlots(const CopySlotsParams& params) override;
+  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
+  void LogSoftmax(float* logits, size_t rows, size_t vocab) override;
+
+ private:
+  template <typename Cost, typename Op>
+  void Record(const Cost& cost, const Op& op);
+
+  const std::unique_ptr<Backend> inner_;
+  const SteadyClock clock_;
+  RunRecord* record_ = nullptr;
+  BenchPhase phase_ = BenchPhase::kEncode;
+};
+
+}  // namespace precis
