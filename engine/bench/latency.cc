@@ -13,6 +13,7 @@
 #include "engine/bench/profile.h"
 #include "engine/sched/scheduler.h"
 #include "fmt/format.h"
+#include "kernels/own_thread.h"
 
 namespace precis {
 namespace {
@@ -142,7 +143,9 @@ Status BenchLatency(const LatencyOptions& options,
                             RunCase(options, c, progress, &record, &recorded));
     progress("measuring the machine", 1);
     const EngineOptions& o = options.engine;
-    PRECIS_RETURN_IF_ERROR(MeasureFor(record, {o.backend, o.isa, result.threads}, &figures));
+    PRECIS_RETURN_IF_ERROR(OnOwnThread([&] {
+      return MeasureFor(record, {o.backend, o.isa, result.threads}, &figures);
+    }));
     result.encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), figures);
     result.limit_s =
         result.encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), figures);

@@ -16,6 +16,7 @@
 #include "engine/run/describe_model.h"
 #include "engine/sched/self_pages.h"
 #include "fmt/format.h"
+#include "kernels/own_thread.h"
 
 namespace precis {
 namespace {
@@ -98,7 +99,8 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   out->recorder_ = recorder.get();
   PRECIS_ASSIGN_OR_RETURN(out->types_, T5Runner::ResolveTypes(o, *recorder));
   PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out->types_.kv, name));
-  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::LoadOn(std::move(recorder), o));
+  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
+                          OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));
   auto runner =
       std::make_unique<BenchRunner>(std::move(loaded.runner), out->recorder_, &out->phases_);
   PRECIS_ASSIGN_OR_RETURN(out->engine_,

@@ -39,10 +39,8 @@ std::string OpName(const OpCost& cost) {
       return "cross attention";
     case OpKind::kCopySlots:
       return "copy pages";
-    case OpKind::kArgMax:
-      return "argmax";
-    case OpKind::kLogSoftmax:
-      return "log-softmax";
+    case OpKind::kSummarizeScores:
+      return "summarize scores";
   }
   return "";
 }
@@ -134,15 +132,10 @@ OpCost CopySlotsCost(const CopySlotsParams& p) {
           .streamed_bytes = 2 * slots * token_bytes};
 }
 
-OpCost ArgMaxCost(size_t rows, size_t vocab) {
-  return {
-      .kind = OpKind::kArgMax, .rows = rows, .local_bytes = uint64_t{rows} * vocab * sizeof(float)};
-}
-
-OpCost LogSoftmaxCost(size_t rows, size_t vocab) {
-  return {.kind = OpKind::kLogSoftmax,
-          .rows = rows,
-          .local_bytes = uint64_t{2} * rows * vocab * sizeof(float)};
+OpCost SummarizeScoresCost(const SummarizeScoresParams& p) {
+  return {.kind = OpKind::kSummarizeScores,
+          .rows = p.rows.size(),
+          .local_bytes = uint64_t{p.rows.size()} * p.count * sizeof(float)};
 }
 
 }  // namespace precis

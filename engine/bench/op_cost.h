@@ -21,8 +21,7 @@ enum class OpKind : uint8_t {
   kSelfAttention,   // paged, with a position bias
   kCrossAttention,  // paged, without
   kCopySlots,
-  kArgMax,
-  kLogSoftmax,
+  kSummarizeScores,
 };
 
 struct OpCost {
@@ -51,7 +50,6 @@ OpCost EncoderAttentionCost(const EncoderAttentionParams& params);
 OpCost AppendKvCost(const AppendKvParams& params);
 OpCost PagedAttentionCost(const PagedAttentionParams& params);
 OpCost CopySlotsCost(const CopySlotsParams& params);
-OpCost ArgMaxCost(size_t rows, size_t vocab);
-OpCost LogSoftmaxCost(size_t rows, size_t vocab);
+OpCost SummarizeScoresCost(const SummarizeScoresParams& params);
 
 }  // namespace precis

@@ -63,14 +63,8 @@ void OpRecorder::CopySlots(const CopySlotsParams& params) {
   Record([&] { return CopySlotsCost(params); }, [&] { inner_->CopySlots(params); });
 }
 
-void OpRecorder::ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) {
-  Record([&] { return ArgMaxCost(rows, vocab); },
-         [&] { inner_->ArgMax(logits, rows, vocab, ids); });
-}
-
-void OpRecorder::LogSoftmax(float* logits, size_t rows, size_t vocab) {
-  Record([&] { return LogSoftmaxCost(rows, vocab); },
-         [&] { inner_->LogSoftmax(logits, rows, vocab); });
+void OpRecorder::SummarizeScores(const SummarizeScoresParams& params) {
+  Record([&] { return SummarizeScoresCost(params); }, [&] { inner_->SummarizeScores(params); });
 }
 
 }  // namespace precis

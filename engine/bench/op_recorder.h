@@ -69,8 +69,7 @@ class OpRecorder final : public Backend {
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
   void CopySlots(const CopySlotsParams& params) override;
-  void ArgMax(const float* logits, size_t rows, size_t vocab, int32_t* ids) override;
-  void LogSoftmax(float* logits, size_t rows, size_t vocab) override;
+  void SummarizeScores(const SummarizeScoresParams& params) override;
 
  private:
   template <typename Cost, typename Op>

@@ -130,12 +130,13 @@ TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
                                      inner() * d + d * wi + c.d_ff * d) +
                            d * c.vocab_size;
   const uint64_t self_keys = kSteps * (kSteps + 1) / 2;
+  const uint64_t panels = runner_->weights().lm_head.size();
   const uint64_t token = kv_width() * element();  // of K and V in one layer
   const WorkByKind want = {
       {OpKind::kEmbed, {kSteps, 0, kSteps * d * element()}},
       {OpKind::kNorm, {(3 * layers + 1) * kSteps, 0, 0}},
       {OpKind::kGemm,
-       {(6 * layers + 1) * kSteps, 2 * kSteps * weights, kSteps * weights * element()}},
+       {(6 * layers + panels) * kSteps, 2 * kSteps * weights, kSteps * weights * element()}},
       {OpKind::kActivate, {layers * kSteps, 0, 0}},
       {OpKind::kAppendKv, {layers * kSteps, 0, layers * kSteps * token}},
       {OpKind::kSelfAttention,
@@ -151,7 +152,7 @@ TEST_P(CountedWork, MatricesAreThoseOfTheEncoderAndTheDecoder) {
   const uint64_t encoder = 4 * config().num_encoder_layers + config().num_decoder_layers;
   EXPECT_EQ(encode_.of(BenchPhase::kEncode).matrices.size(), encoder);
   EXPECT_EQ(both_.of(BenchPhase::kEncode).matrices.size(),
-            encoder + 6 * config().num_decoder_layers + 1);
+            encoder + 6 * config().num_decoder_layers + runner_->weights().lm_head.size());
 }
 
 std::string Name(const testing::TestParamInfo<Case>& info) {

@@ -46,12 +46,14 @@ TEST(OpCost, RowOpsMoveTheirRows) {
   EXPECT_EQ(NormCost(out).local_bytes, 30u * 4 + 10 * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kRelu, out).local_bytes, 30u * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kGatedGelu, out).local_bytes, 60u * 4 + 30 * 2);
-  EXPECT_EQ(ArgMaxCost(3, 100).local_bytes, 1200u);
-  EXPECT_EQ(LogSoftmaxCost(3, 100).local_bytes, 2400u);
+  std::vector<ScoreSummary> summaries(3);
+  const OpCost summarize =
+      SummarizeScoresCost({.scores = nullptr, .count = 100, .first_token = 0, .rows = summaries});
+  EXPECT_EQ(summarize.local_bytes, 1200u);
   const OpCost embed = EmbedCost(3, DType::kBF16, 10);
   EXPECT_EQ(embed.streamed_bytes, 30u * 2);
   EXPECT_EQ(embed.local_bytes, 30u * 4);
-  for (const OpCost& cost : {NormCost(out), embed, ArgMaxCost(3, 100)}) {
+  for (const OpCost& cost : {NormCost(out), embed, summarize}) {
     EXPECT_EQ(cost.flops, 0u);
     EXPECT_EQ(cost.regions, 0u);
   }
