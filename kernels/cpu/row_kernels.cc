@@ -129,6 +129,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/isa.h"
 
 namespace precis {
 
@@ -146,12 +147,13 @@ void SelectRowKernels(int64_t hwy_targets, CpuKernels* table) {
   table->log_softmax = PickTarget(HWY_DISPATCH_TABLE(LogSoftmax), hwy_targets);
 }
 
-CpuKernels SelectKernels(int64_t hwy_targets) {
+CpuKernels SelectKernels(const Isa& isa) {
   CpuKernels table{};
-  SelectRowKernels(hwy_targets, &table);
-  SelectAppendKv(hwy_targets, &table);
-  SelectEncoderAttention(hwy_targets, &table);
-  SelectPagedAttention(hwy_targets, &table);
+  SelectRowKernels(isa.hwy_targets, &table);
+  SelectAppendKv(isa.hwy_targets, &table);
+  SelectEncoderAttention(isa.hwy_targets, &table);
+  SelectPagedAttention(isa.hwy_targets, &table);
+  SelectIntrinsics(isa, &table);
   return table;
 }
 
