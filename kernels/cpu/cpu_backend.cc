@@ -27,7 +27,7 @@ constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkK
 CpuBackend::CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine> gemm)
     : isa_(std::move(isa)),
       num_threads_(num_threads),
-      kernels_(SelectKernels(isa_.hwy_targets)),
+      kernels_(SelectKernels(isa_)),
       gemm_(std::move(gemm)) {}
 
 std::string CpuBackend::Describe() const {
@@ -47,7 +47,7 @@ Status CpuBackend::Prepare(const BackendLimits& limits) {
   const size_t floats = std::max(EncoderScratchFloats(limits.head_dim),
                                  PagedScratchFloats(limits.num_heads, limits.head_dim));
   scratch_floats_ = CeilDiv(floats, 2 * kMaxLanes) * 2 * kMaxLanes;
-  scratch_.resize(num_threads_ * scratch_floats_);
+  scratch_.resize(num_threads_ * scratch_floats_ + kMaxLanes);
   const size_t chunks = Chunks(std::max(limits.max_source_tokens, limits.max_target_tokens));
   // Rows of one chunk need no partials.
   if (chunks > 1) {
@@ -59,8 +59,11 @@ Status CpuBackend::Prepare(const BackendLimits& limits) {
   return OkStatus();
 }
 
+// Aligned to a cache line: tiles and vectors that straddle two cost twice as much.
 float* CpuBackend::ThreadScratch() {
-  return scratch_.data() + static_cast<size_t>(omp_get_thread_num()) * scratch_floats_;
+  const size_t straddle = reinterpret_cast<uintptr_t>(scratch_.data()) / sizeof(float) % kMaxLanes;
+  return scratch_.data() + (kMaxLanes - straddle) +
+         static_cast<size_t>(omp_get_thread_num()) * scratch_floats_;
 }
 
 void CpuBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
@@ -98,11 +101,12 @@ void CpuBackend::EncoderAttention(const EncoderAttentionParams& p) {
   size_t block = kEncoderQueryRows;
   while (block > 8 && p.num_heads * CeilDiv(p.out.rows, block) < 2 * num_threads_) block /= 2;
   const size_t blocks = CeilDiv(p.out.rows, block);
+  const auto attend =
+      p.out.dtype == DType::kBF16 ? kernels_.encoder_attention_bf16 : kernels_.encoder_attention;
 #pragma omp parallel for num_threads(num_threads_) schedule(dynamic)
   for (size_t i = 0; i < p.num_heads * blocks; ++i) {
     const size_t first = i % blocks * block;
-    kernels_.encoder_attention(p, i / blocks, first, std::min(block, p.out.rows - first),
-                               ThreadScratch());
+    attend(p, i / blocks, first, std::min(block, p.out.rows - first), ThreadScratch());
   }
 }
 

@@ -1,5 +1,6 @@
-// Self-attention of the encoder: for one head and a block of query rows, over chunks of keys, with
-// an online softmax. K is transposed a chunk at a time, so that a vector holds many keys.
+// Self-attention of the encoder: for one head and some query rows, over chunks of keys, with an
+// online softmax. K is transposed a chunk at a time, so that a vector holds many keys; a chunk
+// serves all rows, a few at a time, so that their scores stay in the first-level cache.
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
@@ -24,12 +25,12 @@ struct EncoderScratch {
         k(q + kEncoderQueryRows * dim),
         v(k + kEncoderChunkKeys * dim),
         scores(v + kEncoderChunkKeys * dim),
-        out(scores + kEncoderQueryRows * kEncoderChunkKeys) {}
+        out(scores + kEncoderBlockRows * kEncoderChunkKeys) {}
   size_t dim;     // head_dim, padded
   float* q;       // [kEncoderQueryRows, dim]
   float* k;       // [panels, dim, PanelKeys()]
   float* v;       // [kEncoderChunkKeys, dim]
-  float* scores;  // [kEncoderQueryRows, kEncoderChunkKeys]
+  float* scores;  // [kEncoderBlockRows, kEncoderChunkKeys]
   float* out;     // [kEncoderQueryRows, dim]
 };
 
@@ -106,26 +107,38 @@ HWY_INLINE void ScaleRow(float* row, size_t n, float factor) {
   }
 }
 
+// Rows begin .. begin + rows - 1 of the item against a packed chunk of keys. first_bias: of the
+// item's row 0 and the chunk's key 0; a row further, one element before.
+HWY_INLINE void AttendBlock(size_t begin, size_t rows, size_t num_keys, size_t head_dim,
+                            const float* first_bias, const EncoderScratch& s, Running* running) {
+  const size_t width = PanelKeys();
+  for (size_t key = 0; key < num_keys; key += width) {
+    Multiply<false>(s.q + begin * s.dim, s.dim, s.k + key * head_dim, width, head_dim,
+                    s.scores + key, kEncoderChunkKeys, rows, width);
+  }
+  float* out = s.out + begin * s.dim;
+  for (size_t i = 0; i < rows; ++i) {
+    const float* bias = first_bias == nullptr ? nullptr : first_bias - (begin + i);
+    const float factor =
+        SoftmaxChunk(s.scores + i * kEncoderChunkKeys, num_keys, bias, &running[begin + i]);
+    ScaleRow(out + i * s.dim, s.dim, factor);
+  }
+  Multiply<true>(s.scores, kEncoderChunkKeys, s.v, s.dim, num_keys, out, s.dim, rows, s.dim);
+}
+
 HWY_INLINE void AttendChunk(const EncoderAttentionParams& p, size_t head, size_t first_query,
                             size_t rows, size_t begin, size_t num_keys, const EncoderScratch& s,
                             Running* running) {
   const size_t column = head * p.head_dim;
   PackKeys(p.k + begin * p.row_stride + column, p.row_stride, num_keys, p.head_dim, s.k);
   CopyRows(p.v + begin * p.row_stride + column, p.row_stride, num_keys, p.head_dim, s.v, s.dim);
-  const size_t width = PanelKeys();
-  for (size_t key = 0; key < num_keys; key += width) {
-    Multiply<false>(s.q, s.dim, s.k + key * p.head_dim, width, p.head_dim, s.scores + key,
-                    kEncoderChunkKeys, rows, width);
+  const float* bias = p.bias.data == nullptr
+                          ? nullptr
+                          : p.bias.data + head * p.bias.stride + p.bias.zero + begin - first_query;
+  for (size_t i = 0; i < rows; i += kEncoderBlockRows) {
+    AttendBlock(i, rows - i < kEncoderBlockRows ? rows - i : kEncoderBlockRows, num_keys,
+                p.head_dim, bias, s, running);
   }
-  for (size_t i = 0; i < rows; ++i) {
-    const float* bias = p.bias.data == nullptr ? nullptr
-                                               : p.bias.data + head * p.bias.stride + p.bias.zero +
-                                                     begin - (first_query + i);
-    const float factor =
-        SoftmaxChunk(s.scores + i * kEncoderChunkKeys, num_keys, bias, &running[i]);
-    ScaleRow(s.out + i * s.dim, s.dim, factor);
-  }
-  Multiply<true>(s.scores, kEncoderChunkKeys, s.v, s.dim, num_keys, s.out, s.dim, rows, s.dim);
 }
 
 void EncoderAttention(const EncoderAttentionParams& p, size_t head, size_t first, size_t rows,
@@ -164,14 +177,17 @@ namespace precis {
 
 HWY_EXPORT(EncoderAttention);
 
+// Enough for attention_bf16-inl.h too, which pads rows to 32 elements and keeps running maxima and
+// sums there, but has q, k and v in half the bytes.
 size_t EncoderScratchFloats(size_t head_dim) {
-  const size_t dim = PadToLanes(head_dim);
+  const size_t dim = (head_dim + 31) / 32 * 32;
   return 2 * kEncoderQueryRows * dim + 2 * kEncoderChunkKeys * dim +
-         kEncoderQueryRows * kEncoderChunkKeys;
+         kEncoderBlockRows * kEncoderChunkKeys + 2 * kEncoderQueryRows;
 }
 
 void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table) {
   table->encoder_attention = PickTarget(HWY_DISPATCH_TABLE(EncoderAttention), hwy_targets);
+  table->encoder_attention_bf16 = table->encoder_attention;
 }
 
 }  // namespace precis

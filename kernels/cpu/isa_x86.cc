@@ -1,4 +1,6 @@
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 
@@ -37,13 +39,21 @@ bool HasAvx512Bf16() {
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0;
 }
 
+// Linux saves the state of tiles only for a process that has asked for it, which holds for its
+// threads; without, the first use of a tile is a fatal signal. False where it is refused.
+bool AskForTiles() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 // Tiles, their bf16 and int8 products, and an OS that saves their state.
 bool HasAmx() {
   constexpr uint32_t kBits = 1u << 22 | 1u << 24 | 1u << 25;
   constexpr uint64_t kState = 3u << 17;
   uint32_t a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kBits) == kBits &&
-         (ReadXcr0() & kState) == kState;
+         (ReadXcr0() & kState) == kState && AskForTiles();
 }
 
 // How many of kLevels this machine has.

@@ -12,9 +12,13 @@
 
 namespace precis {
 
-// Query rows of one encoder work item, at most; keys of one chunk. Chunks lie at fixed absolute
-// positions, so that the order of reduction is the same in every call.
-inline constexpr size_t kEncoderQueryRows = 64;
+struct Isa;  // kernels/cpu/isa.h
+
+// Query rows of one encoder work item, at most: K and V are packed once for all of them. Rows whose
+// scores are held at a time. Keys of one chunk: chunks lie at fixed absolute positions, so that the
+// order of reduction is the same in every call.
+inline constexpr size_t kEncoderQueryRows = 128;
+inline constexpr size_t kEncoderBlockRows = 32;
 inline constexpr size_t kEncoderChunkKeys = 256;
 inline constexpr size_t kPagedChunkKeys = 512;
 // Queries (rows times heads of a group) that attend to a page at once where rows share it, at most,
@@ -61,6 +65,10 @@ struct CpuKernels {
   // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
   void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
                             size_t rows, float* scratch);
+  // The same for params.out of bf16; where the ISA multiplies bf16, q, k, v and the probabilities
+  // are rounded to it as a GEMM's input is. scratch is aligned to 64 bytes.
+  void (*encoder_attention_bf16)(const EncoderAttentionParams& params, size_t head, size_t first,
+                                 size_t rows, float* scratch);
   // The result of a row of one chunk goes to params.out, that of others to their partials. Rows
   // that have no keys in the chunk are left alone.
   void (*paged_attention)(const PagedAttentionParams& params, const PagedTask& task, float* scratch,
@@ -74,8 +82,8 @@ struct CpuKernels {
                            ScoreSummary* row);
 };
 
-// The best functions within `hwy_targets` (Isa::hwy_targets).
-CpuKernels SelectKernels(int64_t hwy_targets);
+// The best functions that `isa` allows.
+CpuKernels SelectKernels(const Isa& isa);
 
 // Each source file fills in its own.
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table);
@@ -83,5 +91,13 @@ void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
 void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table);
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);
+// Replaces those for which the ISA has better ones; kernels/CMakeLists.txt picks the file.
+void SelectIntrinsics(const Isa& isa, CpuKernels* table);
+
+// x86 only: each in a source compiled for its instruction set.
+void EncoderAttentionAvx512Bf16(const EncoderAttentionParams& params, size_t head, size_t first,
+                                size_t rows, float* scratch);
+void EncoderAttentionAmx(const EncoderAttentionParams& params, size_t head, size_t first,
+                         size_t rows, float* scratch);
 
 }  // namespace precis

@@ -79,6 +79,7 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/isa.h"
 
 namespace precis {
 
@@ -92,13 +93,14 @@ void SelectRowKernels(int64_t hwy_targets, CpuKernels* table) {
   table->activate = PickTarget(HWY_DISPATCH_TABLE(Activate), hwy_targets);
 }
 
-CpuKernels SelectKernels(int64_t hwy_targets) {
+CpuKernels SelectKernels(const Isa& isa) {
   CpuKernels table{};
-  SelectRowKernels(hwy_targets, &table);
-  SelectScoreKernels(hwy_targets, &table);
-  SelectAppendKv(hwy_targets, &table);
-  SelectEncoderAttention(hwy_targets, &table);
-  SelectPagedAttention(hwy_targets, &table);
+  SelectRowKernels(isa.hwy_targets, &table);
+  SelectScoreKernels(isa.hwy_targets, &table);
+  SelectAppendKv(isa.hwy_targets, &table);
+  SelectEncoderAttention(isa.hwy_targets, &table);
+  SelectPagedAttention(isa.hwy_targets, &table);
+  SelectIntrinsics(isa, &table);
   return table;
 }
 
