@@ -58,28 +58,36 @@ std::string LatencyJson(const LatencyResult& r) {
 }
 
 std::string LatencyProfile(const LatencyResult& r) {
-  std::string out = fmt::format(
-      "{}x{} {} kv {}\n{:<7} {:<20} {:>7} {:>9} {:>9} {:>8} {:>8} {:>8}\n", r.of.batch, r.of.beams,
-      r.dtype, r.kv_type, "phase", "op", "count", "ms", "limit ms", "fraction", "GFLOP/s", "GB/s");
-  double seconds = 0;
-  double limit = 0;
-  const auto line = [&out](const std::string& phase, const std::string& op, uint64_t count,
-                           double s, double limit_s) {
-    out += fmt::format("{:<7} {:<20} {:>7} {:>9.3f} {:>9.3f} {:>8.3f}", phase, op, count, s * 1e3,
-                       limit_s * 1e3, s > 0 ? limit_s / s : 0.0);
+  std::string out = fmt::format("{}x{} {} kv {}, {} threads\n", r.of.batch, r.of.beams, r.dtype,
+                                r.kv_type, r.threads);
+  out +=
+      fmt::format("{:<7} {:<18} {:>6} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7}\n", "phase", "op",
+                  "count", "ms", "best ms", "limit ms", "fraction", "of best", "GFLOP/s", "GB/s");
+  const auto line = [&out](const OpProfile& op) {
+    const auto per_second = [&op](uint64_t amount) {
+      return op.seconds > 0 ? static_cast<double>(amount) / op.seconds * 1e-9 : 0.0;
+    };
+    const auto share = [&op](double seconds) {
+      return seconds > 0 ? op.limit_seconds / seconds : 0.0;
+    };
+    out += fmt::format(
+        "{:<7} {:<18} {:>6} {:>9.3f} {:>9.3f} {:>9.3f} {:>8.3f} {:>8.3f} {:>8.1f} {:>7.1f}\n",
+        op.phase, op.op, op.count, op.seconds * 1e3, op.best_seconds * 1e3, op.limit_seconds * 1e3,
+        share(op.seconds), share(op.best_seconds), per_second(op.flops), per_second(op.bytes));
   };
+  OpProfile all;
+  all.phase = "all";
   for (const OpProfile& op : r.profile) {
-    line(op.phase, op.op, op.count, op.seconds, op.limit_seconds);
-    if (op.seconds > 0 && op.bytes > 0) {
-      out += fmt::format(" {:>8.1f} {:>8.1f}", static_cast<double>(op.flops) / op.seconds * 1e-9,
-                         static_cast<double>(op.bytes) / op.seconds * 1e-9);
-    }
-    out += "\n";
-    seconds += op.seconds;
-    limit += op.limit_seconds;
+    line(op);
+    all.count += op.count;
+    all.seconds += op.seconds;
+    all.best_seconds += op.best_seconds;
+    all.limit_seconds += op.limit_seconds;
+    all.flops += op.flops;
+    all.bytes += op.bytes;
   }
-  line("all", "", 1, seconds, limit);
-  out += "\nmeasured:";
+  line(all);
+  out += "measured:";
   for (size_t i = 0; i < r.machine.size(); ++i) {
     const MachineFigure& figure = r.machine[i];
     out +=

@@ -37,6 +37,7 @@ struct OpProfile {
   std::string op;     // "gemm 512x2048"; "outside ops": the phase's time less that of its ops
   uint64_t count = 0;
   double seconds = 0;
+  double best_seconds = 0;  // had each op taken as long as the fastest of its shape
   double limit_seconds = 0;
   uint64_t flops = 0;
   uint64_t bytes = 0;

@@ -13,6 +13,15 @@
 
 namespace precis {
 
+// While it lives, each of the OpenMP threads of the calling thread has a core of its own, where
+// there are as many. Two threads on one core, because another program has the second, cost a region
+// their whole time of spinning, for as long as the scheduler leaves them there.
+class ThreadsApart {
+ public:
+  virtual ~ThreadsApart() = default;
+};
+std::unique_ptr<ThreadsApart> KeepThreadsApart(uint32_t threads);
+
 // Seconds that `threads` threads need to begin and to end a parallel region without work; 0 for
 // one thread. The shortest of what fits into `seconds`.
 double MeasureForkJoinSeconds(uint32_t threads, double seconds);

@@ -174,6 +174,7 @@ class Measurement {
 }  // namespace
 
 Status MeasureFor(const RunRecord& record, const BackendOptions& backend, MachineFigures* figures) {
+  const auto apart = KeepThreadsApart(std::max(backend.threads, 1u));
   Measurement measurement(record, figures);
   PRECIS_RETURN_IF_ERROR(measurement.Prepare(backend));
   for (int round = 0; round < kMostRounds; ++round) {

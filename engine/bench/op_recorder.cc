@@ -1,6 +1,6 @@
 #include "engine/bench/op_recorder.h"
 
-#include <utility>
+#include <algorithm>
 
 namespace precis {
 
@@ -20,10 +20,11 @@ void OpRecorder::Record(const Cost& cost, const Op& op) {
   if (record_ == nullptr) return op();
   const TimePoint start = clock_.Now();
   op();
-  const Duration took = clock_.Now() - start;
+  const double took = Seconds(clock_.Now() - start);
   PhaseRecord::Total& total = record_->of(phase_).ops[cost()];
+  total.fastest_s = total.count == 0 ? took : std::min(total.fastest_s, took);
   ++total.count;
-  total.seconds += Seconds(took);
+  total.seconds += took;
 }
 
 void OpRecorder::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,

@@ -23,6 +23,7 @@ struct PhaseRecord {
   struct Total {
     uint64_t count = 0;
     double seconds = 0;
+    double fastest_s = 0;  // one op
   };
   std::map<OpCost, Total> ops;
   std::map<const PackedMatrix*, uint64_t> matrices;  // that were used, and their bytes

@@ -21,7 +21,7 @@ OpProfile Outside(const std::string& phase, uint64_t count, double seconds) {
   outside.phase = phase;
   outside.op = "outside ops";
   outside.count = count;
-  outside.seconds = seconds;
+  outside.seconds = outside.best_seconds = seconds;
   return outside;
 }
 
@@ -34,6 +34,7 @@ std::vector<OpProfile> OpsOf(BenchPhase phase, const PhaseRecord& record,
     OpProfile& op = by_name[OpName(cost)];
     op.count += total.count;
     op.seconds += total.seconds;
+    op.best_seconds += static_cast<double>(total.count) * total.fastest_s;
     op.limit_seconds +=
         static_cast<double>(total.count) * OpLimitSeconds(cost, working_set, figures);
     op.flops += cost.flops * total.count;

@@ -3,11 +3,13 @@
 #include "kernels/machine_probe.h"
 
 #include <omp.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/machine_probe.cc"
@@ -118,7 +120,44 @@ class CpuReadProbe final : public ReadProbe {
   const uint64_t stride_;
 };
 
+class PinnedThreads final : public ThreadsApart {
+ public:
+  PinnedThreads(uint32_t threads, const cpu_set_t& all, const std::vector<int>& cpus)
+      : threads_(threads), all_(all) {
+#pragma omp parallel num_threads(threads_)
+    {
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(static_cast<size_t>(cpus[static_cast<size_t>(omp_get_thread_num())]), &one);
+      sched_setaffinity(0, sizeof(one), &one);
+    }
+  }
+  PinnedThreads(const PinnedThreads&) = delete;
+  PinnedThreads& operator=(const PinnedThreads&) = delete;
+  ~PinnedThreads() override {
+#pragma omp parallel num_threads(threads_)
+    sched_setaffinity(0, sizeof(all_), &all_);
+  }
+
+ private:
+  const uint32_t threads_;
+  const cpu_set_t all_;
+};
+
 }  // namespace
+
+std::unique_ptr<ThreadsApart> KeepThreadsApart(uint32_t threads) {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(all), &all) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(static_cast<size_t>(cpu), &all)) cpus.push_back(cpu);
+    }
+  }
+  if (threads < 2 || cpus.size() < threads) return std::make_unique<ThreadsApart>();
+  return std::make_unique<PinnedThreads>(threads, all, cpus);
+}
 
 double MeasureForkJoinSeconds(uint32_t threads, double seconds) {
   if (threads <= 1) return 0;

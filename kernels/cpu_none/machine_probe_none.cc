@@ -37,6 +37,10 @@ class PlainReadProbe final : public ReadProbe {
 
 }  // namespace
 
+std::unique_ptr<ThreadsApart> KeepThreadsApart(uint32_t /*threads*/) {
+  return std::make_unique<ThreadsApart>();
+}
+
 double MeasureForkJoinSeconds(uint32_t /*threads*/, double /*seconds*/) { return 0; }
 
 StatusOr<std::unique_ptr<ReadProbe>> MakeReadProbe(uint32_t /*threads*/, uint64_t most_bytes) {

@@ -29,8 +29,8 @@ LatencyResult ResultOf(BenchCase c) {
   r.weight_bytes = 1000;
   r.pool_bytes = 2000;
   r.resident_bytes = 3000;
-  r.profile = {{"decode", "gemm 512x512", 10, 0.002, 0.001, 20'000'000, 4'000'000},
-               {"engine", "outside ops", 1, 0.001, 0, 0, 0}};
+  r.profile = {{"decode", "gemm 512x512", 10, 0.002, 0.00125, 0.001, 20'000'000, 4'000'000},
+               {"engine", "outside ops", 1, 0.001, 0.001, 0, 0, 0}};
   r.machine = {{"fork-join", 1.5, "us"}};
   return r;
 }
@@ -85,12 +85,15 @@ TEST(BenchCommand, WritesTheFieldsOfThePeersToolAndItsOwn) {
 TEST(BenchCommand, PutsTheProfileOnStandardError) {
   const Outcome outcome = OutcomeOf("1x1", {.profile = true});
   EXPECT_EQ(outcome.out, LatencyJson(ResultOf({1, 1})) + "\n");
-  EXPECT_THAT(outcome.err, HasSubstr("decode  gemm 512x512              10     2.000     1.000"
-                                     "    0.500     10.0      2.0\n"));
-  EXPECT_THAT(outcome.err, HasSubstr("engine  outside ops                1     1.000     0.000"
-                                     "    0.000\n"));
-  EXPECT_THAT(outcome.err, HasSubstr("all                                1     3.000     1.000"
-                                     "    0.333\n"));
+  EXPECT_THAT(outcome.err,
+              HasSubstr("\nphase   op                  count        ms   best ms  limit ms fraction"
+                        "  of best  GFLOP/s    GB/s\n"
+                        "decode  gemm 512x512           10     2.000     1.250     1.000    0.500"
+                        "    0.800     10.0     2.0\n"
+                        "engine  outside ops             1     1.000     1.000     0.000    0.000"
+                        "    0.000      0.0     0.0\n"
+                        "all                            11     3.000     2.250     1.000    0.333"
+                        "    0.444      6.7     1.3\n"));
   EXPECT_THAT(outcome.err, HasSubstr("fork-join 1.5 us"));
 }
 

@@ -116,6 +116,7 @@ TEST(BenchLatency, ItsProfileAddsUp) {
   double limit = 0;
   for (const OpProfile& op : r.profile) {
     EXPECT_GE(op.seconds, 0) << op.phase << " " << op.op;
+    EXPECT_LE(op.best_seconds, op.seconds * (1 + 1e-9)) << op.phase << " " << op.op;
     if (op.op == "outside ops") {
       EXPECT_EQ(op.limit_seconds, 0);
     } else {

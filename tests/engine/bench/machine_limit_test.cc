@@ -80,10 +80,10 @@ TEST(PhaseLimit, AddsUpItsOpsAtThePhasesWorkingSet) {
   const Matrix a, b;
   phase.matrices = {{&a, 2 * kMiB}, {&b, kMiB}};
   phase.passes = 4;
-  phase.ops[Gemm(32, 2'000'000'000, 100, 0)] = {3, 1.0};
+  phase.ops[Gemm(32, 2'000'000'000, 100, 0)] = {3, 1.0, 0.1};
   // In 4 passes 4 MiB of pages: one a pass beside the matrices' three.
   const OpCost pages{.kind = OpKind::kAppendKv, .streamed_bytes = kMiB / 2};
-  phase.ops[pages] = {8, 1.0};
+  phase.ops[pages] = {8, 1.0, 0.1};
   EXPECT_EQ(phase.WorkingSetBytes(), 4 * kMiB);
   EXPECT_DOUBLE_EQ(PhaseLimitSeconds(phase, MadeUp()),
                    3 * (1e-3 + 1e-6) + 8 * static_cast<double>(kMiB / 2) / 10e9);
@@ -93,7 +93,7 @@ TEST(MeasureFor, FillsInWhatTheRecordNeeds) {
   RunRecord record;
   OpCost cost = Gemm(2, 100, 100, 100);
   cost.dtype = DType::kF32;
-  record.of(BenchPhase::kDecode).ops[cost] = {1, 1.0};
+  record.of(BenchPhase::kDecode).ops[cost] = {1, 1.0, 1.0};
   MachineFigures figures;
   ASSERT_TRUE(MeasureFor(record, {.name = "ref", .threads = 1}, &figures).ok());
   EXPECT_EQ(figures.fork_join_s, 0);  // one thread
