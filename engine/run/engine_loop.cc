@@ -116,7 +116,8 @@ void EngineLoop::DropEnded() {
 void EngineLoop::Step() {
   const TimePoint start = clock_.Now();
   const bool decodes = scheduler_.decoding() > 0;
-  const double encode_us = decodes || pace_.Unlimited() ? pace_.BudgetMicroseconds() : kIdleEncodeUs;
+  const double encode_us =
+      decodes || pace_.Unlimited() ? pace_.BudgetMicroseconds() : kIdleEncodeUs;
   runner_->ProposeDrafts(scheduler_.decoding_sequences(), scheduler_.spare_rows(), &drafts_);
   const StepPlan& plan = scheduler_.Schedule({encode_us, drafts_});
   for (const SequenceId id : scheduler_.started()) Admitted(id, start);
