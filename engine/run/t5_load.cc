@@ -43,6 +43,14 @@ StatusOr<DType> ParseDType(std::string_view flag, const std::string& name, DType
   return InvalidArgument(fmt::format("{} is '{}', must be auto, f32 or bf16", flag, name));
 }
 
+StatusOr<DType> ParseKvDType(const std::string& name, DType automatic) {
+  if (name == "int8") return DType::kI8;
+  if (name == "auto") return automatic;
+  if (name == "f32") return DType::kF32;
+  if (name == "bf16") return DType::kBF16;
+  return InvalidArgument(fmt::format("--kv-dtype is '{}', must be auto, f32, bf16 or int8", name));
+}
+
 bool HasNativeBf16(const Backend& backend) {
   return backend.isa() == "avx512_bf16" || backend.isa() == "amx";
 }
@@ -92,7 +100,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
 
   const DType automatic = HasNativeBf16(*backend) ? DType::kBF16 : DType::kF32;
   PRECIS_ASSIGN_OR_RETURN(const DType dtype, ParseDType("--dtype", options.dtype, automatic));
-  PRECIS_ASSIGN_OR_RETURN(const DType kv_dtype, ParseDType("--kv-dtype", options.kv_dtype, dtype));
+  PRECIS_ASSIGN_OR_RETURN(const DType kv_dtype, ParseKvDType(options.kv_dtype, dtype));
 
   const LayerGroupings groupings = Groupings(config, attention);
   const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
