@@ -36,7 +36,7 @@ void AddInspectCommand(CLI::App& app, int& exit_code) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   command->add_option("--kv-dtype", typed->kv_dtype, "Type of keys and values")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command->add_option("--documents", typed->load.documents, "Documents served at once")
       ->capture_default_str();

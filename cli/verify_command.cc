@@ -20,7 +20,9 @@ void AddVerifyCommand(CLI::App& app, int& exit_code) {
   command->add_option("dir", engine.model_dir, "Directory of the checkpoint")->required();
   command->add_option("--dtype", engine.dtype, "Type of the weights: f32, bf16")
       ->capture_default_str();
-  command->add_option("--kv-dtype", engine.kv_dtype, "Type of keys and values; auto: as --dtype")
+  command
+      ->add_option("--kv-dtype", engine.kv_dtype,
+                   "Type of keys and values: f32, bf16, int8; auto: as --dtype")
       ->capture_default_str();
   command->add_option("--backend", engine.backend, "ref, cpu")->capture_default_str();
   command->add_option("--isa", engine.isa, "Instruction set of the kernels")->capture_default_str();

@@ -42,6 +42,10 @@ StatusOr<DType> ParseType(const std::string& name) {
   return InvalidArgument(fmt::format("type '{}' is not f32 or bf16", name));
 }
 
+StatusOr<DType> ParseKvType(const std::string& name) {
+  return name == "int8" ? StatusOr<DType>(DType::kI8) : ParseType(name);
+}
+
 }  // namespace
 
 uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
@@ -54,7 +58,7 @@ uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
 StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
                              const std::string& kv_dtype) {
   PRECIS_ASSIGN_OR_RETURN(const DType weight_type, ParseType(dtype));
-  PRECIS_ASSIGN_OR_RETURN(const DType kv_type, ParseType(kv_dtype));
+  PRECIS_ASSIGN_OR_RETURN(const DType kv_type, ParseKvType(kv_dtype));
   PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(model_dir));
   PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(model_dir));
   PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));

@@ -19,7 +19,7 @@ struct Inspection {
   uint64_t PageBytesFor(uint64_t documents, uint64_t source_tokens, uint64_t new_tokens) const;
 };
 
-// dtype, kv_dtype: "f32" or "bf16".
+// dtype, kv_dtype: "f32" or "bf16"; kv_dtype also "int8".
 StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
                              const std::string& kv_dtype);
 

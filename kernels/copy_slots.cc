@@ -20,6 +20,13 @@ void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const P
       const size_t at = r.v_offset + g * r.slots * r.head_dim * element;
       std::memcpy(to + at, from + at, size_t{copy.slots} * r.head_dim * element);
     }
+    if (r.dtype != DType::kI8) continue;
+    for (const size_t offset : {r.k_scale_offset, r.v_scale_offset}) {
+      for (size_t g = 0; g < r.num_kv_heads; ++g) {
+        const size_t at = offset + g * r.slots * sizeof(float);
+        std::memcpy(to + at, from + at, copy.slots * sizeof(float));
+      }
+    }
   }
 }
 

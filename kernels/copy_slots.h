@@ -6,7 +6,7 @@
 
 namespace precis {
 
-// Copies the filled slots of one page, K and V of all layers.
+// Copies the filled slots of one page, K, V and scales of all layers.
 void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const PageCopyRef& copy);
 
 }  // namespace precis

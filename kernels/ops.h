@@ -28,6 +28,7 @@ enum class ActivationKind : uint8_t {
 //   K: [num_kv_heads, head_dim, slots]: keys of a head side by side, so that one vector holds the
 //      same dimension of many keys and scores need no horizontal sum.
 //   V: [num_kv_heads, slots, head_dim].
+// In int8 an element stands for itself times the scale of its head and slot, K and V apart.
 struct KvRegion {
   size_t k_offset = 0;  // bytes from the start of the page, a multiple of 64
   size_t v_offset = 0;  // bytes from the start of the page, a multiple of 64
@@ -35,6 +36,10 @@ struct KvRegion {
   uint32_t num_kv_heads = 0;
   uint32_t head_dim = 0;
   DType dtype = DType::kF32;
+  // Of int8 only: [num_kv_heads, slots] floats each; bytes from the start of the page, multiples of
+  // 64.
+  size_t k_scale_offset = 0;
+  size_t v_scale_offset = 0;
 };
 
 // The bytes behind all pages. Readable for 64 bytes past the last page: vectors may overhang.
@@ -42,6 +47,8 @@ struct KvPool {
   std::byte* base = nullptr;  // 64-byte aligned
   size_t page_bytes = 0;      // a multiple of 64
 };
+
+inline constexpr float kLeastInt8Peak = 1e-30f;
 
 struct SlotRef {
   int32_t page;
@@ -61,6 +68,9 @@ struct CopySlotsParams {
   std::span<const KvRegion> layers;
 };
 
+// In int8 the scale is the largest magnitude / 127 and values are rounded to nearest, ties to even.
+// What is not finite makes the scale NaN; a head whose magnitudes stay below kLeastInt8Peak is
+// zero.
 struct AppendKvParams {
   const float* k;                  // [rows, num_kv_heads * head_dim], row_stride apart
   const float* v;                  // as k

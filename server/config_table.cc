@@ -125,9 +125,10 @@ void AddModelRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Text("dtype", kModel, "type of weights: auto, f32 or bf16",
                       [](ServerOptions & o) -> auto& { return o.engine.dtype; },
                       {"auto", "f32", "bf16"}));
-  rows.push_back(Text("kv-dtype", kModel, "type of keys and values: auto (as dtype), f32 or bf16",
+  rows.push_back(Text("kv-dtype", kModel,
+                      "type of keys and values: auto (as dtype), f32, bf16 or int8",
                       [](ServerOptions & o) -> auto& { return o.engine.kv_dtype; },
-                      {"auto", "f32", "bf16"}));
+                      {"auto", "f32", "bf16", "int8"}));
   rows.push_back(Text("isa", kModel,
                       "instruction set: auto, avx2, avx512, avx512_bf16 or amx; pins a mixed fleet",
                       [](ServerOptions & o) -> auto& { return o.engine.isa; },

@@ -7,9 +7,10 @@
 namespace precis {
 namespace {
 
-// K and V of one token in one layer.
+// K and V of one token in one layer, with their scales.
 uint64_t TokenBytes(const KvRegion& r) {
-  return uint64_t{2} * r.num_kv_heads * r.head_dim * ElementBytes(r.dtype);
+  const uint64_t scale = r.dtype == DType::kI8 ? sizeof(float) : 0;
+  return uint64_t{2} * r.num_kv_heads * (r.head_dim * ElementBytes(r.dtype) + scale);
 }
 
 uint64_t Bytes(const Activations& a) { return uint64_t{a.rows} * a.cols * ElementBytes(a.dtype); }

@@ -16,7 +16,8 @@ namespace precis {
 
 struct KvKindLayout {
   uint32_t slots = 0;            // tokens a page holds
-  size_t bytes_per_token = 0;    // K and V of all layers, without alignment
+  size_t bytes_per_token = 0;    // K, V and scales of all layers, without alignment
+  size_t page_bytes = 0;         // what these slots need, alignment included
   std::vector<KvRegion> layers;  // one a decoder layer
 };
 

@@ -43,6 +43,14 @@ StatusOr<DType> ParseDType(std::string_view flag, const std::string& name, DType
   return InvalidArgument(fmt::format("{} is '{}', must be auto, f32 or bf16", flag, name));
 }
 
+StatusOr<DType> ParseKvDType(const std::string& name, DType automatic) {
+  if (name == "int8") return DType::kI8;
+  if (name == "auto") return automatic;
+  if (name == "f32") return DType::kF32;
+  if (name == "bf16") return DType::kBF16;
+  return InvalidArgument(fmt::format("--kv-dtype is '{}', must be auto, f32, bf16 or int8", name));
+}
+
 bool HasNativeBf16(const Backend& backend) {
   return backend.isa() == "avx512_bf16" || backend.isa() == "amx";
 }
@@ -79,7 +87,7 @@ StatusOr<LoadTypes> T5Runner::ResolveTypes(const EngineOptions& options, const B
   const DType automatic = HasNativeBf16(backend) ? DType::kBF16 : DType::kF32;
   LoadTypes types{};
   PRECIS_ASSIGN_OR_RETURN(types.weights, ParseDType("--dtype", options.dtype, automatic));
-  PRECIS_ASSIGN_OR_RETURN(types.kv, ParseDType("--kv-dtype", options.kv_dtype, types.weights));
+  PRECIS_ASSIGN_OR_RETURN(types.kv, ParseKvDType(options.kv_dtype, types.weights));
   return types;
 }
 

@@ -111,6 +111,29 @@ HWY_INLINE void AddValues(const PageCursor& at, const PagedScratch& s, const T* 
   }
 }
 
+// Keys of the page of `at`, for all queries: scores or probabilities times the keys' scales.
+HWY_INLINE void ScaleKeys(const PageCursor& at, const PagedScratch& s, const float* scales) {
+  const DF d;
+  float* row = s.scores + (at.key - at.pass.begin);
+  for (size_t i = 0; i < at.pass.queries(); ++i, row += kScoreStride) {
+    for (size_t j = 0; j < at.count; j += LanesF()) {
+      const VF before = LoadF(row + j);
+      const VF scaled = hn::Mul(before, LoadF(scales + j));
+      // What hangs over is the next page's.
+      hn::StoreU(at.count - j < LanesF()
+                     ? hn::IfThenElse(hn::FirstN(d, at.count - j), scaled, before)
+                     : scaled,
+                 d, row + j);
+    }
+  }
+}
+
+HWY_INLINE const float* Scales(const PagedAttentionParams& p, const PageCursor& at,
+                               size_t scale_offset) {
+  return reinterpret_cast<const float*>(at.page + scale_offset) + at.pass.kv_head * p.region.slots +
+         at.slot;
+}
+
 template <typename T>
 HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass,
                             const PagedScratch& s) {
@@ -120,12 +143,14 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass
     const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + head_offset + at.slot;
     Multiply<false>(s.q, s.dim, k, r.slots, r.head_dim, s.scores + (at.key - pass.begin),
                     kScoreStride, pass.queries(), at.count);
+    if (sizeof(T) == 1) ScaleKeys(at, s, Scales(p, at, r.k_scale_offset));
   }
   SoftmaxRows(p, pass, s);
   for (size_t i = 0; i < pass.queries() * s.dim; ++i) s.out[i] = 0.0f;
   for (PageCursor at(p, pass); !at.done(); at.Next()) {
     const T* v =
         reinterpret_cast<const T*>(at.page + r.v_offset) + head_offset + at.slot * r.head_dim;
+    if (sizeof(T) == 1) ScaleKeys(at, s, Scales(p, at, r.v_scale_offset));
     AddValues(at, s, v, r.head_dim);
   }
 }
@@ -179,7 +204,9 @@ HWY_INLINE void AttendRows(const PagedAttentionParams& p, PagedPass pass, size_t
                      pass.heads[i % pass.heads.size()] * head_dim;
     for (size_t j = 0; j < head_dim; ++j) s.q[i * s.dim + j] = q[j];
   }
-  if (p.region.dtype == DType::kBF16) {
+  if (p.region.dtype == DType::kI8) {
+    AttendPages<int8_t>(p, pass, s);
+  } else if (p.region.dtype == DType::kBF16) {
     AttendPages<uint16_t>(p, pass, s);
   } else {
     AttendPages<float>(p, pass, s);

@@ -33,6 +33,11 @@ HWY_INLINE VF LoadF(const uint16_t* p) {
   return hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(DU(), hn::LoadU(DH(), p))));
 }
 
+HWY_INLINE VF LoadF(const int8_t* p) {
+  const hn::Rebind<int8_t, DF> d8;
+  return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, p)));
+}
+
 // The bits of F32ToBF16, a vector at a time.
 HWY_INLINE void StoreBF16(VF v, uint16_t* p) {
   const DU du;

@@ -22,6 +22,23 @@ void Softmax(double* scores, size_t num_keys) {
   for (size_t i = 0; i < num_keys; ++i) scores[i] /= sum;
 }
 
+// A head's values of one token as int8. Returns their scale.
+float Quantise(const float* values, size_t n, int8_t* out, size_t stride) {
+  float peak = 0;
+  bool finite = true;
+  for (size_t i = 0; i < n; ++i) {
+    finite = finite && std::isfinite(values[i]);
+    peak = std::max(peak, std::abs(values[i]));
+  }
+  const bool is_zero = !finite || peak < kLeastInt8Peak;
+  const float inverse = is_zero ? 0.0f : 127.0f / peak;
+  for (size_t i = 0; i < n; ++i) {
+    out[i * stride] = static_cast<int8_t>(is_zero ? 0.0f : std::nearbyint(values[i] * inverse));
+  }
+  if (!finite) return NAN;
+  return is_zero ? 0.0f : peak / 127.0f;
+}
+
 // Where K and V of one row's keys lie.
 class PagedKeys {
  public:
@@ -30,14 +47,21 @@ class PagedKeys {
 
   double K(size_t key, size_t d) const {
     const size_t index = (kv_head_ * region_.head_dim + d) * region_.slots + key % region_.slots;
-    return LoadElement(Page(key) + region_.k_offset, region_.dtype, index);
+    return Load(key, region_.k_offset, index, region_.k_scale_offset);
   }
   double V(size_t key, size_t d) const {
     const size_t index = (kv_head_ * region_.slots + key % region_.slots) * region_.head_dim + d;
-    return LoadElement(Page(key) + region_.v_offset, region_.dtype, index);
+    return Load(key, region_.v_offset, index, region_.v_scale_offset);
   }
 
  private:
+  double Load(size_t key, size_t offset, size_t index, size_t scale_offset) const {
+    const std::byte* page = Page(key);
+    if (region_.dtype != DType::kI8) return LoadElement(page + offset, region_.dtype, index);
+    const auto* scales = reinterpret_cast<const float*>(page + scale_offset);
+    const double scale = scales[kv_head_ * region_.slots + key % region_.slots];
+    return scale * static_cast<double>(reinterpret_cast<const int8_t*>(page + offset)[index]);
+  }
   const std::byte* Page(size_t key) const {
     const int32_t page = params_.pages[row_.first_page + key / region_.slots];
     return params_.pool.base + static_cast<size_t>(page) * params_.pool.page_bytes;
@@ -48,6 +72,19 @@ class PagedKeys {
   const PagedRow& row_;
   size_t kv_head_;
 };
+
+void AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* page) {
+  const KvRegion& r = p.region;
+  const size_t slot = p.slots[row].slot;
+  const size_t column = row * p.row_stride + kv_head * r.head_dim;
+  const size_t scale = kv_head * r.slots + slot;
+  auto* k = reinterpret_cast<int8_t*>(page + r.k_offset) + kv_head * r.head_dim * r.slots + slot;
+  auto* v = reinterpret_cast<int8_t*>(page + r.v_offset) + scale * r.head_dim;
+  reinterpret_cast<float*>(page + r.k_scale_offset)[scale] =
+      Quantise(p.k + column, r.head_dim, k, r.slots);
+  reinterpret_cast<float*>(page + r.v_scale_offset)[scale] =
+      Quantise(p.v + column, r.head_dim, v, 1);
+}
 
 }  // namespace
 
@@ -84,6 +121,10 @@ void RefBackend::AppendKv(const AppendKvParams& p) {
     const SlotRef at = p.slots[i];
     std::byte* page = p.pool.base + static_cast<size_t>(at.page) * p.pool.page_bytes;
     for (size_t g = 0; g < r.num_kv_heads; ++g) {
+      if (r.dtype == DType::kI8) {
+        AppendInt8(p, i, g, page);
+        continue;
+      }
       for (size_t d = 0; d < r.head_dim; ++d) {
         const size_t column = i * p.row_stride + g * r.head_dim + d;
         StoreElement(page + r.k_offset, r.dtype, (g * r.head_dim + d) * r.slots + at.slot,

@@ -22,10 +22,12 @@ std::vector<PagedCase> Cases() {
                                           {64u, 128u},
                                           {100u, 33u}}) {
       const bool odd = (groups.size() + slots) % 2 == 1;
-      cases.push_back({groups, slots, head_dim, odd ? DType::kBF16 : DType::kF32, slots % 2 == 0,
-                       slots == 7 ? DType::kBF16 : DType::kF32});
+      const DType out = slots == 7 ? DType::kBF16 : DType::kF32;
+      cases.push_back(
+          {groups, slots, head_dim, odd ? DType::kBF16 : DType::kF32, slots % 2 == 0, out});
+      cases.push_back({groups, slots, head_dim, DType::kI8, slots % 2 == 0, out});
     }
-    // The page of the models in both types.
+    // The page of the models.
     cases.push_back({groups, 16, 64, DType::kF32, true, DType::kF32});
     cases.push_back({groups, 16, 64, DType::kBF16, true, DType::kBF16});
   }
@@ -52,6 +54,35 @@ TEST_F(PagedAttentionTest, AppendWritesTheBytesThatRefWritesAndNoOthers) {
     a.Append(cpu_.get());
     b.Append(ref_.get());
     EXPECT_EQ(a.pool, b.pool) << c.Name();
+  }
+}
+
+// Largest magnitude at 127, ties to even, zeros without a division by zero; the rest of a page that
+// nobody has written is left alone.
+TEST_F(PagedAttentionTest, AppendsInt8WithAScaleAHeadAndToken) {
+  PagedBatch batch({{{0}, {1}}, 4, 3, DType::kI8, false, DType::kF32});
+  const std::vector<float> k = {1.0f, -2.0f, 0.5f, 0.0f, 0.0f, 0.0f};
+  const std::vector<float> v = {127.0f, 2.5f, -3.5f, 1e-38f, 0.0f, -1e-38f};
+  const std::vector<SlotRef> slots = {{0, 2}};
+  for (Backend* backend : {cpu_.get(), ref_.get()}) {
+    backend->AppendKv({k.data(), v.data(), 6, slots, batch.Pool(), batch.region});
+    const std::byte* page = batch.Base();
+    const auto* keys = reinterpret_cast<const int8_t*>(page + batch.region.k_offset);
+    const auto* values = reinterpret_cast<const int8_t*>(page + batch.region.v_offset);
+    const auto* k_scales = reinterpret_cast<const float*>(page + batch.region.k_scale_offset);
+    const auto* v_scales = reinterpret_cast<const float*>(page + batch.region.v_scale_offset);
+    const int want_keys[] = {64, -127, 32};  // 63.5 and 31.75
+    const int want_values[] = {127, 2, -4};
+    for (size_t d = 0; d < 3; ++d) {
+      EXPECT_EQ(keys[d * 4 + 2], want_keys[d]);
+      EXPECT_EQ(keys[(3 + d) * 4 + 2], 0);
+      EXPECT_EQ(values[2 * 3 + d], want_values[d]);
+      EXPECT_EQ(values[(4 + 2) * 3 + d], 0);
+    }
+    EXPECT_EQ(k_scales[2], 2.0f / 127.0f);
+    EXPECT_EQ(v_scales[2], 1.0f);
+    EXPECT_EQ(k_scales[4 + 2], 0.0f);
+    EXPECT_EQ(v_scales[4 + 2], 0.0f);
   }
 }
 

@@ -140,14 +140,18 @@ struct PagedBatch {
   void MakeRegion() {
     const size_t bytes = c.groups.size() * c.slots * c.head_dim * ElementBytes(c.kv);
     const size_t aligned = (bytes + 63) / 64 * 64;
-    // Not at 0, and V last: what hangs over V's end hangs over the page's.
+    const size_t scales =
+        c.kv == DType::kI8 ? (c.groups.size() * c.slots * sizeof(float) + 63) / 64 * 64 : 0;
+    // Not at 0, and V or its scales last: what hangs over their end hangs over the page's.
     region = {.k_offset = 64,
-              .v_offset = 64 + aligned,
+              .v_offset = 64 + aligned + scales,
               .slots = c.slots,
               .num_kv_heads = static_cast<uint32_t>(c.groups.size()),
               .head_dim = c.head_dim,
-              .dtype = c.kv};
-    page_bytes = 64 + 2 * aligned;
+              .dtype = c.kv,
+              .k_scale_offset = 64 + aligned,
+              .v_scale_offset = 64 + 2 * aligned + scales};
+    page_bytes = 64 + 2 * (aligned + scales);
   }
   void AddRow(uint32_t keys) {
     rows.push_back({static_cast<uint32_t>(pages.size()), keys, keys - 1});

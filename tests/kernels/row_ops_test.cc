@@ -96,14 +96,15 @@ TEST(RowOps, RowsDoNotDependOnTheirNeighbours) {
   }
 }
 
-// Filled slots move, with K and V of all layers; everything else of the target page stays.
+// Filled slots move, with K, V and scales of all layers; everything else of the target page stays.
 TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
   constexpr uint32_t kSlots = 5;
   const std::vector<KvRegion> layers = {{0, 256, kSlots, 2, 3, DType::kBF16},
-                                        {512, 768, kSlots, 1, 7, DType::kF32}};
-  constexpr size_t kPage = 1024;
+                                        {512, 768, kSlots, 1, 7, DType::kF32},
+                                        {1024, 1152, kSlots, 2, 4, DType::kI8, 1088, 1216}};
+  constexpr size_t kPage = 1280;
   std::vector<uint8_t> bytes(3 * kPage);
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / kPage);
   const std::vector<uint8_t> before = bytes;
@@ -121,6 +122,13 @@ TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
             want[k + b] = before[2 * kPage + k + b];
             want[v + b] = before[2 * kPage + v + b];
           }
+        }
+      }
+      const size_t scales = r.dtype == DType::kI8 ? 3 * sizeof(float) : 0;
+      for (size_t b = 0; b < scales; ++b) {
+        for (const size_t offset : {r.k_scale_offset, r.v_scale_offset}) {
+          const size_t at = offset + g * kSlots * sizeof(float) + b;
+          want[at] = before[2 * kPage + at];
         }
       }
     }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "engine/run/blocking_run.h"
@@ -87,12 +88,15 @@ struct Pattern {
   bool pauses = false;  // between arrivals
 };
 
-class BatchInvariance : public testing::TestWithParam<const char*> {
+using Checkpoint = std::tuple<const char*, const char*>;  // directory, type of keys and values
+
+class BatchInvariance : public testing::TestWithParam<Checkpoint> {
  protected:
   Outcome Run(const std::vector<Request>& requests, const Pattern& pattern) {
     Outcome out;
     EngineOptions options;
-    options.model_dir = GetParam();
+    options.model_dir = std::get<0>(GetParam());
+    options.kv_dtype = std::get<1>(GetParam());
     options.pool_bytes = 64u << 20;
     options.max_source_tokens = 512;
     options.max_new_tokens = 64;
@@ -157,11 +161,14 @@ TEST_P(BatchInvariance, ScoresHaveTheSameBitsInEveryBatchAndArrivalPattern) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, BatchInvariance,
-                         testing::Values("tests/golden/odd_shapes", "tests/golden/wgqa_g2",
-                                         "tests/golden/t5_v11_gated_untied"),
+                         testing::Values(Checkpoint{"tests/golden/odd_shapes", "auto"},
+                                         Checkpoint{"tests/golden/wgqa_g2", "auto"},
+                                         Checkpoint{"tests/golden/t5_v11_gated_untied", "auto"},
+                                         Checkpoint{"tests/golden/odd_shapes", "int8"},
+                                         Checkpoint{"tests/golden/wgqa_g2", "int8"}),
                          [](const auto& test) {
-                           const std::string path = test.param;
-                           return path.substr(path.rfind('/') + 1);
+                           const std::string path = std::get<0>(test.param);
+                           return path.substr(path.rfind('/') + 1) + "_" + std::get<1>(test.param);
                          });
 
 }  // namespace

@@ -63,15 +63,16 @@ constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                    "more/constrained_mha",
                                    "more/constrained_gqa_g2"};
 
-using RoundedCase = std::tuple<const char*, const char*>;  // fixture, backend
+// fixture, backend, type of weights, type of keys and values
+using RoundedCase = std::tuple<const char*, const char*, const char*, const char*>;
 
 class RoundedGolden : public testing::TestWithParam<RoundedCase> {};
 
-TEST_P(RoundedGolden, StaysWithinTheLimitsOfBf16) {
-  const auto& [fixture, backend] = GetParam();
+TEST_P(RoundedGolden, StaysWithinTheLimitsOfItsTypes) {
+  const auto& [fixture, backend, dtype, kv_dtype] = GetParam();
   VerifyOptions options = OptionsFor(std::string("tests/golden/") + fixture, backend);
-  options.engine.dtype = "bf16";
-  options.engine.kv_dtype = "bf16";
+  options.engine.dtype = dtype;
+  options.engine.kv_dtype = kv_dtype;
   const auto report = Verify(options, {});
   if (!report.ok() && absl::StrContains(report.status().message(), "no fast bf16 GEMM")) {
     GTEST_SKIP() << "this CPU has no bf16 GEMM: " << report.status();
@@ -86,7 +87,8 @@ TEST_P(RoundedGolden, StaysWithinTheLimitsOfBf16) {
 }
 
 std::string RoundedName(const testing::TestParamInfo<RoundedCase>& info) {
-  std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  const auto& [fixture, backend, dtype, kv_dtype] = info.param;
+  std::string name = std::string(fixture) + "_" + backend + "_" + dtype + "_kv_" + kv_dtype;
   std::replace(name.begin(), name.end(), '/', '_');
   return name;
 }
@@ -103,7 +105,8 @@ INSTANTIATE_TEST_SUITE_P(Ref, Golden,
                                           testing::Bool()),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Ref, RoundedGolden,
-                         testing::Combine(testing::ValuesIn(kStatic), testing::Values("ref")),
+                         testing::Combine(testing::ValuesIn(kStatic), testing::Values("ref"),
+                                          testing::Values("bf16"), testing::Values("bf16", "int8")),
                          RoundedName);
 #if PRECIS_TEST_CPU_BACKEND
 INSTANTIATE_TEST_SUITE_P(Cpu, Golden,
@@ -111,7 +114,12 @@ INSTANTIATE_TEST_SUITE_P(Cpu, Golden,
                                           testing::Bool()),
                          Name);
 INSTANTIATE_TEST_SUITE_P(Cpu, RoundedGolden,
-                         testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu")),
+                         testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu"),
+                                          testing::Values("bf16"), testing::Values("bf16", "int8")),
+                         RoundedName);
+INSTANTIATE_TEST_SUITE_P(CpuF32, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu"),
+                                          testing::Values("f32"), testing::Values("int8")),
                          RoundedName);
 #endif
 

@@ -103,7 +103,8 @@ class RecordingBackend final : public ForwardingBackend {
 
  private:
   static uint64_t TokenBytes(const KvRegion& r) {
-    return uint64_t{2} * r.num_kv_heads * r.head_dim * ElementBytes(r.dtype);
+    const uint64_t scale = r.dtype == DType::kI8 ? sizeof(float) : 0;
+    return uint64_t{2} * r.num_kv_heads * (r.head_dim * ElementBytes(r.dtype) + scale);
   }
   void Add(std::string op, uint64_t bytes) { record_->push_back({std::move(op), bytes}); }
 
