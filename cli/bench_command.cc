@@ -24,7 +24,9 @@ void AddLatency(CLI::App& bench, int& exit_code) {
   EngineOptions& engine = options.engine;
   command->add_option("--model", engine.model_dir, "Directory of the checkpoint")->required();
   command->add_option("--dtype", engine.dtype, "Type of the weights")->capture_default_str();
-  command->add_option("--kv-dtype", engine.kv_dtype, "Type of keys and values: f32, bf16, int8; auto: as --dtype")
+  command
+      ->add_option("--kv-dtype", engine.kv_dtype,
+                   "Type of keys and values: f32, bf16, int8; auto: as --dtype")
       ->capture_default_str();
   command->add_option("--cases", typed->cases, "Batch x beams, with commas between cases")
       ->capture_default_str();
