@@ -36,8 +36,9 @@ inline std::vector<TokenScore> BestScores(std::span<const float> scores, size_t 
       best.push_back({scores[i], static_cast<int32_t>(i)});
     }
   }
-  std::stable_sort(best.begin(), best.end(),
-                   [](const TokenScore& a, const TokenScore& b) { return a.score > b.score; });
+  std::sort(best.begin(), best.end(), [](const TokenScore& a, const TokenScore& b) {
+    return a.score != b.score ? a.score > b.score : a.token < b.token;
+  });
   best.resize(std::min(best.size(), count));
   return best;
 }
