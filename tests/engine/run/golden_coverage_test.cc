@@ -69,6 +69,7 @@ void RunGoldens(const std::string& dir, const std::string& dtype, std::set<std::
   options.max_new_tokens = 64;
   options.max_source_tokens = 3000;
   options.pool_bytes = 64u << 20;
+  options.encode_slice_rows = 256;  // as golden_test has it: more than one block of queries
   auto backend = MakeBackend({"cpu", "auto", 2});
   ASSERT_TRUE(backend.ok()) << backend.status();
   auto loaded =

@@ -23,6 +23,7 @@ VerifyOptions OptionsFor(const std::string& dir, const std::string& backend) {
   options.engine.threads = 2;
   options.engine.max_batch = 32;
   options.engine.pool_bytes = 64u << 20;
+  options.engine.encode_slice_rows = 256;  // more than one block of queries in a call
   return options;
 }
 
