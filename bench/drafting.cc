@@ -21,6 +21,7 @@
 #include "common/check.h"
 #include "engine/run/blocking_run.h"
 #include "engine/run/draft_planner.h"
+#include "engine/run/forwarding_runner.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -46,43 +47,28 @@ double NowUs() {
 }
 
 // Adds up the time of decoding, the search for drafts included.
-class TimedRunner final : public ModelRunner {
+class TimedRunner final : public ForwardingRunner {
  public:
   TimedRunner(std::unique_ptr<ModelRunner> inner, std::atomic<double>* us)
-      : inner_(std::move(inner)), us_(us) {}
-  EncodeShape encode_shape() const override { return inner_->encode_shape(); }
-  EncodeCosts encode_costs() const override { return inner_->encode_costs(); }
-  uint32_t num_pages() const override { return inner_->num_pages(); }
-  uint32_t self_slots() const override { return inner_->self_slots(); }
-  uint32_t cross_slots() const override { return inner_->cross_slots(); }
-  void JoinDocument(DocumentId id, std::span<const int32_t> ids) override {
-    inner_->JoinDocument(id, ids);
-  }
-  void LeaveDocument(DocumentId id) override { inner_->LeaveDocument(id); }
-  void Join(SequenceId id, const RunnerSequence& sequence) override { inner_->Join(id, sequence); }
-  void Leave(SequenceId id) override { inner_->Leave(id); }
+      : ForwardingRunner(std::move(inner)), us_(us) {}
   void ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
                      std::vector<uint32_t>* counts) override {
     const double start = NowUs();
-    inner_->ProposeDrafts(decoding, spare_rows, counts);
+    ForwardingRunner::ProposeDrafts(decoding, spare_rows, counts);
     Add(NowUs() - start);
   }
   // Encoder work on its own, so that it is not timed.
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
-    PRECIS_RETURN_IF_ERROR(inner_->Run({plan.encodes, {}, {}}, pages, out));
+    PRECIS_RETURN_IF_ERROR(ForwardingRunner::Run({plan.encodes, {}, {}}, pages, out));
     const double start = NowUs();
-    const Status status = inner_->Run({{}, plan.copies, plan.decodes}, pages, out);
+    const Status status = ForwardingRunner::Run({{}, plan.copies, plan.decodes}, pages, out);
     Add(NowUs() - start);
     return status;
-  }
-  std::vector<Hypothesis> Hypotheses(SequenceId id) const override {
-    return inner_->Hypotheses(id);
   }
 
  private:
   void Add(double us) { us_->store(us_->load() + us); }
 
-  const std::unique_ptr<ModelRunner> inner_;
   std::atomic<double>* const us_;
 };
 

@@ -45,9 +45,8 @@ StatusOr<DType> ParseDType(std::string_view flag, const std::string& name, DType
 
 StatusOr<DType> ParseKvDType(const std::string& name, DType automatic) {
   if (name == "int8") return DType::kI8;
-  if (name == "auto") return automatic;
-  if (name == "f32") return DType::kF32;
-  if (name == "bf16") return DType::kBF16;
+  const StatusOr<DType> shared = ParseDType("--kv-dtype", name, automatic);
+  if (shared.ok()) return shared;
   return InvalidArgument(fmt::format("--kv-dtype is '{}', must be auto, f32, bf16 or int8", name));
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/run/blocking_run.h"
+#include "engine/run/forwarding_runner.h"
 #include "engine/run/prompt_lookup.h"
 #include "engine/run/t5_runner.h"
 #include "tests/engine/run/recording_backend.h"
@@ -97,33 +98,19 @@ class ScoresBackend final : public ForwardingBackend {
 };
 
 // Keeps the scores of rows that stand.
-class ScoresRunner final : public ModelRunner {
+class ScoresRunner final : public ForwardingRunner {
  public:
   ScoresRunner(std::unique_ptr<ModelRunner> inner, std::vector<std::vector<float>>* rows,
                Scores* scores)
-      : inner_(std::move(inner)), rows_(rows), scores_(scores) {}
-  EncodeShape encode_shape() const override { return inner_->encode_shape(); }
-  EncodeCosts encode_costs() const override { return inner_->encode_costs(); }
-  uint32_t num_pages() const override { return inner_->num_pages(); }
-  uint32_t self_slots() const override { return inner_->self_slots(); }
-  uint32_t cross_slots() const override { return inner_->cross_slots(); }
-  void JoinDocument(DocumentId id, std::span<const int32_t> ids) override {
-    inner_->JoinDocument(id, ids);
-  }
-  void LeaveDocument(DocumentId id) override { inner_->LeaveDocument(id); }
+      : ForwardingRunner(std::move(inner)), rows_(rows), scores_(scores) {}
   void Join(SequenceId id, const RunnerSequence& sequence) override {
     if (id >= options_.size()) options_.resize(id + 1);
     options_[id] = sequence.options;
-    inner_->Join(id, sequence);
-  }
-  void Leave(SequenceId id) override { inner_->Leave(id); }
-  void ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
-                     std::vector<uint32_t>* counts) override {
-    inner_->ProposeDrafts(decoding, spare_rows, counts);
+    ForwardingRunner::Join(id, sequence);
   }
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
     rows_->clear();
-    PRECIS_RETURN_IF_ERROR(inner_->Run(plan, pages, out));
+    PRECIS_RETURN_IF_ERROR(ForwardingRunner::Run(plan, pages, out));
     size_t sequence = 0;  // of the step
     size_t row = 0;       // of those without beams
     for (const DecodeRow& r : plan.decodes) {
@@ -136,12 +123,8 @@ class ScoresRunner final : public ModelRunner {
     }
     return OkStatus();
   }
-  std::vector<Hypothesis> Hypotheses(SequenceId id) const override {
-    return inner_->Hypotheses(id);
-  }
 
  private:
-  const std::unique_ptr<ModelRunner> inner_;
   std::vector<std::vector<float>>* const rows_;
   Scores* const scores_;
   std::vector<const GenerationOptions*> options_;  // by SequenceId
