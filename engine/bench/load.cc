@@ -35,7 +35,7 @@ class LoadRun {
     ended_ += taken_.size();
     for (LoadOutcome& outcome : taken_) {
       const double late_s = late_s_[outcome.index];
-      outcome.first_token_s += late_s;
+      if (outcome.first_token_s > 0) outcome.first_token_s += late_s;
       outcome.total_s += late_s;
       outcomes_[outcome.index] = std::move(outcome);
     }
