@@ -6,6 +6,7 @@
 #include <iosfwd>
 #include <string>
 
+#include "cli/bench_look.h"
 #include "engine/bench.h"
 
 namespace precis::cli {
@@ -13,11 +14,6 @@ namespace precis::cli {
 using LatencyBench =
     std::function<Status(const LatencyOptions&, const std::function<void(const LatencyResult&)>&,
                          const std::function<void(const BenchProgress&)>&)>;
-
-struct BenchLook {
-  bool profile = false;   // the table, to `err`
-  bool terminal = false;  // `err` is one: a progress bar
-};
 
 // One JSON object, in one line, without a newline. Its fields: docs/cli.md.
 std::string LatencyJson(const LatencyResult& result);

@@ -1,17 +1,14 @@
 #include "cli/summarize.h"
 
 #include <chrono>
-#include <memory>
 #include <ostream>
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/connect.h"
 #include "cli/rpc_error.h"
 #include "cli/summary_printer.h"
 #include "fmt/format.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
-#include "precis/v1/summarization.grpc.pb.h"
 
 namespace precis::cli {
 namespace {
@@ -21,23 +18,6 @@ void SetDeadline(double timeout_seconds, grpc::ClientContext& context) {
   const auto timeout = std::chrono::duration_cast<std::chrono::system_clock::duration>(
       std::chrono::duration<double>(timeout_seconds));
   context.set_deadline(std::chrono::system_clock::now() + timeout);
-}
-
-// gRPC asks the proxy of the environment for any address; none can reach our own machine's
-// loopback.
-bool IsLocal(const std::string& server) {
-  for (const char* start : {"127.", "localhost:", "[::1]:", "unix:"}) {
-    if (server.rfind(start, 0) == 0) return true;
-  }
-  return false;
-}
-
-std::unique_ptr<v1::SummarizationService::Stub> Connect(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);  // log-probabilities of long summaries
-  if (IsLocal(server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return v1::SummarizationService::NewStub(
-      grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments));
 }
 
 }  // namespace

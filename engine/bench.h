@@ -66,6 +66,7 @@ struct LatencyResult {
   uint64_t weight_bytes = 0;    // packed, with the embedding
   uint64_t pool_bytes = 0;      // of KV pages
   uint64_t resident_bytes = 0;  // of the process, after the timed runs
+  double load_s = 0;            // the checkpoint, from opening it to a running engine
   std::vector<OpProfile> profile;
   std::vector<MachineFigure> machine;
 
@@ -78,7 +79,7 @@ struct LatencyResult {
 struct BenchProgress {
   size_t case_index = 0;
   size_t num_cases = 0;
-  BenchCase of;
+  std::string name;     // of the case
   std::string what;     // "loading", "run 1 of 2"
   double fraction = 0;  // of the case
 };

@@ -7,11 +7,13 @@
 #include <utility>
 
 #include "engine/bench.h"
+#include "engine/bench/check_range.h"
 #include "engine/bench/machine_limit.h"
 #include "engine/bench/measure_machine.h"
 #include "engine/bench/measured_engine.h"
 #include "engine/bench/profile.h"
 #include "engine/sched/scheduler.h"
+#include "engine/work_trace.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
 
@@ -37,14 +39,10 @@ Status CheckCase(const BenchCase& c) {
 }
 
 Status CheckLatencyOptions(const LatencyOptions& o) {
-  const auto range = [](std::string_view flag, uint64_t value, uint64_t most) {
-    if (value >= 1 && value <= most) return OkStatus();
-    return InvalidArgument(fmt::format("{} is {}, must be 1 to {}", flag, value, most));
-  };
   if (o.engine.model_dir.empty()) return InvalidArgument("no model directory was given (--model)");
-  PRECIS_RETURN_IF_ERROR(range("--source", o.source_tokens, 1u << 17));
-  PRECIS_RETURN_IF_ERROR(range("--new", o.new_tokens, 1u << 16));
-  PRECIS_RETURN_IF_ERROR(range("--repeats", o.repeats, 1000));
+  PRECIS_RETURN_IF_ERROR(CheckRange("--source", o.source_tokens, 1, kMostBenchSource));
+  PRECIS_RETURN_IF_ERROR(CheckRange("--new", o.new_tokens, 1, kMostBenchNew));
+  PRECIS_RETURN_IF_ERROR(CheckRange("--repeats", o.repeats, 1, 1000));
   if (o.cases.empty()) return InvalidArgument("--cases names no case");
   for (const BenchCase& c : o.cases) PRECIS_RETURN_IF_ERROR(CheckCase(c));
   return OkStatus();
@@ -65,6 +63,7 @@ LatencyResult ResultFor(const LatencyOptions& options, const BenchCase& c,
   result.new_tokens = options.new_tokens;
   result.weight_bytes = engine.info().weight_bytes;
   result.pool_bytes = engine.info().pool_bytes;
+  result.load_s = engine.load_s();
   return result;
 }
 
@@ -73,15 +72,12 @@ StatusOr<LatencyResult> RunCase(const LatencyOptions& options, const BenchCase& 
                                 const CaseProgress& progress, RunRecord* record,
                                 RunTimes* recorded) {
   progress("loading", 0);
-  const BenchFit fit{c.batch, c.batch, c.beams, options.source_tokens, options.new_tokens};
+  const WorkTrace items(c.batch, {options.source_tokens, options.new_tokens});
+  const BenchFit fit{.items = items, .batch = c.batch, .beams = c.beams, .unfinished = c.batch};
   PRECIS_ASSIGN_OR_RETURN(const auto engine,
                           MeasuredEngine::Load(options.engine, fit, CaseName(c)));
   LatencyResult result = ResultFor(options, c, *engine);
-  std::vector<BenchItem> items(c.batch);
-  for (uint32_t i = 0; i < c.batch; ++i) {
-    items[i] = {RandomSource(options.seed + i, options.source_tokens, engine->info()),
-                options.new_tokens};
-  }
+  const std::vector<LoadRequest> requests = RandomRequests(options.seed, items, engine->info());
   const double runs = options.repeats + 1;
   const double all_tokens = double{1} * c.batch * options.new_tokens;
   const auto on_tokens_of = [&](const std::string& what, uint32_t run) {
@@ -92,14 +88,15 @@ StatusOr<LatencyResult> RunCase(const LatencyOptions& options, const BenchCase& 
   result.total_s = HUGE_VAL;
   for (uint32_t i = 0; i < options.repeats; ++i) {
     const std::string what = fmt::format("run {} of {}", i + 1, options.repeats);
-    PRECIS_ASSIGN_OR_RETURN(const RunTimes times, engine->Run(items, on_tokens_of(what, i)));
+    PRECIS_ASSIGN_OR_RETURN(const RunTimes times, engine->Run(requests, on_tokens_of(what, i)));
     if (times.total_s >= result.total_s) continue;
     result.total_s = times.total_s;
     result.encode_s = times.encode_s();
   }
   result.resident_bytes = ResidentBytes();
   PRECIS_ASSIGN_OR_RETURN(
-      *recorded, engine->RunRecorded(items, on_tokens_of("timing ops", options.repeats), record));
+      *recorded,
+      engine->RunRecorded(requests, on_tokens_of("timing ops", options.repeats), record));
   return result;
 }
 
@@ -135,7 +132,9 @@ Status BenchLatency(const LatencyOptions& options,
   for (size_t i = 0; i < options.cases.size(); ++i) {
     const BenchCase& c = options.cases[i];
     const CaseProgress progress = [&](std::string what, double fraction) {
-      if (on_progress) on_progress({i, options.cases.size(), c, std::move(what), fraction});
+      if (on_progress)
+        on_progress({i, options.cases.size(), fmt::format("{}x{}", c.batch, c.beams),
+                     std::move(what), fraction});
     };
     RunRecord record;
     RunTimes recorded;

@@ -1,11 +1,12 @@
 #include "engine/bench/measured_engine.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
-#include <random>
+#include <functional>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -21,8 +22,6 @@
 namespace precis {
 namespace {
 
-constexpr int32_t kLowestId = 10;  // ids that every tokenizer has
-constexpr int32_t kHighestId = 500;
 // How often we look for events. Nobody waits for one: times are those that the events carry.
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
@@ -41,9 +40,15 @@ StatusOr<KvLayout> LayoutOf(const std::string& dir, DType kv) {
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
                              const std::string& name) {
   PRECIS_ASSIGN_OR_RETURN(const KvLayout layout, LayoutOf(dir, kv));
-  const uint64_t cross = CeilDiv(fit.max_source_tokens, layout.cross.slots);
-  const auto self = static_cast<uint32_t>(CeilDiv(fit.max_new_tokens, layout.self.slots));
-  const uint64_t pages = fit.batch * (cross + SelfPages::WorstCase(fit.beams, self));
+  std::vector<uint64_t> item_pages;
+  for (const WorkItem& item : fit.items) {
+    const uint64_t cross = CeilDiv(item.source_tokens, layout.cross.slots);
+    const auto self = static_cast<uint32_t>(CeilDiv(item.new_tokens, layout.self.slots));
+    item_pages.push_back(cross + SelfPages::WorstCase(fit.beams, self));
+  }
+  std::ranges::sort(item_pages, std::greater<>());
+  item_pages.resize(std::min<size_t>(item_pages.size(), fit.batch));
+  const uint64_t pages = std::accumulate(item_pages.begin(), item_pages.end(), uint64_t{0});
   const uint64_t bytes = std::max<uint64_t>(pages, 2) * layout.page_bytes;
   const uint64_t memory = DetectMemoryLimitBytes();
   if (memory != 0 && bytes > memory / 10 * 9) {
@@ -71,14 +76,22 @@ uint64_t ResidentBytes() {
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, const ModelInfo& info) {
-  const auto most = std::min(kHighestId, static_cast<int32_t>(info.vocab_size) - 1);
-  std::mt19937_64 random(seed);
-  std::uniform_int_distribution<int32_t> id(std::min(kLowestId, most), most);
-  std::vector<int32_t> source(tokens);
-  for (int32_t& token : source) token = id(random);
-  source.back() = info.eos_token_id;
-  return source;
+uint64_t PeakResidentBytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
+                                        const ModelInfo& info) {
+  std::vector<LoadRequest> requests;
+  requests.reserve(items.size());
+  for (const WorkItem& item : items) {
+    requests.push_back(
+        {RandomSource(seed++, item.source_tokens, info.vocab_size, info.eos_token_id),
+         item.new_tokens});
+  }
+  return requests;
 }
 
 StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
@@ -86,15 +99,16 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
                                                                const std::string& name) {
   EngineOptions o = base;
   o.max_batch = fit.batch * fit.beams;
-  o.max_sequences = fit.documents;
-  o.max_source_tokens = fit.max_source_tokens;
-  o.max_new_tokens = fit.max_new_tokens;
-  o.encode_budget = std::numeric_limits<double>::infinity();
+  o.max_sequences = fit.unfinished;
+  o.max_source_tokens = std::ranges::max(fit.items, {}, &WorkItem::source_tokens).source_tokens;
+  o.max_new_tokens = std::ranges::max(fit.items, {}, &WorkItem::new_tokens).new_tokens;
+  o.encode_budget = fit.encode_budget;
   o.cross_cache = false;  // every run encodes its documents
   if (o.threads == 0) o.threads = DetectCpus();
   PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({o.backend, o.isa, o.threads}));
   auto recorder = std::make_unique<OpRecorder>(std::move(backend));
   std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
+  const TimePoint start = out->clock_.Now();
   out->beams_ = fit.beams;
   out->recorder_ = recorder.get();
   PRECIS_ASSIGN_OR_RETURN(out->types_, T5Runner::ResolveTypes(o, *recorder));
@@ -105,14 +119,15 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
       std::make_unique<BenchRunner>(std::move(loaded.runner), out->recorder_, &out->phases_);
   PRECIS_ASSIGN_OR_RETURN(out->engine_,
                           Engine::CreateWithRunner(o, std::move(runner), std::move(loaded.info)));
+  out->load_s_ = Seconds(out->clock_.Now() - start);
   return out;
 }
 
-StatusOr<RunTimes> MeasuredEngine::Run(const std::vector<BenchItem>& items,
+StatusOr<RunTimes> MeasuredEngine::Run(const std::vector<LoadRequest>& items,
                                        const std::function<void(uint64_t)>& on_tokens) {
   phases_ = {};
   std::vector<Submitted> submitted;
-  for (const BenchItem& item : items) {
+  for (const LoadRequest& item : items) {
     SequenceRequest request;
     request.source_ids = item.source_ids;
     request.options.max_new_tokens = request.options.min_new_tokens = item.new_tokens;
@@ -137,7 +152,7 @@ StatusOr<RunTimes> MeasuredEngine::Run(const std::vector<BenchItem>& items,
   return RunTimes{Seconds(last - first), phases_};
 }
 
-StatusOr<RunTimes> MeasuredEngine::RunRecorded(const std::vector<BenchItem>& items,
+StatusOr<RunTimes> MeasuredEngine::RunRecorded(const std::vector<LoadRequest>& items,
                                                const std::function<void(uint64_t)>& on_tokens,
                                                RunRecord* record) {
   recorder_->RecordInto(record);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,22 +16,19 @@
 #include "engine/bench/bench_runner.h"
 #include "engine/bench/op_recorder.h"
 #include "engine/engine.h"
+#include "engine/load.h"
 #include "engine/run/t5_runner.h"
+#include "engine/work_trace.h"
 
 namespace precis {
 
 // What the engine is fitted to, and no larger.
 struct BenchFit {
-  uint32_t documents = 1;  // submitted at once
-  uint32_t batch = 1;      // of those, how many run at once
+  WorkTrace items;     // pages for the largest `batch` of them
+  uint32_t batch = 1;  // how many run at once
   uint32_t beams = 1;
-  uint32_t max_source_tokens = 1;
-  uint32_t max_new_tokens = 1;
-};
-
-struct BenchItem {
-  std::vector<int32_t> source_ids;
-  uint32_t new_tokens = 1;  // exactly: </s> is suppressed
+  uint32_t unfinished = 1;                                         // submitted at most
+  double encode_budget = std::numeric_limits<double>::infinity();  // as EngineOptions
 };
 
 struct RunTimes {
@@ -39,8 +37,9 @@ struct RunTimes {
   double encode_s() const { return phases.seconds[static_cast<size_t>(BenchPhase::kEncode)]; }
 };
 
-// `tokens` random ids of 10 to 500, or of what the vocabulary has, and </s> last.
-std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, const ModelInfo& info);
+// Random documents of those lengths; the i-th is of seed + i.
+std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
+                                        const ModelInfo& info);
 
 class MeasuredEngine {
  public:
@@ -52,15 +51,17 @@ class MeasuredEngine {
 
   // All items at once, to their end. `on_tokens` hears several times a second how many new tokens
   // there are. INTERNAL where an item has not got exactly its tokens.
-  StatusOr<RunTimes> Run(const std::vector<BenchItem>& items,
+  StatusOr<RunTimes> Run(const std::vector<LoadRequest>& items,
                          const std::function<void(uint64_t)>& on_tokens);
   // The same with every op recorded.
-  StatusOr<RunTimes> RunRecorded(const std::vector<BenchItem>& items,
+  StatusOr<RunTimes> RunRecorded(const std::vector<LoadRequest>& items,
                                  const std::function<void(uint64_t)>& on_tokens, RunRecord* record);
 
   const ModelInfo& info() const { return engine_->info(); }
   const Backend& backend() const { return *recorder_; }
   LoadTypes types() const { return types_; }
+  double load_s() const { return load_s_; }  // reading, packing, calibrating
+  Engine& engine() { return *engine_; }
   EngineStats stats() const { return engine_->stats(); }
 
  private:
@@ -72,12 +73,14 @@ class MeasuredEngine {
   const SteadyClock clock_{};
   LoadTypes types_{};
   uint32_t beams_ = 1;
+  double load_s_ = 0;
   PhaseTimes phases_;               // of the run under way; before the engine, which writes here
   OpRecorder* recorder_ = nullptr;  // the engine's
   std::unique_ptr<Engine> engine_;
 };
 
-// Of this process, now.
+// Of this process: now, and the most it ever was.
 uint64_t ResidentBytes();
+uint64_t PeakResidentBytes();
 
 }  // namespace precis

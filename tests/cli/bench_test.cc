@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "cli/command.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -29,6 +30,7 @@ LatencyResult ResultOf(BenchCase c) {
   r.weight_bytes = 1000;
   r.pool_bytes = 2000;
   r.resident_bytes = 3000;
+  r.load_s = 0.25;
   r.profile = {{"decode", "gemm 512x512", 10, 0.002, 0.00125, 0.001, 20'000'000, 4'000'000},
                {"engine", "outside ops", 1, 0.001, 0.001, 0, 0, 0}};
   r.machine = {{"fork-join", 1.5, "us"}};
@@ -49,7 +51,9 @@ Outcome OutcomeOf(const std::string& cases, const BenchLook& look,
                          const std::function<void(const BenchProgress&)>& on_progress) {
     for (size_t i = 0; i < options.cases.size(); ++i) {
       if (on_progress) {
-        on_progress({i, options.cases.size(), options.cases[i], "run 1 of 2", 0.5});
+        const BenchCase& c = options.cases[i];
+        on_progress(
+            {i, options.cases.size(), fmt::format("{}x{}", c.batch, c.beams), "run 1 of 2", 0.5});
       }
       if (status.ok()) on_result(ResultOf(options.cases[i]));
     }
@@ -79,7 +83,7 @@ TEST(BenchCommand, WritesTheFieldsOfThePeersToolAndItsOwn) {
                   R"("step_ms":3.906,"new_tokens_per_s":6569.8,"kv_type":"int8","isa":"amx",)"
                   R"("encode_limit_s":0.1,"limit_s":0.4,"step_limit_ms":2.344,)"
                   R"("fraction_of_limit":0.642,"resident_bytes":3000,"pool_bytes":2000,)"
-                  R"("weight_bytes":1000})");
+                  R"("weight_bytes":1000,"load_s":0.25})");
 }
 
 TEST(BenchCommand, PutsTheProfileOnStandardError) {

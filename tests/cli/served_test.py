@@ -111,6 +111,29 @@ class Served(unittest.TestCase):
                 done = self.precis(*words)
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def bench(self, *words):
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as trace:
+            trace.write("# source, new\n40,6\n20,4\n")
+            trace.flush()
+            done = self.precis("bench", *words, "--trace", trace.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_bench_serving_loads_an_engine_or_a_server(self):
+        for words in (["--model", MODEL, "--no-limit"], ["--target", self.address]):
+            with self.subTest(words=words):
+                lines = self.bench("serving", *words, "--rates", "100", "--seconds", "0.3")
+                self.assertEqual([line["kind"] for line in lines], ["unloaded", "rate"])
+                self.assertEqual(lines[0]["requests"], 2)
+                self.assertEqual((lines[1]["requests"], lines[1]["unfinished"]), (30, 0))
+                self.assertGreater(lines[1]["total_p50_ms"], 0)
+
+    def test_bench_throughput_runs_the_trace(self):
+        line, = self.bench("throughput", "--model", MODEL, "--no-limit", "--documents", "5")
+        self.assertEqual((line["documents"], line["source_tokens"], line["new_tokens"]),
+                         (5, 160, 26))
+
     def verify(self, edit, *words):
         """`precis verify` of the demo model with a golden that `edit` has changed."""
         golden = json.loads((MODEL / "golden.json").read_text())

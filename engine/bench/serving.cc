@@ -1,0 +1,205 @@
+#include "engine/bench_serving.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "engine/bench/arrivals.h"
+#include "engine/bench/check_range.h"
+#include "engine/bench/engine_target.h"
+#include "engine/bench/measured_engine.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+constexpr double kMostRate = 1e6;
+constexpr double kMostSeconds = 3600;
+// What a rate may take beyond its arrivals before the rest is given up: so many times as long, and
+// so many of the slowest unloaded request.
+constexpr double kMostDrains = 1;
+constexpr double kMostSlowdown = 10;
+
+Status CheckOptions(const ServingOptions& o) {
+  if (o.trace.empty()) return InvalidArgument("the trace has no document");
+  if (o.rates.empty() && !o.find_rate) {
+    return InvalidArgument("no rate was given: --rates, or --find-rate");
+  }
+  for (const double rate : o.rates) {
+    if (rate > 0 && rate <= kMostRate) continue;
+    return InvalidArgument(fmt::format("--rates: {} is no rate of requests a second", rate));
+  }
+  if (!(o.seconds > 0 && o.seconds <= kMostSeconds)) {
+    return InvalidArgument(
+        fmt::format("--seconds is {}, must be above 0 and at most {}", o.seconds, kMostSeconds));
+  }
+  if (!(o.slowdown >= 1)) {
+    return InvalidArgument(fmt::format("--slowdown is {}, must be at least 1", o.slowdown));
+  }
+  return CheckRange("--max-requests", o.max_requests, kFewestServed, kMostBenchDocuments);
+}
+
+Percentiles PercentilesOf(const std::vector<double>& values) {
+  return {Percentile(values, 0.50), Percentile(values, 0.95), Percentile(values, 0.99)};
+}
+
+class ServingRun {
+ public:
+  ServingRun(const ServingOptions& options, const ModelInfo& model, LoadTarget& target,
+             const std::function<void(const BenchProgress&)>& on_progress)
+      : options_(options), model_(model), target_(target), on_progress_(on_progress) {}
+
+  // Every item of the trace, one after the other.
+  StatusOr<ServingResult> Unloaded() {
+    const std::vector<LoadRequest> requests = RandomRequests(options_.seed, options_.trace, model_);
+    std::vector<LoadOutcome> outcomes;
+    // The first one is sent twice: it also wakes what sleeps.
+    PRECIS_RETURN_IF_ERROR(
+        RunLoad(target_, {requests[0]}, {0}, kMostSeconds, [](size_t) {}).status());
+    double wall_s = 0;
+    for (size_t i = 0; i < requests.size(); ++i) {
+      PRECIS_ASSIGN_OR_RETURN(std::vector<LoadOutcome> one,
+                              RunLoad(target_, {requests[i]}, {0}, kMostSeconds, [](size_t) {}));
+      alone_s_.push_back(one[0].total_s);
+      wall_s += one[0].total_s;
+      outcomes.push_back(std::move(one[0]));
+      Tell("alone", static_cast<double>(i + 1) / static_cast<double>(requests.size()));
+    }
+    ServingResult result = ResultOf(outcomes, wall_s);
+    unloaded_ = result;
+    return result;
+  }
+
+  StatusOr<ServingResult> AtRate(double rate, const std::string& what) {
+    const auto wanted = static_cast<uint32_t>(
+        std::min<double>(std::ceil(rate * options_.seconds), options_.max_requests));
+    const size_t count = std::max(wanted, kFewestServed);
+    const std::vector<double> due_s = PoissonArrivals(options_.seed, rate, count);
+    // Other documents than before: nothing of theirs is in a cache.
+    seed_ += count;
+    const std::vector<LoadRequest> requests =
+        RandomRequests(seed_, Repeated(options_.trace, count), model_);
+    const double limit_s = due_s.back() * (1 + kMostDrains) + kMostSlowdown * SlowestAlone();
+    PRECIS_ASSIGN_OR_RETURN(const std::vector<LoadOutcome> outcomes,
+                            RunLoad(target_, requests, due_s, limit_s, [&](size_t ended) {
+                              Tell(what, static_cast<double>(ended) / static_cast<double>(count));
+                            }));
+    double last_s = 0;
+    for (size_t i = 0; i < count; ++i) last_s = std::max(last_s, due_s[i] + outcomes[i].total_s);
+    ServingResult result = ResultOf(outcomes, last_s - due_s.front());
+    result.offered_per_s = rate;
+    result.p95_over_unloaded = result.total_s.p95 / unloaded_.total_s.p95;
+    result.holds = result.unfinished == 0 && result.p95_over_unloaded <= options_.slowdown;
+    return result;
+  }
+
+  double mean_alone_s() const { return unloaded_.mean_total_s; }
+
+  void Begin(size_t part, size_t parts) {
+    part_ = part;
+    parts_ = parts;
+  }
+
+ private:
+  double SlowestAlone() const { return *std::ranges::max_element(alone_s_); }
+
+  void Tell(const std::string& what, double fraction) const {
+    if (on_progress_) on_progress_({part_, parts_, "serving", what, fraction});
+  }
+
+  ServingResult ResultOf(const std::vector<LoadOutcome>& outcomes, double wall_s) const {
+    std::vector<double> totals, first_tokens, inter_tokens, slowdowns;
+    ServingResult result;
+    result.requests = static_cast<uint32_t>(outcomes.size());
+    for (const LoadOutcome& o : outcomes) {
+      totals.push_back(o.total_s);
+      slowdowns.push_back(o.total_s / alone_s_[o.index % alone_s_.size()]);
+      if (o.first_token_s > 0) first_tokens.push_back(o.first_token_s);
+      inter_tokens.insert(inter_tokens.end(), o.inter_token_s.begin(), o.inter_token_s.end());
+      if (!o.finished) ++result.unfinished;
+      result.mean_total_s += o.total_s / static_cast<double>(outcomes.size());
+    }
+    result.wall_s = wall_s;
+    result.achieved_per_s = (result.requests - result.unfinished) / wall_s;
+    result.total_s = PercentilesOf(totals);
+    result.first_token_s = PercentilesOf(first_tokens);
+    result.inter_token_s = PercentilesOf(inter_tokens);
+    result.slowdown_p95 = Percentile(slowdowns, 0.95);
+    return result;
+  }
+
+  const ServingOptions& options_;
+  const ModelInfo& model_;
+  LoadTarget& target_;
+  const std::function<void(const BenchProgress&)>& on_progress_;
+  std::vector<double> alone_s_;  // by item of the trace
+  ServingResult unloaded_;
+  uint64_t seed_ = options_.seed + options_.trace.size();
+  size_t part_ = 0;
+  size_t parts_ = 1;
+};
+
+}  // namespace
+
+StatusOr<std::optional<double>> BenchServing(
+    const ServingOptions& options, const ModelInfo& model, LoadTarget& target,
+    const std::function<void(const ServingResult&)>& on_result,
+    const std::function<void(const BenchProgress&)>& on_progress) {
+  PRECIS_RETURN_IF_ERROR(CheckOptions(options));
+  RateSearch search;
+  const size_t parts = 1 + options.rates.size() + (options.find_rate ? search.trials : 0);
+  ServingRun run(options, model, target, on_progress);
+  run.Begin(0, parts);
+  PRECIS_ASSIGN_OR_RETURN(const ServingResult unloaded, run.Unloaded());
+  on_result(unloaded);
+  size_t part = 0;
+  const auto at_rate = [&](double rate) -> StatusOr<bool> {
+    run.Begin(++part, parts);
+    PRECIS_ASSIGN_OR_RETURN(const ServingResult result,
+                            run.AtRate(rate, fmt::format("{:.3g} requests/s", rate)));
+    on_result(result);
+    return result.holds;
+  };
+  for (const double rate : options.rates) PRECIS_RETURN_IF_ERROR(at_rate(rate).status());
+  if (!options.find_rate) return std::optional<double>();
+  search.first = 1 / run.mean_alone_s();
+  PRECIS_ASSIGN_OR_RETURN(const double found, FindHighestRate(search, at_rate));
+  return std::optional<double>(found);
+}
+
+StatusOr<ServingSummary> BenchServingEngine(
+    const ServingOptions& options, const EngineOptions& engine_options, uint32_t batch,
+    const std::function<void(const ServedModel&)>& on_loaded,
+    const std::function<void(const ServingResult&)>& on_result,
+    const std::function<void(const BenchProgress&)>& on_progress) {
+  PRECIS_RETURN_IF_ERROR(CheckOptions(options));
+  PRECIS_RETURN_IF_ERROR(CheckRange("--batch", batch, 1, kMostBenchBatch));
+  if (engine_options.model_dir.empty()) {
+    return InvalidArgument("no model directory was given (--model)");
+  }
+  const BenchFit fit{
+      .items = Repeated(options.trace, std::max<size_t>(batch, options.trace.size())),
+      .batch = batch,
+      .unfinished = options.max_requests,
+      .encode_budget = EngineOptions().encode_budget};
+  ServingSummary summary;
+  {
+    if (on_progress) on_progress({0, 1, "serving", "loading", 0});
+    PRECIS_ASSIGN_OR_RETURN(const auto engine,
+                            MeasuredEngine::Load(engine_options, fit, "a batch of the trace"));
+    on_loaded({"precis", engine->info().name, engine->info().numerics, engine->load_s()});
+    EngineTarget target(engine->engine());
+    PRECIS_ASSIGN_OR_RETURN(summary.highest_per_s,
+                            BenchServing(options, engine->info(), target, on_result, on_progress));
+  }
+  if (!options.limit) return summary;
+  const ThroughputOptions offline{
+      .engine = engine_options, .trace = options.trace, .batch = batch, .seed = options.seed};
+  PRECIS_ASSIGN_OR_RETURN(const ThroughputResult result, BenchThroughput(offline, on_progress));
+  summary.offline_per_s = result.documents_per_s();
+  summary.limit_per_s = result.documents / result.limit_s;
+  return summary;
+}
+
+}  // namespace precis
