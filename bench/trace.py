@@ -6,7 +6,7 @@
 Documents are the descriptions of the Debian packages installed here (--packages) and the text files named. A
 summary is taken to be as long as the document's first paragraph, of 8 to 128 tokens: writers put the gist there.
 Of many documents --count are kept, at equal distances in the order of length, in an order drawn by --seed.
-Needs sentencepiece (bench/peers/requirements.txt).
+Needs the Python package sentencepiece.
 """
 import argparse
 import random

@@ -86,12 +86,13 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   f.Counter("precis_steps_total", "Steps of the engine.", s.steps);
   f.Counter("precis_decode_steps_total", "Steps that decoded at least one sequence.",
             s.decode_steps);
-  f.Counter("precis_decode_rows_total", "Rows decoded (sequences, beams, drafts), summed over steps.", s.decode_rows);
+  f.Counter("precis_decode_rows_total",
+            "Rows decoded (sequences, beams, drafts), summed over steps.", s.decode_rows);
   f.Counter("precis_encoded_tokens_total", "Source tokens encoded.", s.encoded_tokens);
   f.Counter("precis_generated_tokens_total", "Tokens generated.", s.generated_tokens);
-  f.CounterBy("precis_draft_tokens_total", "Drafted tokens that were verified, by outcome.",
-              "outcome",
-              {{"accepted", s.accepted_tokens}, {"rejected", s.drafted_tokens - s.accepted_tokens}});
+  f.CounterBy(
+      "precis_draft_tokens_total", "Drafted tokens that were verified, by outcome.", "outcome",
+      {{"accepted", s.accepted_tokens}, {"rejected", s.drafted_tokens - s.accepted_tokens}});
   return f.Take();
 }
 

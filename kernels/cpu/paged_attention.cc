@@ -79,6 +79,42 @@ struct PageCursor {
   size_t count = 0;  // keys in this page
 };
 
+// Fetches what a pass will read, some pages ahead: the K of its pages, then their V. A head's share
+// of a page is small and far from the next page's, so the CPU cannot guess.
+class PageFetcher {
+ public:
+  PageFetcher(const PagedAttentionParams& p, const PagedPass& pass, size_t element_bytes)
+      : p_(p),
+        pages_(p.pages.subspan(pass.rows[0].first_page + pass.begin / p.region.slots)),
+        num_pages_((pass.end - 1) / p.region.slots - pass.begin / p.region.slots + 1),
+        bytes_(p.region.head_dim * p.region.slots * element_bytes),
+        head_(pass.kv_head * bytes_) {
+    const size_t ahead = (kAheadBytes + bytes_ - 1) / bytes_;
+    for (size_t i = 0; i < ahead; ++i) Next();
+  }
+
+  void Next() {
+    if (next_ == 2 * num_pages_) return;
+    const bool is_k = next_ < num_pages_;
+    const auto index = static_cast<size_t>(pages_[is_k ? next_ : next_ - num_pages_]);
+    const std::byte* from = p_.pool.base + index * p_.pool.page_bytes +
+                            (is_k ? p_.region.k_offset : p_.region.v_offset) + head_;
+    for (size_t i = 0; i < bytes_; i += kLineBytes) __builtin_prefetch(from + i);
+    ++next_;
+  }
+
+ private:
+  static constexpr size_t kLineBytes = 64;
+  static constexpr size_t kAheadBytes = 8 << 10;  // covers a memory latency at a core's bandwidth
+
+  const PagedAttentionParams& p_;
+  std::span<const int32_t> pages_;
+  size_t num_pages_;
+  size_t bytes_;  // of K or V in a page
+  size_t head_;   // their offset
+  size_t next_ = 0;
+};
+
 HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass,
                             const PagedScratch& s) {
   for (size_t i = 0; i < pass.queries(); ++i) {
@@ -139,7 +175,9 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass
                             const PagedScratch& s) {
   const KvRegion& r = p.region;
   const size_t head_offset = pass.kv_head * r.head_dim * r.slots;
+  PageFetcher fetcher(p, pass, sizeof(T));
   for (PageCursor at(p, pass); !at.done(); at.Next()) {
+    fetcher.Next();
     const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + head_offset + at.slot;
     Multiply<false>(s.q, s.dim, k, r.slots, r.head_dim, s.scores + (at.key - pass.begin),
                     kScoreStride, pass.queries(), at.count);
@@ -148,6 +186,7 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass
   SoftmaxRows(p, pass, s);
   for (size_t i = 0; i < pass.queries() * s.dim; ++i) s.out[i] = 0.0f;
   for (PageCursor at(p, pass); !at.done(); at.Next()) {
+    fetcher.Next();
     const T* v =
         reinterpret_cast<const T*>(at.page + r.v_offset) + head_offset + at.slot * r.head_dim;
     if (sizeof(T) == 1) ScaleKeys(at, s, Scales(p, at, r.v_scale_offset));
