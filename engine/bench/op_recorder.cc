@@ -30,42 +30,46 @@ void OpRecorder::Record(const Cost& cost, const Op& op) {
 void OpRecorder::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
                        float* out) {
   Record([&] { return EmbedCost(ids.size(), table_dtype, d); },
-         [&] { inner_->Embed(ids, table, table_dtype, d, out); });
+         [&] { ForwardingBackend::Embed(ids, table, table_dtype, d, out); });
 }
 
 void OpRecorder::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
-  Record([&] { return NormCost(out); }, [&] { inner_->RmsNorm(x, gain, eps, out); });
+  Record([&] { return NormCost(out); }, [&] { ForwardingBackend::RmsNorm(x, gain, eps, out); });
 }
 
 void OpRecorder::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
   Record([&] { return GemmCost(in, w, accumulate); },
-         [&] { inner_->Gemm(in, w, accumulate, out); });
+         [&] { ForwardingBackend::Gemm(in, w, accumulate, out); });
   if (record_ == nullptr) return;
   record_->of(phase_).matrices[&w] = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype());
 }
 
 void OpRecorder::Activate(ActivationKind kind, const float* in, const Activations& out) {
-  Record([&] { return ActivateCost(kind, out); }, [&] { inner_->Activate(kind, in, out); });
+  Record([&] { return ActivateCost(kind, out); },
+         [&] { ForwardingBackend::Activate(kind, in, out); });
 }
 
 void OpRecorder::EncoderAttention(const EncoderAttentionParams& params) {
-  Record([&] { return EncoderAttentionCost(params); }, [&] { inner_->EncoderAttention(params); });
+  Record([&] { return EncoderAttentionCost(params); },
+         [&] { ForwardingBackend::EncoderAttention(params); });
 }
 
 void OpRecorder::AppendKv(const AppendKvParams& params) {
-  Record([&] { return AppendKvCost(params); }, [&] { inner_->AppendKv(params); });
+  Record([&] { return AppendKvCost(params); }, [&] { ForwardingBackend::AppendKv(params); });
 }
 
 void OpRecorder::PagedAttention(const PagedAttentionParams& params) {
-  Record([&] { return PagedAttentionCost(params); }, [&] { inner_->PagedAttention(params); });
+  Record([&] { return PagedAttentionCost(params); },
+         [&] { ForwardingBackend::PagedAttention(params); });
 }
 
 void OpRecorder::CopySlots(const CopySlotsParams& params) {
-  Record([&] { return CopySlotsCost(params); }, [&] { inner_->CopySlots(params); });
+  Record([&] { return CopySlotsCost(params); }, [&] { ForwardingBackend::CopySlots(params); });
 }
 
 void OpRecorder::SummarizeScores(const SummarizeScoresParams& params) {
-  Record([&] { return SummarizeScoresCost(params); }, [&] { inner_->SummarizeScores(params); });
+  Record([&] { return SummarizeScoresCost(params); },
+         [&] { ForwardingBackend::SummarizeScores(params); });
 }
 
 }  // namespace precis

@@ -7,12 +7,11 @@
 
 #include <map>
 #include <memory>
-#include <string>
-#include <string_view>
+#include <utility>
 
 #include "common/clock.h"
 #include "engine/bench/op_cost.h"
-#include "kernels/backend.h"
+#include "kernels/forwarding_backend.h"
 
 namespace precis {
 
@@ -41,25 +40,13 @@ struct RunRecord {
   const PhaseRecord& of(BenchPhase phase) const { return phases[static_cast<size_t>(phase)]; }
 };
 
-class OpRecorder final : public Backend {
+class OpRecorder final : public ForwardingBackend {
  public:
-  explicit OpRecorder(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+  explicit OpRecorder(std::unique_ptr<Backend> inner) : ForwardingBackend(std::move(inner)) {}
 
   // Records what follows into `record`, which outlives it; nullptr: nothing.
   void RecordInto(RunRecord* record) { record_ = record; }
   void SetPhase(BenchPhase phase) { phase_ = phase; }
-
-  std::string_view name() const override { return inner_->name(); }
-  std::string Describe() const override { return inner_->Describe(); }
-  std::string_view isa() const override { return inner_->isa(); }
-  uint32_t num_threads() const override { return inner_->num_threads(); }
-  DType activation_dtype(DType weights) const override { return inner_->activation_dtype(weights); }
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype,
-                                               size_t max_rows) override {
-    return inner_->Pack(label, w, n, k, dtype, max_rows);
-  }
-  Status Prepare(const BackendLimits& limits) override { return inner_->Prepare(limits); }
 
   void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
              float* out) override;
@@ -76,7 +63,6 @@ class OpRecorder final : public Backend {
   template <typename Cost, typename Op>
   void Record(const Cost& cost, const Op& op);
 
-  const std::unique_ptr<Backend> inner_;
   const SteadyClock clock_;
   RunRecord* record_ = nullptr;
   BenchPhase phase_ = BenchPhase::kEncode;

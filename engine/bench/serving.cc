@@ -20,6 +20,9 @@ constexpr double kMostSeconds = 3600;
 // so many of the slowest unloaded request.
 constexpr double kMostDrains = 1;
 constexpr double kMostSlowdown = 10;
+// How many times what is bearable the arrivals last at least: a queue that grows must have the time
+// to become too long.
+constexpr double kArrivalsOverBound = 10;
 
 Status CheckOptions(const ServingOptions& o) {
   if (o.trace.empty()) return InvalidArgument("the trace has no document");
@@ -73,7 +76,7 @@ class ServingRun {
 
   StatusOr<ServingResult> AtRate(double rate, const std::string& what) {
     const auto wanted = static_cast<uint32_t>(
-        std::min<double>(std::ceil(rate * options_.seconds), options_.max_requests));
+        std::min<double>(std::ceil(rate * ArrivalSeconds()), options_.max_requests));
     const size_t count = std::max(wanted, kFewestServed);
     const std::vector<double> due_s = PoissonArrivals(options_.seed, rate, count);
     // Other documents than before: nothing of theirs is in a cache.
@@ -102,6 +105,10 @@ class ServingRun {
   }
 
  private:
+  double ArrivalSeconds() const {
+    return std::max(options_.seconds,
+                    kArrivalsOverBound * options_.slowdown * unloaded_.total_s.p95);
+  }
   double SlowestAlone() const { return *std::ranges::max_element(alone_s_); }
 
   void Tell(const std::string& what, double fraction) const {

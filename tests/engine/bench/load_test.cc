@@ -128,7 +128,8 @@ TEST(BenchServing, ReportsTheTraceAloneAndThenTheRate) {
   EXPECT_EQ(results[0].requests, 2u);
   EXPECT_EQ(results[0].offered_per_s, 0);
   EXPECT_GE(results[0].total_s.p50, 0.02);
-  EXPECT_EQ(results[1].requests, 20u);
+  // Arrivals last 10 times what is bearable, which is 3 times 20 ms, though 0.2 s were asked for.
+  EXPECT_GE(results[1].requests, 60u);
   EXPECT_EQ(results[1].offered_per_s, 100);
   EXPECT_GT(results[1].p95_over_unloaded, 3);
   EXPECT_FALSE(results[1].holds);

@@ -14,7 +14,7 @@
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
-#include "tests/engine/run/recording_backend.h"
+#include "kernels/forwarding_backend.h"
 
 namespace precis {
 namespace {

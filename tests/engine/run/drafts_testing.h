@@ -15,7 +15,7 @@
 #include "engine/run/forwarding_runner.h"
 #include "engine/run/prompt_lookup.h"
 #include "engine/run/t5_runner.h"
-#include "tests/engine/run/recording_backend.h"
+#include "kernels/forwarding_backend.h"
 
 namespace precis {
 

@@ -7,10 +7,11 @@
 #include "absl/strings/match.h"
 #include "engine/run/golden_file.h"
 #include "engine/run/t5_runner.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cpu/kernels.h"
-#include "tests/engine/run/recording_backend.h"
+#include "kernels/forwarding_backend.h"
 
 namespace precis {
 namespace {

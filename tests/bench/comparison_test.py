@@ -1,0 +1,193 @@
+"""bench/compare and bench/trace.py without the engines: the simulated queue, the journal, the tables."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(".").resolve()
+sys.path.insert(0, str(ROOT))
+from bench import trace as trace_script  # noqa: E402
+from bench.comparison import report  # noqa: E402
+from bench.comparison import static_batching as static  # noqa: E402
+from bench.comparison.journal import Journal  # noqa: E402
+
+
+def grid(engine="openvino", dtype="bf16-w8", encode_s=0.1, step_s=0.01):
+    """Batches that take encode_s a document of 100 tokens and step_s a step, whatever their size."""
+    return [{"engine": engine, "type": dtype, "model": "t5-small", "batch": batch, "source": source, "new": 10,
+             "encode_s": encode_s * batch * source / 100, "total_s": encode_s * batch * source / 100 + 10 * step_s}
+            for batch in (1, 4) for source in (100, 200)]
+
+
+class StaticBatching(unittest.TestCase):
+    def test_arrivals_are_those_of_the_command(self):
+        arrivals = static.poisson_arrivals(1, 2, 3)
+        # Also in tests/engine/bench/arrivals_test.cc.
+        self.assertAlmostEqual(arrivals[0], 0.4180027673851796, places=12)
+        self.assertAlmostEqual(arrivals[2], 2.8730610485262593, places=12)
+
+    def test_percentile_is_the_nearest_rank(self):
+        self.assertEqual(static.percentile(range(1, 101), 0.95), 95)
+        self.assertEqual(static.percentile([7], 0.5), 7)
+
+    def test_times_lie_between_those_that_were_measured(self):
+        times = static.BatchTimes(grid())
+        self.assertAlmostEqual(times.seconds(1, 100, 10), 0.2)
+        self.assertAlmostEqual(times.seconds(2, 150, 5), 0.1 * 2 * 1.5 + 0.05)
+        self.assertAlmostEqual(times.seconds(4, 300, 0), 1.2)  # beyond the grid
+
+    def test_the_best_of_several_rounds_counts(self):
+        times = static.BatchTimes(grid(step_s=0.01) + grid(step_s=0.02))
+        self.assertAlmostEqual(times.seconds(1, 100, 10), 0.2)
+
+    def test_a_hole_in_the_grid_is_an_error(self):
+        with self.assertRaisesRegex(ValueError, r"lacks \[\(4, 200\)\]"):
+            static.BatchTimes(grid()[:3])
+
+    def test_a_busy_engine_takes_what_has_waited_and_pads_it(self):
+        times = static.BatchTimes(grid())
+        items = [(100, 10), (100, 10), (200, 20)]
+        # The first alone until 0.2; then both others as 2 x 200 tokens and 20 steps: 0.4 + 0.2.
+        waited = static.latencies([0, 0.1, 0.15], items, times, 4)
+        for got, expected in zip(waited, [0.2, 0.7, 0.65]):
+            self.assertAlmostEqual(got, expected)
+        # One at a time: 0.2, then 0.2, then 0.2 + 0.2.
+        for got, expected in zip(static.latencies([0, 0.1, 0.15], items, times, 1), [0.2, 0.3, 0.65]):
+            self.assertAlmostEqual(got, expected)
+
+    def test_the_highest_rate_keeps_to_its_bound_and_to_what_the_engine_can_do(self):
+        trace = [(100, 10)]
+        times = static.BatchTimes(grid(encode_s=0.001, step_s=0.01))
+        rate, batch = static.highest_rate(trace, times, 3 * static.unloaded_p95(trace, times))
+        self.assertEqual(batch, 4)  # four cost hardly more than one
+        self.assertGreater(rate, 10)
+        self.assertLess(rate, 4 / times.of(trace * 4))
+
+    def test_no_rate_is_found_where_one_request_takes_too_long(self):
+        self.assertLess(static.highest_rate([(100, 10)], static.BatchTimes(grid()), 0.1)[0], 1e-6)
+
+    def test_offline_takes_the_best_batch(self):
+        rate, batch = static.offline_rate([(100, 10)] * 8, static.BatchTimes(grid(encode_s=0.001)))
+        self.assertEqual(batch, 4)
+        self.assertAlmostEqual(rate, 4 / 0.104)
+
+
+class TheJournal(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.path = os.path.join(self.folder.name, "results.jsonl")
+
+    def test_keeps_what_it_has(self):
+        journal = Journal(self.path)
+        journal.add("a", part="latency", results=[{"x": 1}])
+        journal.add("b", part="grid", error="not there")
+        again = Journal(self.path)
+        self.assertTrue(again.has("a"))
+        self.assertFalse(again.has("b"))  # it is tried again
+        self.assertEqual(again.results(part="latency"), [{"x": 1}])
+        again.add("b", part="grid", results=[{"y": 2}])
+        self.assertEqual(Journal(self.path).results(part="grid"), [{"y": 2}])
+
+    def test_survives_a_line_that_was_cut_off(self):
+        Journal(self.path).add("a", results=[])
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write('{"key": "b", "resu')
+        journal = Journal(self.path)
+        journal.add("c", results=[])
+        self.assertEqual(set(Journal(self.path).entries), {"a", "c"})
+
+    def test_names_the_line_that_is_none(self):
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write('{"key": "a"}\nnothing\n')
+        with self.assertRaisesRegex(ValueError, "results.jsonl:2: no measurement"):
+            Journal(self.path)
+
+
+class Compare(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.work = pathlib.Path(self.folder.name)
+        for name in ("t5-small", "t5-small-g2"):
+            (self.work / name).mkdir()
+            (self.work / name / "model.safetensors").touch()
+        # An engine that says what it was asked for, and is not there for int8.
+        self.precis = self.work / "precis"
+        self.precis.write_text('''#!/usr/bin/python3
+import json, os, sys
+words = dict(zip(sys.argv[3::2], sys.argv[4::2]))
+with open(os.path.dirname(sys.argv[0]) + "/ran", "a") as file: file.write(" ".join(sys.argv[1:3]) + "\\n")
+if words["--dtype"] == "int8": sys.exit("precis: --dtype is 'int8'")
+print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(words["--model"]), "batch": 1, "beams": 1,
+                  "source": 512, "new": 128, "encode_s": 0.1, "total_s": 0.5, "step_ms": 3.1, "limit_s": 0.25,
+                  "fraction_of_limit": 0.5, "load_s": 0.3}))
+''')
+        self.precis.chmod(0o755)
+
+    def compare(self, *words):
+        return subprocess.run(
+            [sys.executable, "bench/compare", "--out", self.work / "out", "--work", self.work, "--precis", self.precis,
+             "--models", "t5-small", "--parts", "latency", "--peers-python", "", "--rounds", "2", *words],
+            capture_output=True, text=True)
+
+    def ran(self):
+        return len((self.work / "ran").read_text().splitlines())
+
+    def test_measures_once_tries_what_failed_again_and_writes_a_table(self):
+        done = self.compare()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.ran(), 8)  # 2 rounds x 2 models x 2 types
+        self.assertEqual(self.compare().returncode, 0)
+        self.assertEqual(self.ran(), 8 + 4)
+        self.assertEqual(self.compare("--report-only").returncode, 0)
+        self.assertEqual(self.ran(), 12)
+        page = (self.work / "out" / "compare.md").read_text()
+        self.assertIn("| t5-small | 1 x 1 | precis bf16 | 0.500 | 0.100 | 3.10 | 1.00 | 0.50 | 0.3 |", page)
+        self.assertIn("| latency/precis/int8/t5-small-g2/2 | exit code 1: precis: --dtype is 'int8' |", page)
+
+    def test_says_that_the_peers_are_not_there(self):
+        done = self.compare("--peers-python", "no/such/python")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no/such/python is not there; see bench/peers/README.md", done.stderr)
+
+    def test_the_trace_table_has_peers_and_precis(self):
+        journal = Journal(self.work / "results.jsonl")
+        about = {"model": "t5-small", "round": 1, "machine": {"cores": 2, "cpu": "X"}}
+        journal.add("g", part="grid", engine="openvino", type="bf16-w8", results=grid(), **about)
+        journal.add("t", part="throughput", engine="precis", type="bf16", **about,
+                    results=[{"documents_per_s": 30, "fraction_of_limit": 0.4}])
+        journal.add("s", part="serving", engine="precis", type="bf16", **about, results=[
+            {"kind": "unloaded", "total_p95_ms": 200}, {"kind": "rate", "offered_per_s": 9, "total_p95_ms": 300},
+            {"kind": "summary", "highest_per_s": 9, "limit_per_s": 36}])
+        parts, _, _, peers = report.page(journal, [(100, 10), (200, 10)], 5)
+        page = "\n".join(parts)
+        self.assertIn("| t5-small | precis bf16 | 30.00 |  | 0.40 | 0.200 | 9.00 |  |  | 0.25 |", page)
+        self.assertRegex(page, r"\| t5-small \| openvino bf16-w8 \| \d")
+        self.assertGreater(peers["t5-small", "openvino bf16-w8"]["at_our_bound"], 0)
+
+
+class Traces(unittest.TestCase):
+    def test_the_file_is_the_trace_that_is_built_in(self):
+        source = (ROOT / "engine/bench/work_trace.cc").read_text()
+        built_in = [tuple(map(int, pair)) for pair in re.findall(r"\{(\d+), (\d+)\}", source)]
+        self.assertEqual(report.read_trace(ROOT / "bench/comparison/trace.csv"), built_in)
+
+    def test_a_summary_is_as_long_as_the_first_paragraph(self):
+        text = "one two three four five six seven eight nine ten\n\n" + "word " * 30
+        self.assertEqual(trace_script.lengths_of(text, lambda part: len(part.split()), 1024), (41, 10))
+        self.assertEqual(trace_script.lengths_of(text, lambda part: len(part.split()), 32), (32, 10))
+        self.assertIsNone(trace_script.lengths_of("too short", lambda part: len(part.split()), 1024))
+
+    def test_a_spread_has_short_and_long_documents(self):
+        kept = trace_script.spread([(length, 8) for length in range(1000)], 4, 1)
+        self.assertEqual(sorted(kept), [(125, 8), (375, 8), (625, 8), (875, 8)])
+
+
+if __name__ == "__main__":
+    unittest.main()
