@@ -2,6 +2,7 @@
 only tables."""
 import collections
 import os
+import re
 import sys
 
 from bench.comparison import static_batching as static
@@ -19,11 +20,13 @@ def name_of(engine, dtype):
 
 
 def best_latencies(journal):
-    """{(model, batch, beams): {engine: fastest line}} of all rounds."""
+    """{(model, batch, beams): {engine: fastest line}} of all rounds; a grouped model stands beside its MHA one, as an
+    engine "precis bf16 g2"."""
     cases = collections.defaultdict(dict)
     for line in journal.results(part="latency"):
-        case = cases[line["model"], line["batch"], line["beams"]]
-        name = name_of(line["engine"], line["type"])
+        model, groups = re.fullmatch(r"(.*?)(?:-(g\d+))?", line["model"]).groups()
+        case = cases[model, line["batch"], line["beams"]]
+        name = name_of(line["engine"], line["type"]) + (f" {groups}" if groups else "")
         if name not in case or line["total_s"] < case[name]["total_s"]:
             case[name] = line
     return cases
@@ -34,16 +37,21 @@ def table(header, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
+def reference_s(by_engine):
+    """What times are shown as multiples of: the fastest of Precis without grouping, else of all."""
+    mine = [line["total_s"] for name, line in by_engine.items() if re.fullmatch(r"precis \S+", name)]
+    return min(mine or [line["total_s"] for line in by_engine.values()])
+
+
 def latency_table(cases):
     rows = []
     for (model, batch, beams), by_engine in cases.items():
-        mine = [line["total_s"] for name, line in by_engine.items() if name.startswith("precis ")]
         for name, line in sorted(by_engine.items(), key=lambda item: item[1]["total_s"]):
             rows.append([model, f"{batch} x {beams}", name, f"{line['total_s']:.3f}", f"{line['encode_s']:.3f}",
-                         f"{line['step_ms']:.2f}", f"{line['total_s'] / min(mine):.2f}" if mine else "",
+                         f"{line['step_ms']:.2f}", f"{line['total_s'] / reference_s(by_engine):.2f}",
                          f"{line['fraction_of_limit']:.2f}" if "fraction_of_limit" in line else "",
                          f"{line.get('load_s', 0):.1f}"])
-    return table(["model", "batch x beams", "engine", "s", "of that encoding", "ms a step", "over Precis' best",
+    return table(["model", "batch x beams", "engine", "s", "of that encoding", "ms a step", "over Precis' best MHA",
                   "of its limit", "load, s"], rows)
 
 
@@ -135,11 +143,12 @@ def plots(cases, precis, peers, trace, seconds, folder):
             names = sorted({name for _, by_engine in mine for name in by_engine})
             for i, name in enumerate(names):
                 at = [j + 0.8 * (i - (len(names) - 1) / 2) / len(names) for j in range(len(mine))]
-                axis.bar(at, [e[name]["total_s"] if name in e else 0 for _, e in mine], 0.8 / len(names), label=name)
-            axis.set(title=model, ylabel="seconds a batch", yscale="log")
+                axis.bar(at, [e[name]["total_s"] / reference_s(e) if name in e else 0 for _, e in mine], 0.8 / len(names), label=name)
+            axis.set(title=model, ylabel="times Precis' best MHA")
+            axis.axhline(1, color="grey", linewidth=0.6)
             axis.set_xticks(range(len(mine)), [f"{b} x {n}" for (_, b, n), _ in mine])
             axis.legend(fontsize=6)
-        save(figure, "compare_latency.svg", "Seconds a batch (batch x beams), lower is better")
+        save(figure, "compare_latency.svg", "Time of a batch (batch x beams) as a multiple of Precis' fastest with as many KV heads as heads; lower is better")
 
     points = [(f"{model} {batch}x{beams}", name, line["limit_s"], line["total_s"])
               for (model, batch, beams), by_engine in cases.items()
@@ -203,7 +212,7 @@ def page(journal, trace, seconds):
     parts = ["# Precis beside its peers\n",
              "Written by `bench/compare`; do not edit. Same checkpoints (random weights), same cases, engines in turns in the same "
              f"session, the best of {max((e['round'] for e in entries), default=0)} rounds. Machine: {'; '.join(machines)}.\n\n"
-             "What a row is: [limit.md](limit.md) for limits, [serving.md](serving.md) for rates. `-gN` is the same shape with N KV heads, "
+             "What a row is: [limit.md](limit.md) for limits, [serving.md](serving.md) for rates. `gN` is the same shape with N KV heads, "
              "which only Precis runs grouped.\n"]
     if cases:
         parts.append("## Latency of a batch\n")

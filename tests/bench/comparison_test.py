@@ -149,6 +149,7 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
         self.assertEqual(self.ran(), 12)
         page = (self.work / "out" / "compare.md").read_text()
         self.assertIn("| t5-small | 1 x 1 | precis bf16 | 0.500 | 0.100 | 3.10 | 1.00 | 0.50 | 0.3 |", page)
+        self.assertIn("| t5-small | 1 x 1 | precis bf16 g2 | 0.500 |", page)
         self.assertIn("| latency/precis/int8/t5-small-g2/2 | exit code 1: precis: --dtype is 'int8' |", page)
 
     def test_says_that_the_peers_are_not_there(self):
