@@ -31,7 +31,7 @@ StatusOr<WorkTrace> ReadTrace(const std::string& path);
 
 // 64 real documents: what bench/trace.py wrote for the package descriptions and README files of a
 // Debian 12 system, by the demo model's tokenizer; the sources up to 1024 tokens, half of them up
-// to 85, summaries of 8 to 109.
+// to 92, summaries of 8 to 109.
 const WorkTrace& DefaultTrace();
 
 // `count` items, the trace again and again.

@@ -1,5 +1,5 @@
 // What a load is made of that can be computed: Poisson arrivals, percentiles, the search for the
-// highest rate.
+// highest rate. bench/comparison/static_batching.py has the same arrivals for the same seed.
 // Thread rule: pure functions.
 #pragma once
 

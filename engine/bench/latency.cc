@@ -9,13 +9,11 @@
 #include "engine/bench.h"
 #include "engine/bench/check_range.h"
 #include "engine/bench/machine_limit.h"
-#include "engine/bench/measure_machine.h"
 #include "engine/bench/measured_engine.h"
 #include "engine/bench/profile.h"
 #include "engine/sched/scheduler.h"
 #include "engine/work_trace.h"
 #include "fmt/format.h"
-#include "kernels/own_thread.h"
 
 namespace precis {
 namespace {
@@ -142,14 +140,13 @@ Status BenchLatency(const LatencyOptions& options,
                             RunCase(options, c, progress, &record, &recorded));
     progress("measuring the machine", 1);
     const EngineOptions& o = options.engine;
-    PRECIS_RETURN_IF_ERROR(OnOwnThread([&] {
-      return MeasureFor(record, {o.backend, o.isa, result.threads}, &figures);
-    }));
-    result.encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), figures);
-    result.limit_s =
-        result.encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), figures);
-    result.profile = ProfileOf(record, recorded, figures);
-    result.machine = ListFigures(record, figures);
+    PRECIS_ASSIGN_OR_RETURN(
+        RunProfile profile,
+        ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures));
+    result.encode_limit_s = profile.encode_limit_s;
+    result.limit_s = profile.limit_s;
+    result.profile = std::move(profile.ops);
+    result.machine = std::move(profile.machine);
     if (on_result) on_result(result);
   }
   return OkStatus();

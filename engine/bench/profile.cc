@@ -5,7 +5,9 @@
 #include <map>
 #include <string>
 
+#include "engine/bench/measure_machine.h"
 #include "fmt/format.h"
+#include "kernels/own_thread.h"
 
 namespace precis {
 namespace {
@@ -84,6 +86,17 @@ std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFig
     const auto bytes = static_cast<double>(record.of(phase).WorkingSetBytes());
     out.push_back({fmt::format("{} working set", PhaseName(phase)), bytes / (1 << 20), "MiB"});
   }
+  return out;
+}
+
+StatusOr<RunProfile> ProfileOnMachine(const RunRecord& record, const RunTimes& times,
+                                      const BackendOptions& backend, MachineFigures* figures) {
+  PRECIS_RETURN_IF_ERROR(OnOwnThread([&] { return MeasureFor(record, backend, figures); }));
+  RunProfile out;
+  out.encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), *figures);
+  out.limit_s = out.encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), *figures);
+  out.ops = ProfileOf(record, times, *figures);
+  out.machine = ListFigures(record, *figures);
   return out;
 }
 

@@ -1,12 +1,14 @@
 // A recorded run as people read it: ops of one name together, with their limits, and the figures of
-// the machine. Thread rule: pure functions.
+// the machine. Thread rule: pure functions but for ProfileOnMachine, which uses all cores.
 #pragma once
 
 #include <vector>
 
+#include "common/status.h"
 #include "engine/bench.h"
 #include "engine/bench/machine_limit.h"
 #include "engine/bench/measured_engine.h"
+#include "kernels/backend.h"
 
 namespace precis {
 
@@ -15,5 +17,17 @@ std::vector<OpProfile> ProfileOf(const RunRecord& record, const RunTimes& times,
                                  const MachineFigures& figures);
 
 std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFigures& figures);
+
+struct RunProfile {
+  double encode_limit_s = 0;
+  double limit_s = 0;  // of both phases
+  std::vector<OpProfile> ops;
+  std::vector<MachineFigure> machine;
+};
+
+// Measures what `record` needs of the machine, as far as `figures` lack it, by a backend of its
+// own on a thread of its own; no engine may be running.
+StatusOr<RunProfile> ProfileOnMachine(const RunRecord& record, const RunTimes& times,
+                                      const BackendOptions& backend, MachineFigures* figures);
 
 }  // namespace precis

@@ -9,7 +9,7 @@ namespace precis {
 namespace {
 
 TEST(PoissonArrivals, AreThoseOfTheSeed) {
-  // Written down: another run sends at the same times.
+  // Also in tests/bench/comparison_test.py: both sides send at the same times.
   const std::vector<double> arrivals = PoissonArrivals(1, 2, 3);
   EXPECT_EQ(arrivals, PoissonArrivals(1, 2, 3));
   EXPECT_NE(arrivals, PoissonArrivals(2, 2, 3));
