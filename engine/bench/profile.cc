@@ -52,8 +52,7 @@ std::vector<OpProfile> OpsOf(BenchPhase phase, const PhaseRecord& record,
   return ops;
 }
 
-}  // namespace
-
+// Of each phase its ops, the slowest first, and then what lies outside of them.
 std::vector<OpProfile> ProfileOf(const RunRecord& record, const RunTimes& times,
                                  const MachineFigures& figures) {
   std::vector<OpProfile> out;
@@ -88,6 +87,8 @@ std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFig
   }
   return out;
 }
+
+}  // namespace
 
 StatusOr<RunProfile> ProfileOnMachine(const RunRecord& record, const RunTimes& times,
                                       const BackendOptions& backend, MachineFigures* figures) {

@@ -1,5 +1,5 @@
 // A recorded run as people read it: ops of one name together, with their limits, and the figures of
-// the machine. Thread rule: pure functions but for ProfileOnMachine, which uses all cores.
+// the machine. Thread rule: one thread; all cores are used meanwhile.
 #pragma once
 
 #include <vector>
@@ -12,16 +12,10 @@
 
 namespace precis {
 
-// Of each phase its ops, the slowest first, and then what lies outside of them.
-std::vector<OpProfile> ProfileOf(const RunRecord& record, const RunTimes& times,
-                                 const MachineFigures& figures);
-
-std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFigures& figures);
-
 struct RunProfile {
   double encode_limit_s = 0;
-  double limit_s = 0;  // of both phases
-  std::vector<OpProfile> ops;
+  double limit_s = 0;          // of both phases
+  std::vector<OpProfile> ops;  // of each phase the slowest first, then what lies outside of them
   std::vector<MachineFigure> machine;
 };
 
