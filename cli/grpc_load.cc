@@ -125,13 +125,14 @@ Status GrpcTarget::Send(size_t index, const LoadRequest& request) {
 }
 
 Status GrpcTarget::Take(std::vector<LoadOutcome>* outcomes) {
-  const auto ended = std::ranges::stable_partition(
-      wire_->calls, [](const std::unique_ptr<Call>& call) { return !call->done(); });
-  for (const std::unique_ptr<Call>& call : ended) {
-    PRECIS_ASSIGN_OR_RETURN(LoadOutcome outcome, call->TakeOutcome());
+  std::vector<std::unique_ptr<Call>>& calls = wire_->calls;
+  const auto ended = std::stable_partition(
+      calls.begin(), calls.end(), [](const std::unique_ptr<Call>& call) { return !call->done(); });
+  for (auto call = ended; call != calls.end(); ++call) {
+    PRECIS_ASSIGN_OR_RETURN(LoadOutcome outcome, (*call)->TakeOutcome());
     outcomes->push_back(std::move(outcome));
   }
-  wire_->calls.erase(ended.begin(), ended.end());
+  calls.erase(ended, calls.end());
   return OkStatus();
 }
 

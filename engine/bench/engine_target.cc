@@ -48,10 +48,10 @@ Status EngineTarget::Take(std::vector<LoadOutcome>* outcomes) {
       r.outcome.finished = true;
     }
   }
-  const auto ended =
-      std::ranges::stable_partition(running_, [](const Running& r) { return !r.outcome.finished; });
-  for (Running& r : ended) outcomes->push_back(std::move(r.outcome));
-  running_.erase(ended.begin(), ended.end());
+  const auto ended = std::stable_partition(running_.begin(), running_.end(),
+                                           [](const Running& r) { return !r.outcome.finished; });
+  for (auto r = ended; r != running_.end(); ++r) outcomes->push_back(std::move(r->outcome));
+  running_.erase(ended, running_.end());
   return OkStatus();
 }
 
