@@ -48,11 +48,14 @@ class Backend {
   virtual std::string_view isa() const = 0;
   virtual uint32_t num_threads() const = 0;
 
-  // The type that a GEMM on weights of `weights` reads: f32 for f32, bf16 for bf16.
+  // The type that a GEMM on weights of `weights` reads: f32 for f32, bf16 for bf16. One on int8
+  // weights reads both, rounds its rows to int8 (kernels/int8_rows.h) and sums exactly; this is the
+  // one to be preferred.
   virtual DType activation_dtype(DType weights) const = 0;
 
   // Packs `w` ([n, k], f32) as `dtype`. `max_rows`: the most rows a GEMM with it will have.
-  // INVALID_ARGUMENT when the device cannot do `dtype`. `label` names it in logs.
+  // In int8 each row of w has a scale (kernels/int8_rows.h). INVALID_ARGUMENT when the device
+  // cannot do `dtype`. `label` names it in logs.
   virtual StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label,
                                                        std::span<const float> w, size_t n, size_t k,
                                                        DType dtype, size_t max_rows) = 0;

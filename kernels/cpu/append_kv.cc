@@ -1,6 +1,4 @@
 // Writes new keys and values into pages: a transposing scatter for K, plain rows for V.
-#include <limits>
-
 #include "kernels/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,28 +10,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace precis {
 namespace HWY_NAMESPACE {
-
-// The factor that takes a head's values of one token to int8, 0 where they are zero or not finite,
-// and what takes them back. As kernels/ref has it, bit for bit.
-HWY_INLINE float Int8Factor(const float* values, size_t n, float* scale) {
-  const DF d;
-  const size_t lanes = LanesF();
-  VF peak = hn::Zero(d);
-  VF not_finite = hn::Zero(d);  // x * 0 is NaN of what is not finite
-  for (size_t i = 0; i < n; i += lanes) {
-    const VF x = n - i < lanes ? LoadPartial(values + i, n - i, 0.0f) : LoadF(values + i);
-    peak = hn::Max(peak, hn::Abs(x));
-    not_finite = hn::MulAdd(x, hn::Zero(d), not_finite);
-  }
-  const float most = hn::GetLane(hn::MaxOfLanes(d, peak));
-  const float nan = hn::GetLane(hn::SumOfLanes(d, not_finite));
-  if (nan != nan) {
-    *scale = std::numeric_limits<float>::quiet_NaN();
-    return 0.0f;
-  }
-  *scale = most < kLeastInt8Peak ? 0.0f : most / 127.0f;
-  return most < kLeastInt8Peak ? 0.0f : 127.0f / most;
-}
 
 // A factor of 0 gives zeros, whatever the values.
 HWY_INLINE void PutInt8(const float* values, size_t n, float factor, int8_t* to, size_t stride) {

@@ -28,22 +28,31 @@ CpuBackend::CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine
     : isa_(std::move(isa)),
       num_threads_(num_threads),
       kernels_(SelectKernels(isa_)),
-      gemm_(std::move(gemm)) {}
+      gemm_(std::move(gemm)),
+      int8_gemm_(num_threads, kernels_) {}
 
 std::string CpuBackend::Describe() const {
-  return fmt::format("cpu: isa {}, {} thread{}, GEMM by oneDNN: {}", isa_.name, num_threads_,
-                     num_threads_ == 1 ? "" : "s", gemm_->Describe());
+  const std::string int8 = int8_gemm_.Describe();
+  return fmt::format("cpu: isa {}, {} thread{}, GEMM by oneDNN: {}{}{}", isa_.name, num_threads_,
+                     num_threads_ == 1 ? "" : "s", gemm_->Describe(), int8.empty() ? "" : ", ",
+                     int8);
+}
+
+DType CpuBackend::activation_dtype(DType weights) const {
+  return weights == DType::kI8 ? DType::kBF16 : weights;
 }
 
 StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(std::string_view label,
                                                          std::span<const float> w, size_t n,
                                                          size_t k, DType dtype, size_t max_rows) {
+  if (dtype == DType::kI8) return int8_gemm_.Pack(label, w, n, k, max_rows);
   return gemm_->Pack(label, w, n, k, dtype, max_rows);
 }
 
 Status CpuBackend::Prepare(const BackendLimits& limits) {
   limits_ = limits;
   PRECIS_RETURN_IF_ERROR(gemm_->Prepare());
+  PRECIS_RETURN_IF_ERROR(int8_gemm_.Prepare());
   const size_t floats = std::max(EncoderScratchFloats(limits.head_dim),
                                  PagedScratchFloats(limits.num_heads, limits.head_dim));
   scratch_floats_ = CeilDiv(floats, 2 * kMaxLanes) * 2 * kMaxLanes;
@@ -86,6 +95,7 @@ void CpuBackend::RmsNorm(const float* x, const float* gain, float eps, const Act
 }
 
 void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  if (w.dtype() == DType::kI8) return int8_gemm_.Run(in, w, accumulate, out);
   gemm_->Run(in, w, accumulate, out);
 }
 

@@ -11,6 +11,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/int8_gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 
@@ -24,7 +25,7 @@ class CpuBackend final : public Backend {
   std::string Describe() const override;
   std::string_view isa() const override { return isa_.name; }
   uint32_t num_threads() const override { return num_threads_; }
-  DType activation_dtype(DType weights) const override { return weights; }
+  DType activation_dtype(DType weights) const override;
 
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
                                                size_t n, size_t k, DType dtype,
@@ -43,7 +44,9 @@ class CpuBackend final : public Backend {
   void SummarizeScores(const SummarizeScoresParams& params) override;
 
   // Of oneDNN, so far; constant after Prepare().
-  uint64_t primitives_created() const { return gemm_->primitives_created(); }
+  uint64_t primitives_created() const {
+    return gemm_->primitives_created() + int8_gemm_.primitives_created();
+  }
 
  private:
   float* ThreadScratch();
@@ -62,6 +65,7 @@ class CpuBackend final : public Backend {
   const uint32_t num_threads_;
   const CpuKernels kernels_;
   std::unique_ptr<GemmEngine> gemm_;
+  Int8Gemm int8_gemm_;
 
   BackendLimits limits_;
   size_t scratch_floats_ = 0;          // of one thread

@@ -54,10 +54,7 @@ StatusOr<std::unique_ptr<PackedMatrix>> GemmEngine::Pack(std::string_view label,
                                                          std::span<const float> w, size_t n,
                                                          size_t k, DType dtype, size_t max_rows) {
   PRECIS_CHECK(!prepared_ && w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  if (dtype != DType::kF32 && dtype != DType::kBF16) {
-    return InvalidArgument(
-        fmt::format("{}: the cpu backend has no {} weights", label, DTypeName(dtype)));
-  }
+  PRECIS_CHECK(dtype != DType::kI8);
   UseThreads();
   const GemmShape shape{n, k, dtype};
   auto entry = entries_.find(shape);

@@ -1,4 +1,4 @@
-// GEMM on the CPU: packs weights once, prepares one plan a shape, runs. oneDNN is behind it.
+// GEMM on the CPU in f32 and bf16 (int8: kernels/cpu/int8_gemm.h): packs weights once, prepares one plan a shape, runs. oneDNN is behind it.
 //
 // Owner: CpuBackend. Thread rule: one caller at a time; OpenMP inside.
 #pragma once
@@ -21,7 +21,7 @@ class GemmEngine {
   // FAILED_PRECONDITION when oneDNN does not start.
   static StatusOr<std::unique_ptr<GemmEngine>> Make(uint32_t num_threads);
 
-  // The matrix must not outlive the engine.
+  // dtype: f32 or bf16. The matrix must not outlive the engine.
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
                                                size_t n, size_t k, DType dtype, size_t max_rows);
   Status Prepare();

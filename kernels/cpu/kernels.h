@@ -53,6 +53,16 @@ struct PagedPartials {
   float* data;
 };
 
+// An int8 GEMM multiplies rows of unsigned bytes, q + kInt8ZeroPoint each, because that is what
+// VNNI multiplies signed ones with.
+inline constexpr int32_t kInt8ZeroPoint = 128;
+
+// What takes the sums of an int8 GEMM's columns back to floats.
+struct Int8Columns {
+  const float* scales;
+  const int32_t* zero_point_sums;  // kInt8ZeroPoint times the sum of the column's weights
+};
+
 struct CpuKernels {
   // out[0 .. d) = row[0 .. d), widened.
   void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
@@ -77,6 +87,12 @@ struct CpuKernels {
   // chunks; uses the first up. out_index: the element of `out` where the result begins.
   void (*merge_partials)(float* partials, size_t num_chunks, size_t chunk_stride, size_t head_dim,
                          const Activations& out, size_t out_index);
+  // out = round(row * 127 / max|row|) + kInt8ZeroPoint of n values of f32 or bf16; returns the
+  // scale, as kernels/int8_rows.h has it.
+  float (*round_row)(const void* row, DType dtype, size_t n, uint8_t* out);
+  // out = (sums - columns.zero_point_sums) * (row_scale * columns.scales), or out += ...
+  void (*scale_sums)(const int32_t* sums, const Int8Columns& columns, float row_scale,
+                     bool accumulate, size_t n, float* out);
   // One row; `scores` has `count` columns, of which column 0 is `first_token`.
   void (*summarize_scores)(const float* scores, size_t count, int32_t first_token,
                            ScoreSummary* row);
@@ -89,6 +105,7 @@ CpuKernels SelectKernels(const Isa& isa);
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
+void SelectInt8Kernels(int64_t hwy_targets, CpuKernels* table);
 void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table);
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);
 // Replaces those for which the ISA has better ones; kernels/CMakeLists.txt picks the file.

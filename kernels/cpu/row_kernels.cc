@@ -98,6 +98,7 @@ CpuKernels SelectKernels(const Isa& isa) {
   SelectRowKernels(isa.hwy_targets, &table);
   SelectScoreKernels(isa.hwy_targets, &table);
   SelectAppendKv(isa.hwy_targets, &table);
+  SelectInt8Kernels(isa.hwy_targets, &table);
   SelectEncoderAttention(isa.hwy_targets, &table);
   SelectPagedAttention(isa.hwy_targets, &table);
   SelectIntrinsics(isa, &table);

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "hwy/highway.h"
 #include "kernels/dtype.h"
@@ -79,6 +80,34 @@ HWY_INLINE VF LoadPartial(const float* p, size_t count, float fill) {
   hn::Store(hn::Set(DF(), fill), DF(), lanes);
   for (size_t i = 0; i < count; ++i) lanes[i] = p[i];
   return hn::Load(DF(), lanes);
+}
+HWY_INLINE VF LoadPartial(const uint16_t* p, size_t count, float fill) {
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+  for (size_t i = 0; i < count; ++i) lanes[i] = BF16ToF32(p[i]);
+  return LoadPartial(lanes, count, fill);
+}
+
+// The factor that takes values to int8, 0 where they are zero or not finite, and what takes them
+// back. As kernels/int8_rows.h has it, bit for bit.
+template <typename T>
+HWY_INLINE float Int8Factor(const T* values, size_t n, float* scale) {
+  const DF d;
+  const size_t lanes = LanesF();
+  VF peak = hn::Zero(d);
+  VF not_finite = hn::Zero(d);  // x * 0 is NaN of what is not finite
+  for (size_t i = 0; i < n; i += lanes) {
+    const VF x = n - i < lanes ? LoadPartial(values + i, n - i, 0.0f) : LoadF(values + i);
+    peak = hn::Max(peak, hn::Abs(x));
+    not_finite = hn::MulAdd(x, hn::Zero(d), not_finite);
+  }
+  const float most = hn::GetLane(hn::MaxOfLanes(d, peak));
+  const float nan = hn::GetLane(hn::SumOfLanes(d, not_finite));
+  if (nan != nan) {
+    *scale = std::numeric_limits<float>::quiet_NaN();
+    return 0.0f;
+  }
+  *scale = most < kLeastInt8Peak ? 0.0f : most / 127.0f;
+  return most < kLeastInt8Peak ? 0.0f : 127.0f / most;
 }
 
 // exp(x) within 2 ulp; 0 below -87.3, exp(88) above 88. The polynomial is that of Cephes' expf.

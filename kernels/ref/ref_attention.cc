@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "common/check.h"
+#include "kernels/int8_rows.h"
 #include "kernels/ref/elements.h"
 #include "kernels/ref/ref_backend.h"
 
@@ -20,23 +21,6 @@ void Softmax(double* scores, size_t num_keys) {
   double sum = 0;
   for (size_t i = 0; i < num_keys; ++i) sum += scores[i] = std::exp(scores[i] - max);
   for (size_t i = 0; i < num_keys; ++i) scores[i] /= sum;
-}
-
-// A head's values of one token as int8. Returns their scale.
-float Quantise(const float* values, size_t n, int8_t* out, size_t stride) {
-  float peak = 0;
-  bool finite = true;
-  for (size_t i = 0; i < n; ++i) {
-    finite = finite && std::isfinite(values[i]);
-    peak = std::max(peak, std::abs(values[i]));
-  }
-  const bool is_zero = !finite || peak < kLeastInt8Peak;
-  const float inverse = is_zero ? 0.0f : 127.0f / peak;
-  for (size_t i = 0; i < n; ++i) {
-    out[i * stride] = static_cast<int8_t>(is_zero ? 0.0f : std::nearbyint(values[i] * inverse));
-  }
-  if (!finite) return NAN;
-  return is_zero ? 0.0f : peak / 127.0f;
 }
 
 // Where K and V of one row's keys lie.
@@ -81,9 +65,9 @@ void AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* 
   auto* k = reinterpret_cast<int8_t*>(page + r.k_offset) + kv_head * r.head_dim * r.slots + slot;
   auto* v = reinterpret_cast<int8_t*>(page + r.v_offset) + scale * r.head_dim;
   reinterpret_cast<float*>(page + r.k_scale_offset)[scale] =
-      Quantise(p.k + column, r.head_dim, k, r.slots);
+      RoundRowToInt8(p.k + column, r.head_dim, k, r.slots);
   reinterpret_cast<float*>(page + r.v_scale_offset)[scale] =
-      Quantise(p.v + column, r.head_dim, v, 1);
+      RoundRowToInt8(p.v + column, r.head_dim, v, 1);
 }
 
 }  // namespace

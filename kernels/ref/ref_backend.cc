@@ -9,24 +9,35 @@
 #include "common/check.h"
 #include "fmt/format.h"
 #include "kernels/copy_slots.h"
+#include "kernels/int8_rows.h"
 #include "kernels/ref/elements.h"
 
 namespace precis {
 namespace {
 
-// Kept as f32, rounded to the asked type once.
+// Kept as f32, rounded to the asked type once; in int8 without the scales.
 class RefMatrix final : public PackedMatrix {
  public:
-  RefMatrix(std::vector<float> w, size_t n, size_t k, DType dtype)
-      : w_(std::move(w)), n_(n), k_(k), dtype_(dtype) {}
+  RefMatrix(std::span<const float> w, size_t n, size_t k, DType dtype)
+      : w_(w.begin(), w.end()), scales_(n, 1.0f), n_(n), k_(k), dtype_(dtype) {
+    if (dtype == DType::kBF16) {
+      for (float& x : w_) x = BF16ToF32(F32ToBF16(x));
+    } else if (dtype == DType::kI8) {
+      std::vector<int8_t> rounded(w.size());
+      RoundRowsToInt8(w, k, rounded, scales_);
+      w_.assign(rounded.begin(), rounded.end());
+    }
+  }
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return dtype_; }
   size_t bytes() const override { return w_.size() * sizeof(float); }
   const float* row(size_t i) const { return w_.data() + i * k_; }
+  float scale(size_t i) const { return scales_[i]; }
 
  private:
   std::vector<float> w_;
+  std::vector<float> scales_;  // [n]
   size_t n_;
   size_t k_;
   DType dtype_;
@@ -66,20 +77,14 @@ double GeluTanh(double x) {
 
 std::string RefBackend::Describe() const { return "ref: scalar, in double, 1 thread"; }
 
-StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view label,
+StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view /*label*/,
                                                          std::span<const float> w, size_t n,
                                                          size_t k, DType dtype, size_t max_rows) {
   PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  if (dtype != DType::kF32 && dtype != DType::kBF16) {
-    return InvalidArgument(
-        fmt::format("{}: the ref backend has no {} weights", label, DTypeName(dtype)));
-  }
   row_.resize(std::max(row_.size(), k));
-  std::vector<float> copy(w.begin(), w.end());
-  if (dtype == DType::kBF16) {
-    for (float& x : copy) x = BF16ToF32(F32ToBF16(x));
-  }
-  return std::make_unique<RefMatrix>(std::move(copy), n, k, dtype);
+  row_to_round_.resize(row_.size());
+  rounded_row_.resize(row_.size());
+  return std::make_unique<RefMatrix>(w, n, k, dtype);
 }
 
 Status RefBackend::Prepare(const BackendLimits& limits) {
@@ -108,16 +113,25 @@ void RefBackend::RmsNorm(const float* x, const float* gain, float eps, const Act
   }
 }
 
+double RefBackend::LoadRow(const Activations& in, size_t row, DType weights) {
+  const size_t k = in.cols;
+  for (size_t j = 0; j < k; ++j) row_[j] = LoadElement(in.data, in.dtype, row * k + j);
+  if (weights != DType::kI8) return 1.0;
+  std::copy_n(row_.begin(), k, row_to_round_.begin());
+  const float scale = RoundRowToInt8(row_to_round_.data(), k, rounded_row_.data(), 1);
+  std::copy_n(rounded_row_.begin(), k, row_.begin());
+  return scale;
+}
+
 void RefBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
   const auto& matrix = static_cast<const RefMatrix&>(w);
-  PRECIS_CHECK(in.cols == w.k() && in.dtype == activation_dtype(w.dtype()));
+  PRECIS_CHECK(in.cols == w.k() &&
+               (w.dtype() == DType::kI8 || in.dtype == activation_dtype(w.dtype())));
   for (size_t i = 0; i < in.rows; ++i) {
-    for (size_t j = 0; j < in.cols; ++j) {
-      row_[j] = LoadElement(in.data, in.dtype, i * in.cols + j);
-    }
+    const double scale = LoadRow(in, i, w.dtype());
     for (size_t j = 0; j < w.n(); ++j) {
       float& y = out[i * w.n() + j];
-      const double dot = Dot(row_.data(), matrix.row(j), in.cols);
+      const double dot = Dot(row_.data(), matrix.row(j), in.cols) * scale * matrix.scale(j);
       y = static_cast<float>(accumulate ? y + dot : dot);
     }
   }

@@ -18,7 +18,9 @@ class RefBackend final : public Backend {
   std::string Describe() const override;
   std::string_view isa() const override { return "scalar"; }
   uint32_t num_threads() const override { return 1; }
-  DType activation_dtype(DType weights) const override { return weights; }
+  DType activation_dtype(DType weights) const override {
+    return weights == DType::kI8 ? DType::kF32 : weights;
+  }
 
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
                                                size_t n, size_t k, DType dtype,
@@ -37,9 +39,15 @@ class RefBackend final : public Backend {
   void SummarizeScores(const SummarizeScoresParams& params) override;
 
  private:
+  // Returns what the row in `row_` must be multiplied with.
+  double LoadRow(const Activations& in, size_t row, DType weights);
+
   std::vector<double> scores_;  // one query against all its keys
   std::vector<double> sums_;    // [head_dim], of values
-  std::vector<double> row_;     // one row of a GEMM's input, as wide as the widest matrix
+  // One row of a GEMM's input, as wide as the widest matrix, and what it is rounded from to int8.
+  std::vector<double> row_;
+  std::vector<float> row_to_round_;
+  std::vector<int8_t> rounded_row_;
 };
 
 }  // namespace precis

@@ -15,6 +15,7 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   constexpr size_t kK = 50;
   const auto w = RandomFloats(kN * kK, 1);
   const auto packed = backend->Pack("w", w, kN, kK, DType::kF32, 40).value();
+  const auto int8 = backend->Pack("w", w, kN, kK, DType::kI8, 40);  // the CPU may lack it
   ASSERT_TRUE(backend->Prepare(kPagedLimits).ok());
 
   PagedBatch batch({{{0, 1, 2}, {3}}, 16, 64, DType::kF32, true, DType::kF32});
@@ -54,7 +55,9 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   const auto ops = [&] {
     for (const size_t rows : {1, 3, 16, 39, 40}) {
       for (const bool accumulate : {false, true}) {
-        backend->Gemm({in.data(), DType::kF32, rows, kK}, *packed, accumulate, out.data());
+        const Activations rows_of_in{in.data(), DType::kF32, rows, kK};
+        backend->Gemm(rows_of_in, *packed, accumulate, out.data());
+        if (int8.ok()) backend->Gemm(rows_of_in, **int8, accumulate, out.data());
       }
     }
     backend->Embed(ids, w.data(), DType::kF32, kK, out.data());

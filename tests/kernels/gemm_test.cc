@@ -15,10 +15,17 @@ constexpr Shape kShapes[] = {{1, 1},   {1, 7},    {7, 17},  {17, 64},  {64, 1},
 constexpr size_t kMaxRows = 210;
 constexpr size_t kRowCounts[] = {1,  2,  3,  5,   7,   8,   9,   16,  17, 31,
                                  33, 64, 65, 127, 129, 145, 192, 203, 210};
-constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
+struct Types {
+  DType weights;
+  DType activations;
+};
+constexpr Types kTypes[] = {{DType::kF32, DType::kF32},
+                            {DType::kBF16, DType::kBF16},
+                            {DType::kI8, DType::kBF16},
+                            {DType::kI8, DType::kF32}};
 
 struct Case {
-  DType dtype;
+  Types types;
   Shape shape;
   std::unique_ptr<PackedMatrix> w;
   std::unique_ptr<PackedMatrix> ref_w;
@@ -32,18 +39,19 @@ class GemmTest : public ::testing::Test {
   void SetUp() override {
     cpu_ = Cpu();
     PRECIS_SKIP_WITHOUT(cpu_);
-    for (const DType dtype : kTypes) {
-      for (const Shape shape : kShapes) AddCase(dtype, shape);
+    for (const Types types : kTypes) {
+      for (const Shape shape : kShapes) AddCase(types, shape);
     }
     ASSERT_TRUE(cpu_->Prepare({}).ok());
     ASSERT_TRUE(ref_->Prepare({}).ok());
     EXPECT_GE(cases_.size(), std::size(kShapes));
   }
 
-  void AddCase(DType dtype, Shape shape) {
+  void AddCase(Types types, Shape shape) {
+    const DType dtype = types.weights;
     const auto weights = RandomFloats(shape.n * shape.k, 1);
     auto w = cpu_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows);
-    if (dtype == DType::kBF16 && cpu_->isa() == "avx2") {
+    if (!Takes(*cpu_, dtype)) {
       EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
       return;
     }
@@ -52,21 +60,21 @@ class GemmTest : public ::testing::Test {
     EXPECT_EQ((*w)->k(), shape.k);
     EXPECT_EQ((*w)->dtype(), dtype);
     EXPECT_GE((*w)->bytes(), shape.n * shape.k * ElementBytes(dtype));
-    cases_.push_back({dtype, shape, *std::move(w),
+    cases_.push_back({types, shape, *std::move(w),
                       ref_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows).value(),
-                      Encode(RandomFloats(kMaxRows * shape.k, 2), dtype),
+                      Encode(RandomFloats(kMaxRows * shape.k, 2), types.activations),
                       RandomFloats(kMaxRows * shape.n, 3)});
   }
 
   // Rows [first, first + rows) of the case's input, as an exact copy.
   Guarded Run(Backend* backend, const Case& c, const PackedMatrix& w, size_t first, size_t rows,
               bool accumulate) {
-    const size_t row_bytes = c.shape.k * ElementBytes(c.dtype);
+    const size_t row_bytes = c.shape.k * ElementBytes(c.types.activations);
     std::vector<std::byte> in(c.in.begin() + static_cast<ptrdiff_t>(first * row_bytes),
                               c.in.begin() + static_cast<ptrdiff_t>((first + rows) * row_bytes));
     Guarded out = Guarded::Floats(rows * c.shape.n);
     std::copy_n(&c.start[first * c.shape.n], out.size(), out.floats());
-    backend->Gemm({in.data(), c.dtype, rows, c.shape.k}, w, accumulate, out.floats());
+    backend->Gemm({in.data(), c.types.activations, rows, c.shape.k}, w, accumulate, out.floats());
     return out;
   }
 
@@ -83,8 +91,8 @@ TEST_F(GemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
       for (const size_t rows : kRowCounts) {
         const Guarded got = Run(cpu_.get(), c, *c.w, 0, rows, accumulate);
         EXPECT_TRUE(AllNear(got, want, DType::kF32, tolerance))
-            << DTypeName(c.dtype) << " n " << c.shape.n << " k " << c.shape.k << " rows " << rows
-            << " accumulate " << accumulate;
+            << DTypeName(c.types.weights) << " n " << c.shape.n << " k " << c.shape.k << " rows "
+            << rows << " accumulate " << accumulate;
       }
     }
   }
@@ -102,7 +110,8 @@ TEST_F(GemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
             std::memcmp(some.data(), static_cast<const std::byte*>(all.data()) + first * row_bytes,
                         rows * row_bytes),
             0)
-            << DTypeName(c.dtype) << " n " << c.shape.n << " k " << c.shape.k << " rows " << rows;
+            << DTypeName(c.types.weights) << " n " << c.shape.n << " k " << c.shape.k << " rows "
+            << rows;
       }
     }
   }
@@ -142,13 +151,44 @@ TEST(Gemm, MatricesOfOneShapeShareTheirPrimitives) {
             static_cast<CpuBackend&>(*two).primitives_created());
 }
 
-TEST(Gemm, RefusesInt8Weights) {
+TEST(Gemm, RefusesInt8WeightsWhereSumsWouldSaturate) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
-  const auto weights = RandomFloats(4, 1);
-  const auto w = cpu->Pack("lm_head", weights, 2, 2, DType::kI8, 1);
+  if (Takes(*cpu, DType::kI8)) GTEST_SKIP() << "they would not";
+  const auto w = cpu->Pack("lm_head", RandomFloats(4, 1), 2, 2, DType::kI8, 1);
   EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(w.status().message().find("lm_head"), std::string_view::npos);
+}
+
+// What a GEMM in int8 makes of the largest bytes: no sum of products may saturate.
+TEST(Gemm, SumsTheLargestBytesExactly) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  constexpr size_t kN = 64, kK = 4096;
+  if (!Takes(*cpu, DType::kI8)) GTEST_SKIP() << "no int8 weights here";
+  const auto w = cpu->Pack("w", std::vector<float>(kN * kK, 127.0f), kN, kK, DType::kI8, 1);
+  ASSERT_TRUE(w.ok()) << w.status();
+  ASSERT_TRUE(cpu->Prepare({}).ok());
+  std::vector<float> in(kK, 127.0f);
+  std::vector<float> out(kN);
+  cpu->Gemm({in.data(), DType::kF32, 1, kK}, **w, false, out.data());
+  EXPECT_EQ(out, std::vector<float>(kN, 127.0f * 127 * kK));
+}
+
+TEST(Gemm, SaysNaNOfAnInt8RowThatHasOne) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  if (!Takes(*cpu, DType::kI8)) GTEST_SKIP() << "no int8 weights here";
+  const auto w = cpu->Pack("w", RandomFloats(20 * 33, 1), 20, 33, DType::kI8, 2).value();
+  ASSERT_TRUE(cpu->Prepare({}).ok());
+  auto in = RandomFloats(2 * 33, 2);
+  in[32] = NAN;
+  std::vector<float> out(2 * 20);
+  cpu->Gemm({in.data(), DType::kF32, 2, 33}, *w, false, out.data());
+  for (size_t i = 0; i < 20; ++i) {
+    EXPECT_TRUE(std::isnan(out[i]));
+    EXPECT_TRUE(std::isfinite(out[20 + i]));
+  }
 }
 
 TEST(RowBuckets, AreOneTwoFourEightThenSixteensThenSixtyFours) {

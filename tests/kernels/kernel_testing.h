@@ -83,6 +83,17 @@ inline std::unique_ptr<Backend> Cpu(uint32_t threads = 2) {
   return nullptr;
 }
 
+// Whether this machine must take weights of `dtype` under the tested ISA.
+inline bool Takes(const Backend& cpu, DType dtype) {
+  if (dtype == DType::kF32) return true;
+  if (cpu.isa() == "avx2") return false;
+#if defined(__x86_64__)
+  return dtype == DType::kBF16 || __builtin_cpu_supports("avx512vnni");
+#else
+  return dtype == DType::kBF16;
+#endif
+}
+
 #define PRECIS_SKIP_WITHOUT(backend) \
   if ((backend) == nullptr) GTEST_SKIP() << "this machine lacks isa " << TestedIsa()
 

@@ -28,10 +28,29 @@ TEST(RefBackend, RoundsBf16WeightsWhenPacking) {
   EXPECT_EQ(out, 1.0f);
 }
 
-TEST(RefBackend, RefusesInt8Weights) {
-  const std::vector<float> w = {1};
-  EXPECT_EQ(Ref()->Pack("w", w, 1, 1, DType::kI8, 1).status().code(),
-            absl::StatusCode::kInvalidArgument);
+// Scales are 2 and 0.5 for the rows of w, 4 for the input: 90 / 4 and 5 / 2 are ties.
+TEST(RefBackend, GemmInInt8RoundsWeightsAndInputsByRows) {
+  const auto ref = Ref();
+  const std::vector<float> w = {254, 5, 0, -63.5f};
+  const auto packed = ref->Pack("w", w, 2, 2, DType::kI8, 1).value();
+  ASSERT_TRUE(ref->Prepare({}).ok());
+  std::vector<float> in = {-508, 90};
+  std::vector<float> out = {1, 1};
+  ref->Gemm({in.data(), DType::kF32, 1, 2}, *packed, true, out.data());
+  EXPECT_FLOAT_EQ(out[0], 1 + 4 * 2 * (-127.0f * 127 + 22 * 2));
+  EXPECT_FLOAT_EQ(out[1], 1 + 4 * 0.5f * (22 * -127.0f));
+}
+
+TEST(RefBackend, GemmInInt8SaysNaNOfARowThatHasOne) {
+  const auto ref = Ref();
+  const std::vector<float> w = {1, 1};
+  const auto packed = ref->Pack("w", w, 1, 2, DType::kI8, 2).value();
+  ASSERT_TRUE(ref->Prepare({}).ok());
+  std::vector<float> in = {NAN, 1, 0, 0};
+  std::vector<float> out(2);
+  ref->Gemm({in.data(), DType::kF32, 2, 2}, *packed, false, out.data());
+  EXPECT_TRUE(std::isnan(out[0]));
+  EXPECT_EQ(out[1], 0);
 }
 
 TEST(RefBackend, RmsNormDividesByTheRootMeanSquare) {
