@@ -33,7 +33,7 @@ void AddInspectCommand(CLI::App& app, int& exit_code) {
   const auto typed = std::make_shared<Typed>();
   command->add_option("dir", typed->dir, "Directory of the checkpoint")->required();
   command->add_option("--dtype", typed->dtype, "Type of the weights")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
       ->capture_default_str();
   command->add_option("--kv-dtype", typed->kv_dtype, "Type of keys and values")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}))

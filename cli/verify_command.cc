@@ -18,7 +18,7 @@ void AddVerifyCommand(CLI::App& app, int& exit_code) {
   EngineOptions& engine = typed->options.engine;
   engine.dtype = "f32";  // the only type in which every id of a golden.json can be demanded
   command->add_option("dir", engine.model_dir, "Directory of the checkpoint")->required();
-  command->add_option("--dtype", engine.dtype, "Type of the weights: f32, bf16")
+  command->add_option("--dtype", engine.dtype, "Type of the weights: f32, bf16, int8")
       ->capture_default_str();
   command
       ->add_option("--kv-dtype", engine.kv_dtype,

@@ -29,7 +29,7 @@ struct EngineOptions {
   std::string model_dir;
   std::string backend = "cpu";    // ref, cpu, cuda
   std::string isa = "auto";       // pins kernels to one instruction set, for a fleet of mixed CPUs
-  std::string dtype = "auto";     // weights: f32, bf16; auto: bf16 where the CPU has it natively
+  std::string dtype = "auto";     // weights: f32, bf16, int8; auto: bf16 where the CPU has it
   std::string kv_dtype = "auto";  // KV pages: f32, bf16, int8; auto: as dtype
   uint32_t threads = 0;           // 0: affinity and cgroup quota
   uint64_t pool_bytes = 0;        // KV pages; 0: memory limit less weights and a fifth

@@ -7,6 +7,7 @@
 #include "engine/model/generation_defaults.h"
 #include "engine/model/head_folding.h"
 #include "engine/run/describe_model.h"
+#include "engine/run/load_types.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 
@@ -36,14 +37,12 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
   return OkStatus();
 }
 
-StatusOr<DType> ParseType(const std::string& name) {
-  if (name == "f32") return DType::kF32;
-  if (name == "bf16") return DType::kBF16;
-  return InvalidArgument(fmt::format("type '{}' is not f32 or bf16", name));
-}
-
-StatusOr<DType> ParseKvType(const std::string& name) {
-  return name == "int8" ? StatusOr<DType>(DType::kI8) : ParseType(name);
+// As loading stores them, scales aside.
+DType StoredAs(const std::string& tensor, const WeightTypes& types) {
+  for (const char* part : {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", "lm_head"}) {
+    if (tensor.find(part) != std::string::npos) return types.projections;
+  }
+  return types.others;
 }
 
 }  // namespace
@@ -57,14 +56,13 @@ uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
 
 StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
                              const std::string& kv_dtype) {
-  PRECIS_ASSIGN_OR_RETURN(const DType weight_type, ParseType(dtype));
-  PRECIS_ASSIGN_OR_RETURN(const DType kv_type, ParseKvType(kv_dtype));
+  PRECIS_ASSIGN_OR_RETURN(const LoadTypes types, ResolveTypes(dtype, kv_dtype, DType::kBF16));
   PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(model_dir));
   PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(model_dir));
   PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
   const LayerGroupings groupings = Groupings(config, attention);
   const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                                       config.head_dim, kv_type);
+                                       config.head_dim, types.kv);
   Inspection out;
   out.info = DescribeModel(model_dir, config, attention, layout);
   PRECIS_RETURN_IF_ERROR(CollectFolding(*checkpoint, config, attention, &out.info.folded));
@@ -74,8 +72,8 @@ StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dt
     uint64_t values = 1;
     for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
     out.parameters += values;
+    out.info.weight_bytes += values * ElementBytes(StoredAs(name, types.weights));
   }
-  out.info.weight_bytes = out.parameters * ElementBytes(weight_type);
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
   auto tokenizer = Tokenizer::Load(model_dir, config.vocab_size);
   out.tokenizer = tokenizer.ok() ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),

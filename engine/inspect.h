@@ -11,7 +11,7 @@
 namespace precis {
 
 struct Inspection {
-  ModelInfo info;           // weight_bytes: as stored in kv/weight type `dtype`
+  ModelInfo info;           // weight_bytes: in the types asked for, scales aside
   uint64_t parameters = 0;  // values in the file's tensors
   std::string tokenizer;    // "spiece.model, 8000 pieces"
 
@@ -19,7 +19,7 @@ struct Inspection {
   uint64_t PageBytesFor(uint64_t documents, uint64_t source_tokens, uint64_t new_tokens) const;
 };
 
-// dtype, kv_dtype: "f32" or "bf16"; kv_dtype also "int8".
+// dtype, kv_dtype: "f32", "bf16", "int8", or "auto", which is bf16 (kv_dtype: as dtype).
 StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
                              const std::string& kv_dtype);
 

@@ -122,9 +122,9 @@ void AddModelRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Text("backend", kModel, "device: cpu, ref (slow, exact) or cuda",
                       [](ServerOptions & o) -> auto& { return o.engine.backend; },
                       {"cpu", "ref", "cuda"}));
-  rows.push_back(Text("dtype", kModel, "type of weights: auto, f32 or bf16",
+  rows.push_back(Text("dtype", kModel, "type of weights: auto, f32, bf16 or int8",
                       [](ServerOptions & o) -> auto& { return o.engine.dtype; },
-                      {"auto", "f32", "bf16"}));
+                      {"auto", "f32", "bf16", "int8"}));
   rows.push_back(Text("kv-dtype", kModel,
                       "type of keys and values: auto (as dtype), f32, bf16 or int8",
                       [](ServerOptions & o) -> auto& { return o.engine.kv_dtype; },

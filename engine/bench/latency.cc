@@ -53,7 +53,7 @@ LatencyResult ResultFor(const LatencyOptions& options, const BenchCase& c,
   LatencyResult result;
   result.of = c;
   result.model = engine.info().name;
-  result.dtype = DTypeName(engine.types().weights);
+  result.dtype = DTypeName(engine.types().weights.projections);
   result.kv_type = DTypeName(engine.types().kv);
   result.isa = engine.backend().isa();
   result.threads = engine.backend().num_threads();

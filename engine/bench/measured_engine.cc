@@ -111,7 +111,7 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   const TimePoint start = out->clock_.Now();
   out->beams_ = fit.beams;
   out->recorder_ = recorder.get();
-  PRECIS_ASSIGN_OR_RETURN(out->types_, T5Runner::ResolveTypes(o, *recorder));
+  PRECIS_ASSIGN_OR_RETURN(out->types_, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
   PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out->types_.kv, name));
   PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
                           OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));

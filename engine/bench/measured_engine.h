@@ -17,6 +17,7 @@
 #include "engine/bench/op_recorder.h"
 #include "engine/engine.h"
 #include "engine/load.h"
+#include "engine/run/load_types.h"
 #include "engine/run/t5_runner.h"
 #include "engine/work_trace.h"
 

@@ -27,7 +27,7 @@ Status CheckOptions(const ThroughputOptions& o) {
 ThroughputResult ResultFor(const WorkTrace& items, uint32_t batch, const MeasuredEngine& engine) {
   ThroughputResult result;
   result.model = engine.info().name;
-  result.dtype = DTypeName(engine.types().weights);
+  result.dtype = DTypeName(engine.types().weights.projections);
   result.kv_type = DTypeName(engine.types().kv);
   result.isa = engine.backend().isa();
   result.threads = engine.backend().num_threads();

@@ -44,13 +44,13 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
       x_(size_t{max_rows} * config.d_model),
       wide_(max_rows * WidestRow(weights)),
       scores_(max_rows * weights.lm_head.front().w->n()),
-      normed_(backend.activation_dtype(weights.dtype), max_rows, config.d_model),
-      attended_(backend.activation_dtype(weights.dtype), max_rows, inner_),
-      hidden_(backend.activation_dtype(weights.dtype), max_rows, config.d_ff) {}
+      normed_(backend.activation_dtype(weights.types.others), max_rows, config.d_model),
+      attended_(backend.activation_dtype(weights.types.others), max_rows, inner_),
+      hidden_(backend.activation_dtype(weights.types.others), max_rows, config.d_ff) {}
 
 void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
-  backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.dtype, config_.d_model,
+  backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.types.others, config_.d_model,
                  x_.data());
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);

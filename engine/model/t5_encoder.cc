@@ -22,9 +22,9 @@ T5Encoder::T5Encoder(const ModelConfig& config, const T5Weights& weights, const 
       pool_(pool),
       backend_(backend),
       inner_(size_t{config.num_heads} * config.head_dim),
-      normed_(backend.activation_dtype(weights.dtype), max_slice_rows, config.d_model),
-      attended_(backend.activation_dtype(weights.dtype), max_slice_rows, inner_),
-      hidden_(backend.activation_dtype(weights.dtype), max_slice_rows, config.d_ff),
+      normed_(backend.activation_dtype(weights.types.others), max_slice_rows, config.d_model),
+      attended_(backend.activation_dtype(weights.types.others), max_slice_rows, inner_),
+      hidden_(backend.activation_dtype(weights.types.others), max_slice_rows, config.d_ff),
       wide_(max_slice_rows * WidestRow(weights)),
       slots_(max_slice_rows) {}
 
@@ -46,8 +46,8 @@ void T5Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
   const size_t rows = item.row_end - item.row_begin;
   float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
   if (item.layer == 0) {
-    backend_.Embed(ids.subspan(item.row_begin, rows), weights_.embedding.data(), weights_.dtype,
-                   config_.d_model, x);
+    backend_.Embed(ids.subspan(item.row_begin, rows), weights_.embedding.data(),
+                   weights_.types.others, config_.d_model, x);
   }
   const Activations y = normed_.Rows(0, rows);
   backend_.RmsNorm(x, layer.norm.data(), config_.layer_norm_epsilon, y);

@@ -31,14 +31,14 @@ GroupedHeads Flatten(const HeadGrouping& grouping) {
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
-         Backend& backend, DType dtype, const WeightLimits& limits)
+         Backend& backend, const WeightTypes& types, const WeightLimits& limits)
       : checkpoint_(checkpoint),
         config_(config),
         attention_(attention),
         backend_(backend),
         limits_(limits),
         inner_(int64_t{config.num_heads} * config.head_dim) {
-    out_.dtype = dtype;
+    out_.types = types;
   }
 
   StatusOr<T5Weights> Load() {
@@ -73,13 +73,13 @@ class Loader {
   // Packs one matrix made of `parts` below each other, each [?, k].
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(const std::string& label,
                                                std::vector<std::vector<float>> parts, size_t k,
-                                               size_t max_rows) {
+                                               DType dtype, size_t max_rows) {
     std::vector<float> whole = std::move(parts[0]);
     for (size_t i = 1; i < parts.size(); ++i) {
       whole.insert(whole.end(), parts[i].begin(), parts[i].end());
     }
     PRECIS_ASSIGN_OR_RETURN(auto packed,
-                            backend_.Pack(label, whole, whole.size() / k, k, out_.dtype, max_rows));
+                            backend_.Pack(label, whole, whole.size() / k, k, dtype, max_rows));
     out_.bytes += packed->bytes();
     return packed;
   }
@@ -88,23 +88,23 @@ class Loader {
   StatusOr<std::unique_ptr<PackedMatrix>> PackIn(const std::string& label,
                                                  std::vector<std::vector<float>> parts,
                                                  size_t max_rows) {
-    return Pack(label, std::move(parts), config_.d_model, max_rows);
+    return Pack(label, std::move(parts), config_.d_model, out_.types.projections, max_rows);
   }
 
   // What writes to the residual stream: [d_model, cols].
   StatusOr<std::unique_ptr<PackedMatrix>> PackOut(const std::string& name, int64_t cols,
-                                                  size_t max_rows) {
+                                                  DType dtype, size_t max_rows) {
     PRECIS_ASSIGN_OR_RETURN(auto values, Read(name, config_.d_model, cols));
     std::vector<std::vector<float>> parts;
     parts.push_back(std::move(values));
-    return Pack(name, std::move(parts), static_cast<size_t>(cols), max_rows);
+    return Pack(name, std::move(parts), static_cast<size_t>(cols), dtype, max_rows);
   }
 
   Status LoadEmbedding() {
     PRECIS_ASSIGN_OR_RETURN(auto shared,
                             Read("shared.weight", config_.vocab_size, config_.d_model));
-    out_.embedding.resize(shared.size() * ElementBytes(out_.dtype));
-    if (out_.dtype == DType::kF32) {
+    out_.embedding.resize(shared.size() * ElementBytes(out_.types.others));
+    if (out_.types.others == DType::kF32) {
       std::memcpy(out_.embedding.data(), shared.data(), out_.embedding.size());
     } else {
       auto* bits = reinterpret_cast<uint16_t*>(out_.embedding.data());
@@ -127,7 +127,7 @@ class Loader {
       const size_t count = std::min(tokens, config_.vocab_size - first);
       PRECIS_ASSIGN_OR_RETURN(auto packed,
                               backend_.Pack("lm_head", w.subspan(first * d, count * d), count, d,
-                                            out_.dtype, limits_.max_decode_rows));
+                                            out_.types.projections, limits_.max_decode_rows));
       out_.bytes += packed->bytes();
       out_.lm_head.push_back({static_cast<int32_t>(first), std::move(packed)});
     }
@@ -146,7 +146,8 @@ class Loader {
       parts.push_back(std::move(values));
     }
     PRECIS_ASSIGN_OR_RETURN(out.wi, PackIn(p + "wi", std::move(parts), max_rows));
-    PRECIS_ASSIGN_OR_RETURN(out.wo, PackOut(p + "wo.weight", config_.d_ff, max_rows));
+    PRECIS_ASSIGN_OR_RETURN(out.wo,
+                            PackOut(p + "wo.weight", config_.d_ff, out_.types.others, max_rows));
     return out;
   }
 
@@ -162,7 +163,8 @@ class Loader {
       parts.push_back(std::move(values));
     }
     PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(p + "0.SelfAttention.qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.o, PackOut(p + "0.SelfAttention.o.weight", inner_, rows));
+    PRECIS_ASSIGN_OR_RETURN(
+        layer.o, PackOut(p + "0.SelfAttention.o.weight", inner_, out_.types.projections, rows));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "1.", rows));
     out_.encoder.push_back(std::move(layer));
     return OkStatus();
@@ -198,7 +200,8 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(auto parts, GroupedKv(a, self));
     parts.insert(parts.begin(), std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.self_o, PackOut(a + "o.weight", inner_, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_o,
+                            PackOut(a + "o.weight", inner_, out_.types.projections, rows));
 
     a = p + "1.EncDecAttention.";
     PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
@@ -209,7 +212,8 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(parts, GroupedKv(a, cross));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_kv,
                             PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.cross_o, PackOut(a + "o.weight", inner_, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_o,
+                            PackOut(a + "o.weight", inner_, out_.types.projections, rows));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
     out_.decoder.push_back(std::move(layer));
     return OkStatus();
@@ -240,9 +244,9 @@ class Loader {
 }  // namespace
 
 StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention, Backend& backend, DType dtype,
-                                  const WeightLimits& limits) {
-  return Loader(checkpoint, config, attention, backend, dtype, limits).Load();
+                                  const ResolvedAttention& attention, Backend& backend,
+                                  const WeightTypes& types, const WeightLimits& limits) {
+  return Loader(checkpoint, config, attention, backend, types, limits).Load();
 }
 
 }  // namespace precis

@@ -67,9 +67,17 @@ struct WeightLimits {
   uint32_t max_decode_rows = 0;
 };
 
+// `projections`: what is multiplied with, but for wo of the feed-forward, which is, like the
+// embedding, of the type `others`, never int8: a few hidden channels of a T5 are many times the
+// rest, and a row's scale would round the rest away (docs/performance/int8.md).
+struct WeightTypes {
+  DType projections = DType::kF32;
+  DType others = DType::kF32;
+};
+
 struct T5Weights {
-  DType dtype = DType::kF32;
-  std::vector<std::byte> embedding;  // [vocab, d_model] of dtype
+  WeightTypes types;
+  std::vector<std::byte> embedding;  // [vocab, d_model] of types.others
   std::vector<EncoderLayer> encoder;
   std::vector<float> encoder_final_norm;
   ExpandedBias encoder_bias;
@@ -90,7 +98,7 @@ struct T5Weights {
 
 // Reads, folds and packs everything. The error names file and tensor.
 StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention, Backend& backend, DType dtype,
-                                  const WeightLimits& limits);
+                                  const ResolvedAttention& attention, Backend& backend,
+                                  const WeightTypes& types, const WeightLimits& limits);
 
 }  // namespace precis

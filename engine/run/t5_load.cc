@@ -9,6 +9,7 @@
 #include "engine/model/checkpoint.h"
 #include "engine/model/generation_defaults.h"
 #include "engine/run/describe_model.h"
+#include "engine/run/load_types.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 
@@ -34,24 +35,6 @@ Status CheckOptions(const EngineOptions& o) {
         fmt::format("--encode-budget is {}, must be 0 to 1000", o.encode_budget));
   }
   return OkStatus();
-}
-
-StatusOr<DType> ParseDType(std::string_view flag, const std::string& name, DType automatic) {
-  if (name == "auto") return automatic;
-  if (name == "f32") return DType::kF32;
-  if (name == "bf16") return DType::kBF16;
-  return InvalidArgument(fmt::format("{} is '{}', must be auto, f32 or bf16", flag, name));
-}
-
-StatusOr<DType> ParseKvDType(const std::string& name, DType automatic) {
-  if (name == "int8") return DType::kI8;
-  const StatusOr<DType> shared = ParseDType("--kv-dtype", name, automatic);
-  if (shared.ok()) return shared;
-  return InvalidArgument(fmt::format("--kv-dtype is '{}', must be auto, f32, bf16 or int8", name));
-}
-
-bool HasNativeBf16(const Backend& backend) {
-  return backend.isa() == "avx512_bf16" || backend.isa() == "amx";
 }
 
 StatusOr<uint32_t> PoolPages(const EngineOptions& options, uint64_t weight_bytes,
@@ -82,14 +65,6 @@ void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
 
 }  // namespace
 
-StatusOr<LoadTypes> T5Runner::ResolveTypes(const EngineOptions& options, const Backend& backend) {
-  const DType automatic = HasNativeBf16(backend) ? DType::kBF16 : DType::kF32;
-  LoadTypes types{};
-  PRECIS_ASSIGN_OR_RETURN(types.weights, ParseDType("--dtype", options.dtype, automatic));
-  PRECIS_ASSIGN_OR_RETURN(types.kv, ParseKvDType(options.kv_dtype, types.weights));
-  return types;
-}
-
 StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
@@ -105,14 +80,14 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir));
   PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
 
-  PRECIS_ASSIGN_OR_RETURN(const LoadTypes types, ResolveTypes(options, *backend));
-  const auto [dtype, kv_dtype] = types;
+  PRECIS_ASSIGN_OR_RETURN(const LoadTypes types,
+                          ResolveTypes(options.dtype, options.kv_dtype, NativeDType(*backend)));
 
   const LayerGroupings groupings = Groupings(config, attention);
   const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                                       config.head_dim, kv_dtype);
+                                       config.head_dim, types.kv);
   PRECIS_ASSIGN_OR_RETURN(T5Weights weights,
-                          LoadT5Weights(*checkpoint, config, attention, *backend, dtype,
+                          LoadT5Weights(*checkpoint, config, attention, *backend, types.weights,
                                         {options.max_source_tokens, options.max_new_tokens,
                                          options.encode_slice_rows, options.max_batch}));
   PRECIS_RETURN_IF_ERROR(
@@ -131,9 +106,10 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   out.info.weight_bytes = weights.bytes;
   out.info.pool_pages = pages;
   out.info.pool_bytes = uint64_t{pages} * layout.page_bytes;
-  out.info.numerics = fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(dtype),
-                                  DTypeName(kv_dtype), std::string(backend->name()),
-                                  std::string(backend->isa()), backend->num_threads());
+  out.info.numerics =
+      fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(types.weights.projections),
+                  DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),
+                  backend->num_threads());
   out.runner.reset(new T5Runner(options, std::move(config), std::move(backend), std::move(weights),
                                 layout, std::move(memory)));
   return out;

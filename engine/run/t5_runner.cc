@@ -43,7 +43,7 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       tokens_(options.max_batch) {
   copies_.reserve(options.max_batch);
   beam_scores_.reserve(Scheduler::kMaxBeams);
-  const DType activations = backend_->activation_dtype(weights_.dtype);
+  const DType activations = backend_->activation_dtype(weights_.types.others);
   for (int i = 0; i < 2; ++i) {
     workspaces_.emplace_back(config_, activations, options.max_source_tokens);
   }

@@ -29,20 +29,12 @@
 
 namespace precis {
 
-// What options.dtype and kv_dtype mean on a backend.
-struct LoadTypes {
-  DType weights;
-  DType kv;
-};
-
 class T5Runner final : public ModelRunner {
  public:
   struct Loaded {
     std::unique_ptr<T5Runner> runner;
     ModelInfo info;
   };
-  // INVALID_ARGUMENT naming the flag.
-  static StatusOr<LoadTypes> ResolveTypes(const EngineOptions& options, const Backend& backend);
   // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's
   // costs.
   static StatusOr<Loaded> Load(const EngineOptions& options);

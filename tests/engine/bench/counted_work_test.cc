@@ -87,7 +87,7 @@ class CountedWork : public testing::TestWithParam<Case> {
     return decode;
   }
 
-  uint64_t element() const { return ElementBytes(runner_->weights().dtype); }
+  uint64_t element() const { return ElementBytes(runner_->weights().types.projections); }
   uint64_t inner() const { return uint64_t{config().num_heads} * config().head_dim; }
   uint64_t kv_width() const {
     return uint64_t{2} * runner_->layout().self.layers[0].num_kv_heads * config().head_dim;
