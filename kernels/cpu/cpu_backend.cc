@@ -18,6 +18,8 @@ constexpr size_t kParallelElements = 16 << 10;
 constexpr size_t kAppendRows = 16;
 // Rows of one sequence that one work item attends for, at most.
 constexpr uint32_t kGroupRows = 16;
+// Work items a thread that level out items of different sizes.
+constexpr uint32_t kItemsAThread = 4;
 
 constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
@@ -173,14 +175,33 @@ uint32_t CpuBackend::GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_h
   return items;
 }
 
-void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item) {
-  const uint32_t of_head = item / p.region.num_kv_heads;
+// Neighbouring KV heads of one work item: as many as leave every thread enough of the `items` that
+// a head has. Heads lie side by side in a page, and long pieces are read faster than short ones.
+// How heads are put together does not change their bits.
+uint32_t CpuBackend::HeadsTogether(const PagedAttentionParams& p, uint32_t items) const {
+  const bool equal = std::ranges::all_of(
+      p.rows, [&](const PagedRow& row) { return row.num_keys == p.rows[0].num_keys; });
+  uint32_t heads = p.region.num_kv_heads;
+  const auto uneven = [&] {
+    const size_t all = items * CeilDiv(p.region.num_kv_heads, heads);
+    return all < num_threads_ * kItemsAThread &&
+           !(equal && p.region.num_kv_heads % heads == 0 && all % num_threads_ == 0);
+  };
+  while (heads > 1 && uneven()) heads = (heads + 1) / 2;
+  return heads;
+}
+
+void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32_t heads_together) {
+  const auto blocks = static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, heads_together));
+  const uint32_t of_head = item / blocks;
+  const uint32_t first = item % blocks * heads_together;
   const auto after = std::ranges::upper_bound(groups_, of_head, {}, &PagedGroup::first_item);
   const PagedGroup& group = *std::prev(after);
   kernels_.paged_attention(p,
                            {.first_row = group.first_row,
                             .num_rows = group.num_rows,
-                            .kv_head = item % p.region.num_kv_heads,
+                            .first_kv_head = first,
+                            .num_kv_heads = std::min(heads_together, p.region.num_kv_heads - first),
                             .chunk = of_head - group.first_item},
                            ThreadScratch(), {first_chunk_.data(), partials_.data()});
 }
@@ -190,12 +211,15 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t head_dim = p.region.head_dim;
   PRECIS_CHECK(num_heads <= limits_.num_heads && head_dim <= limits_.head_dim);
   CountChunks(p.rows);
-  const uint32_t items = GroupRows(p.rows, p.region.num_kv_heads) * p.region.num_kv_heads;
+  const uint32_t items_of_head = GroupRows(p.rows, p.region.num_kv_heads);
+  const uint32_t together = HeadsTogether(p, items_of_head);
+  const auto items =
+      items_of_head * static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, together));
   const size_t chunk_floats = num_heads * PartialFloats(head_dim);
 #pragma omp parallel num_threads(num_threads_)
   {
 #pragma omp for schedule(dynamic)
-    for (uint32_t i = 0; i < items; ++i) AttendItem(p, i);
+    for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
       // The implied barrier: all partials are written.
 #pragma omp for
     for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {

@@ -59,7 +59,8 @@ class CpuBackend final : public Backend {
   void CountChunks(std::span<const PagedRow> rows);
   uint32_t GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads);
   uint32_t GroupRowsBy(std::span<const PagedRow> rows, uint32_t most);
-  void AttendItem(const PagedAttentionParams& params, uint32_t item);
+  uint32_t HeadsTogether(const PagedAttentionParams& params, uint32_t items) const;
+  void AttendItem(const PagedAttentionParams& params, uint32_t item, uint32_t heads_together);
 
   const Isa isa_;
   const uint32_t num_threads_;

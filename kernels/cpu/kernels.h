@@ -21,8 +21,8 @@ inline constexpr size_t kEncoderQueryRows = 128;
 inline constexpr size_t kEncoderBlockRows = 32;
 inline constexpr size_t kEncoderChunkKeys = 256;
 inline constexpr size_t kPagedChunkKeys = 512;
-// Queries (rows times heads of a group) that attend to a page at once where rows share it, at most,
-// unless one row has more: their scores then still fit into a core's L2 beside the chunk's keys.
+// Queries (rows times heads of a work item) that attend to a page at once, at most, unless one row
+// has more: their scores then still fit into a core's L2 beside the chunk's keys.
 inline constexpr size_t kPagedQueries = 32;
 // The widest vector of any target, in floats: rows of scratch are padded to it.
 inline constexpr size_t kMaxLanes = 16;
@@ -37,12 +37,13 @@ size_t PagedScratchFloats(size_t num_heads, size_t head_dim);
 // and their sum.
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 
-// One work item of paged attention: neighbouring rows that share a page table, a KV head and a
-// chunk of keys.
+// One work item of paged attention: neighbouring rows that share a page table, neighbouring KV
+// heads, whose keys lie side by side in a page, and a chunk of keys.
 struct PagedTask {
   size_t first_row;
   size_t num_rows;
-  size_t kv_head;
+  size_t first_kv_head;
+  size_t num_kv_heads;
   size_t chunk;
 };
 

@@ -1,6 +1,7 @@
-// Decode attention over pages: for neighbouring rows that share a page table, a KV head and a chunk
-// of keys. A page's K is read once for all query heads of the group and all rows, then its V. Keys
-// are lanes of a vector for the scores, dimensions are for the sum of values.
+// Decode attention over pages: for neighbouring rows that share a page table, neighbouring KV heads
+// and a chunk of keys. A page's K is read once for all query heads of a group and all rows, head by
+// head as it lies there, then its V. Keys are lanes of a vector for the scores, dimensions are for
+// the sum of values.
 //
 // A row's bits are those it has alone: scores of keys that it does not see are computed and not
 // used, and in the sum of values it takes part up to its own last key.
@@ -28,6 +29,15 @@ struct PagedScratch {
         scores(q + queries * dim),
         out(scores + queries * kScoreStride),
         running(reinterpret_cast<Running*>(out + queries * dim)) {}
+  // The share of the queries from `first` on.
+  PagedScratch From(size_t first) const {
+    PagedScratch share = *this;
+    share.q += first * dim;
+    share.scores += first * kScoreStride;
+    share.out += first * dim;
+    share.running += first;
+    return share;
+  }
   size_t dim;
   float* q;          // [queries, dim]
   float* scores;     // [queries, kScoreStride]
@@ -35,8 +45,75 @@ struct PagedScratch {
   Running* running;  // [queries]
 };
 
-// What one pass over a chunk's pages serves: query i is head heads[i % heads.size()] of row i /
-// heads.size().
+// Dot products of kRows queries with one vector of keys, of which each dimension is a row of k,
+// times the keys' scales where there are any. Four sums, of the dimensions d mod 4: a page has
+// often just one vector of keys, and a single sum would wait for itself at every dimension.
+template <size_t kRows, typename T>
+HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, size_t q_stride, const T* HWY_RESTRICT k,
+                          size_t slots, size_t head_dim, const float* HWY_RESTRICT scales,
+                          float* HWY_RESTRICT scores) {
+  constexpr size_t kSums = 4;
+  const DF d;
+  VF sums[kRows][kSums];
+  for (size_t i = 0; i < kRows; ++i) {
+    for (size_t j = 0; j < kSums; ++j) sums[i][j] = hn::Zero(d);
+  }
+  size_t dim = 0;
+  for (; dim + kSums <= head_dim; dim += kSums) {
+    for (size_t j = 0; j < kSums; ++j) {
+      const VF keys = LoadF(k + (dim + j) * slots);
+      for (size_t i = 0; i < kRows; ++i) {
+        sums[i][j] = hn::MulAdd(hn::Set(d, q[i * q_stride + dim + j]), keys, sums[i][j]);
+      }
+    }
+  }
+  for (; dim < head_dim; ++dim) {
+    const VF keys = LoadF(k + dim * slots);
+    for (size_t i = 0; i < kRows; ++i) {
+      sums[i][0] = hn::MulAdd(hn::Set(d, q[i * q_stride + dim]), keys, sums[i][0]);
+    }
+  }
+  for (size_t i = 0; i < kRows; ++i) {
+    VF sum = hn::Add(hn::Add(sums[i][0], sums[i][1]), hn::Add(sums[i][2], sums[i][3]));
+    if (scales != nullptr) sum = hn::Mul(sum, LoadF(scales));
+    hn::StoreU(sum, d, scores + i * kScoreStride);
+  }
+}
+
+// Queries of a tile: their sums fill about half of the registers.
+#if HWY_TARGET == HWY_AVX3
+constexpr size_t kScoreRows = 4;
+#else
+constexpr size_t kScoreRows = 2;
+#endif
+
+template <size_t kRows, typename T>
+HWY_INLINE void ScoreRows(const float* q, size_t q_stride, const T* k, size_t slots,
+                          size_t head_dim, const float* scales, float* scores, size_t count) {
+  for (size_t j = 0; j < count; j += LanesF()) {
+    ScoreTile<kRows>(q, q_stride, k + j, slots, head_dim, scales == nullptr ? nullptr : scales + j,
+                     scores + j);
+  }
+}
+
+// Scores of `count` keys of a page, whole vectors of them; scales: of the keys, or null.
+template <typename T>
+HWY_INLINE void ScoreKeys(const PagedScratch& s, const T* k, size_t slots, size_t head_dim,
+                          const float* scales, size_t first_score, size_t queries, size_t count) {
+  const float* q = s.q;
+  float* scores = s.scores + first_score;
+  for (; queries >= kScoreRows; queries -= kScoreRows) {
+    ScoreRows<kScoreRows>(q, s.dim, k, slots, head_dim, scales, scores, count);
+    q += kScoreRows * s.dim;
+    scores += kScoreRows * kScoreStride;
+  }
+  if (queries == 3) ScoreRows<3>(q, s.dim, k, slots, head_dim, scales, scores, count);
+  if (queries == 2) ScoreRows<2>(q, s.dim, k, slots, head_dim, scales, scores, count);
+  if (queries == 1) ScoreRows<1>(q, s.dim, k, slots, head_dim, scales, scores, count);
+}
+
+// What one pass over a chunk's pages serves of one KV head: query i is head heads[i % heads.size()]
+// of row i / heads.size().
 struct PagedPass {
   std::span<const PagedRow> rows;
   std::span<const uint32_t> heads;
@@ -54,11 +131,11 @@ struct PagedPass {
 
 // Walks over the pages that hold the keys of a pass.
 struct PageCursor {
-  PageCursor(const PagedAttentionParams& params, const PagedPass& paged_pass)
-      : p(params), pass(paged_pass), key(paged_pass.begin) {
+  PageCursor(const PagedAttentionParams& params, const PagedPass& pass)
+      : p(params), first_page(pass.rows[0].first_page), end(pass.end), key(pass.begin) {
     Find();
   }
-  bool done() const { return key == pass.end; }
+  bool done() const { return key == end; }
   void Next() {
     key += count;
     if (!done()) Find();
@@ -66,41 +143,49 @@ struct PageCursor {
   void Find() {
     const size_t slots = p.region.slots;
     slot = key % slots;
-    count = slots - slot < pass.end - key ? slots - slot : pass.end - key;
-    const auto index = static_cast<size_t>(p.pages[pass.rows[0].first_page + key / slots]);
+    count = slots - slot < end - key ? slots - slot : end - key;
+    const auto index = static_cast<size_t>(p.pages[first_page + key / slots]);
     page = p.pool.base + index * p.pool.page_bytes;
   }
 
   const PagedAttentionParams& p;
-  const PagedPass& pass;
+  size_t first_page;  // index into p.pages
+  size_t end;
   size_t key;
   const std::byte* page = nullptr;
   size_t slot = 0;   // of `key` in its page
   size_t count = 0;  // keys in this page
 };
 
-// Fetches what a pass will read, some pages ahead: the K of its pages, then their V. A head's share
+// Fetches what a work item will read, some heads ahead: the K of its pages, then their V. Its share
 // of a page is small and far from the next page's, so the CPU cannot guess.
 class PageFetcher {
  public:
-  PageFetcher(const PagedAttentionParams& p, const PagedPass& pass, size_t element_bytes)
+  // `first`: the item's pass for the first of its KV heads.
+  PageFetcher(const PagedAttentionParams& p, const PagedPass& first, size_t num_kv_heads,
+              size_t element_bytes)
       : p_(p),
-        pages_(p.pages.subspan(pass.rows[0].first_page + pass.begin / p.region.slots)),
-        num_pages_((pass.end - 1) / p.region.slots - pass.begin / p.region.slots + 1),
+        pages_(p.pages.subspan(first.rows[0].first_page + first.begin / p.region.slots)),
+        num_pages_((first.end - 1) / p.region.slots - first.begin / p.region.slots + 1),
+        num_kv_heads_(num_kv_heads),
         bytes_(p.region.head_dim * p.region.slots * element_bytes),
-        head_(pass.kv_head * bytes_) {
+        first_head_(first.kv_head * bytes_) {
     const size_t ahead = (kAheadBytes + bytes_ - 1) / bytes_;
     for (size_t i = 0; i < ahead; ++i) Next();
   }
 
+  // The next head's share of a page.
   void Next() {
-    if (next_ == 2 * num_pages_) return;
-    const bool is_k = next_ < num_pages_;
-    const auto index = static_cast<size_t>(pages_[is_k ? next_ : next_ - num_pages_]);
+    if (page_ == 2 * num_pages_) return;
+    const bool is_k = page_ < num_pages_;
+    const auto index = static_cast<size_t>(pages_[is_k ? page_ : page_ - num_pages_]);
     const std::byte* from = p_.pool.base + index * p_.pool.page_bytes +
-                            (is_k ? p_.region.k_offset : p_.region.v_offset) + head_;
+                            (is_k ? p_.region.k_offset : p_.region.v_offset) + first_head_ +
+                            head_ * bytes_;
     for (size_t i = 0; i < bytes_; i += kLineBytes) __builtin_prefetch(from + i);
-    ++next_;
+    if (++head_ < num_kv_heads_) return;
+    head_ = 0;
+    ++page_;
   }
 
  private:
@@ -110,9 +195,11 @@ class PageFetcher {
   const PagedAttentionParams& p_;
   std::span<const int32_t> pages_;
   size_t num_pages_;
-  size_t bytes_;  // of K or V in a page
-  size_t head_;   // their offset
-  size_t next_ = 0;
+  size_t num_kv_heads_;
+  size_t bytes_;       // of a head's K or V in a page
+  size_t first_head_;  // offset of the first
+  size_t page_ = 0;    // of num_pages_ for K, then as many for V
+  size_t head_ = 0;
 };
 
 HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass,
@@ -132,9 +219,8 @@ HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass
 
 // Adds a page's values. Neighbouring rows that see as many of its keys go together.
 template <typename T>
-HWY_INLINE void AddValues(const PageCursor& at, const PagedScratch& s, const T* v,
-                          size_t head_dim) {
-  const PagedPass& pass = at.pass;
+HWY_INLINE void AddValues(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
+                          const T* v, size_t head_dim) {
   const size_t heads = pass.heads.size();
   for (size_t row = 0; row < pass.rows.size();) {
     const size_t keys = pass.Keys(row, at.key, at.count);
@@ -148,10 +234,11 @@ HWY_INLINE void AddValues(const PageCursor& at, const PagedScratch& s, const T* 
 }
 
 // Keys of the page of `at`, for all queries: scores or probabilities times the keys' scales.
-HWY_INLINE void ScaleKeys(const PageCursor& at, const PagedScratch& s, const float* scales) {
+HWY_INLINE void ScaleKeys(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
+                          const float* scales) {
   const DF d;
-  float* row = s.scores + (at.key - at.pass.begin);
-  for (size_t i = 0; i < at.pass.queries(); ++i, row += kScoreStride) {
+  float* row = s.scores + (at.key - pass.begin);
+  for (size_t i = 0; i < pass.queries(); ++i, row += kScoreStride) {
     for (size_t j = 0; j < at.count; j += LanesF()) {
       const VF before = LoadF(row + j);
       const VF scaled = hn::Mul(before, LoadF(scales + j));
@@ -164,33 +251,63 @@ HWY_INLINE void ScaleKeys(const PageCursor& at, const PagedScratch& s, const flo
   }
 }
 
-HWY_INLINE const float* Scales(const PagedAttentionParams& p, const PageCursor& at,
-                               size_t scale_offset) {
-  return reinterpret_cast<const float*>(at.page + scale_offset) + at.pass.kv_head * p.region.slots +
+HWY_INLINE const float* Scales(const PageCursor& at, const PagedPass& pass, size_t scale_offset) {
+  return reinterpret_cast<const float*>(at.page + scale_offset) + pass.kv_head * at.p.region.slots +
          at.slot;
 }
 
-template <typename T>
-HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedPass& pass,
-                            const PagedScratch& s) {
-  const KvRegion& r = p.region;
-  const size_t head_offset = pass.kv_head * r.head_dim * r.slots;
-  PageFetcher fetcher(p, pass, sizeof(T));
-  for (PageCursor at(p, pass); !at.done(); at.Next()) {
-    fetcher.Next();
-    const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + head_offset + at.slot;
-    Multiply<false>(s.q, s.dim, k, r.slots, r.head_dim, s.scores + (at.key - pass.begin),
-                    kScoreStride, pass.queries(), at.count);
-    if (sizeof(T) == 1) ScaleKeys(at, s, Scales(p, at, r.k_scale_offset));
+// A work item: the passes of neighbouring KV heads, which go over the pages together.
+struct PagedItem {
+  // The share of a KV head, counted from the item's first; `queries` is where its queries begin.
+  PagedPass Pass(const PagedAttentionParams& p, size_t i, size_t* queries) const {
+    const size_t kv_head = first_kv_head + i;
+    const size_t first = p.groups.begin[kv_head];
+    *queries = rows.size() * (first - p.groups.begin[first_kv_head]);
+    return {rows, p.groups.heads.subspan(first, p.groups.begin[kv_head + 1] - first), kv_head,
+            begin, end};
   }
-  SoftmaxRows(p, pass, s);
-  for (size_t i = 0; i < pass.queries() * s.dim; ++i) s.out[i] = 0.0f;
-  for (PageCursor at(p, pass); !at.done(); at.Next()) {
-    fetcher.Next();
-    const T* v =
-        reinterpret_cast<const T*>(at.page + r.v_offset) + head_offset + at.slot * r.head_dim;
-    if (sizeof(T) == 1) ScaleKeys(at, s, Scales(p, at, r.v_scale_offset));
-    AddValues(at, s, v, r.head_dim);
+
+  std::span<const PagedRow> rows;
+  size_t first_kv_head;
+  size_t num_kv_heads;
+  size_t begin;  // as in PagedPass
+  size_t end;
+};
+
+template <typename T>
+HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item,
+                            const PagedScratch& all) {
+  const KvRegion& r = p.region;
+  const size_t head_size = r.head_dim * r.slots;
+  size_t queries = 0;
+  const PagedPass first = item.Pass(p, 0, &queries);
+  PageFetcher fetcher(p, first, item.num_kv_heads, sizeof(T));
+  for (PageCursor at(p, first); !at.done(); at.Next()) {
+    for (size_t i = 0; i < item.num_kv_heads; ++i) {
+      fetcher.Next();
+      const PagedPass pass = item.Pass(p, i, &queries);
+      const PagedScratch s = all.From(queries);
+      const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + pass.kv_head * head_size;
+      ScoreKeys(s, k + at.slot, r.slots, r.head_dim,
+                sizeof(T) == 1 ? Scales(at, pass, r.k_scale_offset) : nullptr, at.key - pass.begin,
+                pass.queries(), at.count);
+    }
+  }
+  for (size_t i = 0; i < item.num_kv_heads; ++i) {
+    const PagedPass pass = item.Pass(p, i, &queries);
+    const PagedScratch s = all.From(queries);
+    SoftmaxRows(p, pass, s);
+    for (size_t j = 0; j < pass.queries() * s.dim; ++j) s.out[j] = 0.0f;
+  }
+  for (PageCursor at(p, first); !at.done(); at.Next()) {
+    for (size_t i = 0; i < item.num_kv_heads; ++i) {
+      fetcher.Next();
+      const PagedPass pass = item.Pass(p, i, &queries);
+      const PagedScratch s = all.From(queries);
+      const T* v = reinterpret_cast<const T*>(at.page + r.v_offset) + pass.kv_head * head_size;
+      if (sizeof(T) == 1) ScaleKeys(at, pass, s, Scales(at, pass, r.v_scale_offset));
+      AddValues(at, pass, s, v + at.slot * r.head_dim, r.head_dim);
+    }
   }
 }
 
@@ -228,46 +345,62 @@ HWY_INLINE void StoreRow(const PagedAttentionParams& p, const PagedPass& pass,
   }
 }
 
-// Rows first_row .. of the call, which one pass serves.
-HWY_INLINE void AttendRows(const PagedAttentionParams& p, PagedPass pass, size_t first_row,
-                           float* scratch, const PagedPartials& partials) {
+HWY_INLINE void LoadQueries(const PagedAttentionParams& p, const PagedPass& pass, size_t first_row,
+                            const PagedScratch& s) {
   const size_t head_dim = p.region.head_dim;
-  for (size_t row = 0; row < pass.rows.size(); ++row) {
-    const size_t end = pass.begin + pass.Keys(row, pass.begin, kPagedChunkKeys);
-    if (end > pass.end) pass.end = end;
-  }
-  if (pass.end == pass.begin) return;
-  const PagedScratch s(scratch, pass.queries(), head_dim);
   for (size_t i = 0; i < pass.queries(); ++i) {
     const float* q = p.q + (first_row + i / pass.heads.size()) * p.q_stride +
                      pass.heads[i % pass.heads.size()] * head_dim;
     for (size_t j = 0; j < head_dim; ++j) s.q[i * s.dim + j] = q[j];
   }
-  if (p.region.dtype == DType::kI8) {
-    AttendPages<int8_t>(p, pass, s);
-  } else if (p.region.dtype == DType::kBF16) {
-    AttendPages<uint16_t>(p, pass, s);
-  } else {
-    AttendPages<float>(p, pass, s);
+}
+
+// The item's rows are rows first_row .. of the call; its end is found here.
+HWY_INLINE void AttendItem(const PagedAttentionParams& p, PagedItem item, size_t first_row,
+                           float* scratch, const PagedPartials& partials) {
+  for (const PagedRow& row : item.rows) {
+    const size_t most = item.begin + kPagedChunkKeys;
+    const size_t end = row.num_keys < most ? row.num_keys : most;
+    if (end > item.end) item.end = end;
   }
-  for (size_t row = 0; row < pass.rows.size(); ++row) {
-    if (pass.Keys(row, pass.begin, 1) == 0) continue;
-    StoreRow(p, pass, s, row, first_row + row, partials);
+  if (item.end == item.begin) return;
+  const size_t all_queries =
+      item.rows.size() *
+      (p.groups.begin[item.first_kv_head + item.num_kv_heads] - p.groups.begin[item.first_kv_head]);
+  const PagedScratch all(scratch, all_queries, p.region.head_dim);
+  size_t queries = 0;
+  for (size_t i = 0; i < item.num_kv_heads; ++i) {
+    const PagedPass pass = item.Pass(p, i, &queries);
+    LoadQueries(p, pass, first_row, all.From(queries));
+  }
+  if (p.region.dtype == DType::kI8) {
+    AttendPages<int8_t>(p, item, all);
+  } else if (p.region.dtype == DType::kBF16) {
+    AttendPages<uint16_t>(p, item, all);
+  } else {
+    AttendPages<float>(p, item, all);
+  }
+  for (size_t i = 0; i < item.num_kv_heads; ++i) {
+    const PagedPass pass = item.Pass(p, i, &queries);
+    for (size_t row = 0; row < item.rows.size(); ++row) {
+      if (pass.Keys(row, pass.begin, 1) == 0) continue;
+      StoreRow(p, pass, all.From(queries), row, first_row + row, partials);
+    }
   }
 }
 
 void PagedAttention(const PagedAttentionParams& p, const PagedTask& task, float* scratch,
                     const PagedPartials& partials) {
-  const size_t first = p.groups.begin[task.kv_head];
-  const auto heads = p.groups.heads.subspan(first, p.groups.begin[task.kv_head + 1] - first);
-  if (heads.empty()) return;
+  const size_t heads =
+      p.groups.begin[task.first_kv_head + task.num_kv_heads] - p.groups.begin[task.first_kv_head];
+  if (heads == 0) return;
   const size_t begin = task.chunk * kPagedChunkKeys;
-  const size_t most = heads.size() < kPagedQueries ? kPagedQueries / heads.size() : 1;
+  const size_t most = heads < kPagedQueries ? kPagedQueries / heads : 1;
   for (size_t done = 0; done < task.num_rows; done += most) {
     const size_t count = task.num_rows - done < most ? task.num_rows - done : most;
     const size_t row = task.first_row + done;
-    AttendRows(p, {p.rows.subspan(row, count), heads, task.kv_head, begin, begin}, row, scratch,
-               partials);
+    AttendItem(p, {p.rows.subspan(row, count), task.first_kv_head, task.num_kv_heads, begin, begin},
+               row, scratch, partials);
   }
 }
 
