@@ -44,10 +44,6 @@ dnnl::matmul::primitive_desc Describe(const GemmShape& shape, size_t rows,
   return dnnl::matmul::primitive_desc(dnnl::matmul::desc(src, weights, dst), attr, engine);
 }
 
-bool IsSlow(const GemmShape& shape, std::string_view implementation) {
-  return implementation.find("ref") != std::string_view::npos && shape.n * shape.k > kTinyElements;
-}
-
 void CopyRows(void* to, const void* from, size_t bytes, [[maybe_unused]] uint32_t num_threads) {
   constexpr size_t kPiece = 64 << 10;
   const auto pieces = static_cast<int64_t>((bytes + kPiece - 1) / kPiece);
@@ -60,6 +56,10 @@ void CopyRows(void* to, const void* from, size_t bytes, [[maybe_unused]] uint32_
 }
 
 }  // namespace
+
+bool IsSlowGemm(size_t n, size_t k, std::string_view implementation) {
+  return implementation.find("ref") != std::string_view::npos && n * k > kTinyElements;
+}
 
 std::vector<size_t> RowBuckets(size_t max_rows) {
   std::vector<size_t> buckets;
@@ -82,7 +82,7 @@ StatusOr<GemmPlan> GemmPlan::Make(const GemmShape& shape, size_t max_rows,
                                DnnlType(shape.dtype), dnnl::memory::format_tag::any);
   try {
     const auto desc = Describe(shape, RowBuckets(max_rows).back(), any, false, engine);
-    if (!IsSlow(shape, desc.impl_info_str())) {
+    if (!IsSlowGemm(shape.n, shape.k, desc.impl_info_str())) {
       plan.weights_desc_ = desc.weights_desc();
       return plan;
     }
@@ -98,15 +98,10 @@ StatusOr<GemmPlan> GemmPlan::Make(const GemmShape& shape, size_t max_rows,
 StatusOr<bool> GemmPlan::MakeBucket(size_t rows, const dnnl::engine& engine, Bucket* bucket) {
   bucket->rows = rows;
   for (const bool accumulate : {false, true}) {
-    Primitive& made = bucket->primitives[accumulate];
     try {
       const auto desc = Describe(shape_, rows, weights_desc_, accumulate, engine);
-      if (IsSlow(shape_, desc.impl_info_str())) return false;
-      made.matmul = dnnl::matmul(desc);
-      made.src = dnnl::memory(desc.src_desc(), engine, nullptr);
-      made.dst = dnnl::memory(desc.dst_desc(), engine, nullptr);
-      made.scratchpad = dnnl::memory(desc.scratchpad_desc(), engine, nullptr);
-      made.scratchpad_bytes = desc.scratchpad_desc().get_size();
+      if (IsSlowGemm(shape_.n, shape_.k, desc.impl_info_str())) return false;
+      bucket->calls[accumulate] = MatmulCall(dnnl::matmul(desc), desc, engine);
       implementations_.insert(fmt::format("{} {}", DTypeName(shape_.dtype), desc.impl_info_str()));
     } catch (const dnnl::error& error) {
       if (error.status == dnnl_unimplemented) return false;
@@ -126,7 +121,7 @@ Status GemmPlan::Prepare(const dnnl::engine& engine, const dnnl::stream& stream,
       dropped_buckets_.push_back(rows);
       continue;
     }
-    *primitives_created += bucket.primitives.size();
+    *primitives_created += bucket.calls.size();
     buckets_.push_back(std::move(bucket));
   }
   if (buckets_.empty()) {
@@ -143,14 +138,14 @@ void GemmPlan::KeepInvariantBuckets(const dnnl::stream& stream, const dnnl::memo
   size_t scratchpad_bytes = 0;
   for (const Bucket& bucket : buckets_) {
     rows.push_back(bucket.rows);
-    for (const Primitive& p : bucket.primitives) {
-      scratchpad_bytes = std::max(scratchpad_bytes, p.scratchpad_bytes);
+    for (const MatmulCall& call : bucket.calls) {
+      scratchpad_bytes = std::max(scratchpad_bytes, call.scratchpad_bytes());
     }
   }
   std::vector<std::byte> scratchpad(scratchpad_bytes);
   const std::vector<bool> keep = FindInvariantBuckets(
       shape_, rows, [&](size_t i, bool accumulate, const void* in, float* out) {
-        Execute(buckets_[i].primitives[accumulate], stream, weights, scratchpad.data(), in, out);
+        buckets_[i].calls[accumulate].Run(stream, weights, scratchpad.data(), in, out);
       });
   std::vector<Bucket> kept;
   for (size_t i = 0; i < buckets_.size(); ++i) {
@@ -179,9 +174,9 @@ void GemmPlan::ChooseBuckets() {
 
 void GemmPlan::ClaimScratch(GemmScratch* scratch) const {
   for (const Bucket& bucket : buckets_) {
-    for (const Primitive& p : bucket.primitives) {
-      if (scratch->scratchpad.size() < p.scratchpad_bytes) {
-        scratch->scratchpad.resize(p.scratchpad_bytes);
+    for (const MatmulCall& call : bucket.calls) {
+      if (scratch->scratchpad.size() < call.scratchpad_bytes()) {
+        scratch->scratchpad.resize(call.scratchpad_bytes());
       }
     }
   }
@@ -192,24 +187,6 @@ void GemmPlan::ClaimScratch(GemmScratch* scratch) const {
     if (scratch->in.size() < in_bytes) scratch->in.resize(in_bytes);
     if (scratch->out.size() < padded * shape_.n) scratch->out.resize(padded * shape_.n);
   }
-}
-
-void GemmPlan::Execute(const Primitive& primitive, const dnnl::stream& stream,
-                       const dnnl::memory& weights, std::byte* scratchpad, const void* in,
-                       float* out) const {
-  // The C interface: the C++ one builds a vector at each call.
-  const auto set = [](const dnnl::memory& memory, void* data) {
-    PRECIS_CHECK(dnnl_memory_set_data_handle(memory.get(), data) == dnnl_success);
-  };
-  set(primitive.src, const_cast<void*>(in));
-  set(primitive.dst, out);
-  set(primitive.scratchpad, scratchpad);
-  const std::array<dnnl_exec_arg_t, 4> args = {{{DNNL_ARG_SRC, primitive.src.get()},
-                                                {DNNL_ARG_WEIGHTS, weights.get()},
-                                                {DNNL_ARG_DST, primitive.dst.get()},
-                                                {DNNL_ARG_SCRATCHPAD, primitive.scratchpad.get()}}};
-  PRECIS_CHECK(dnnl_primitive_execute(primitive.matmul.get(), stream.get(), args.size(),
-                                      args.data()) == dnnl_success);
 }
 
 void GemmPlan::Run(const dnnl::stream& stream, const dnnl::memory& weights, GemmScratch* scratch,
@@ -223,8 +200,7 @@ void GemmPlan::Run(const dnnl::stream& stream, const dnnl::memory& weights, Gemm
     if (bucket.rows > rows) {
       RunPadded(bucket, stream, weights, scratch, from, rows, accumulate, out, num_threads);
     } else {
-      Execute(bucket.primitives[accumulate], stream, weights, scratch->scratchpad.data(), from,
-              out);
+      bucket.calls[accumulate].Run(stream, weights, scratch->scratchpad.data(), from, out);
     }
     rows -= done;
     from += done * shape_.k * ElementBytes(shape_.dtype);
@@ -245,8 +221,8 @@ void GemmPlan::RunPadded(const Bucket& bucket, const dnnl::stream& stream,
     std::fill(scratch->out.begin() + static_cast<ptrdiff_t>(rows * shape_.n),
               scratch->out.begin() + static_cast<ptrdiff_t>(bucket.rows * shape_.n), 0.0f);
   }
-  Execute(bucket.primitives[accumulate], stream, weights, scratch->scratchpad.data(),
-          scratch->in.data(), scratch->out.data());
+  bucket.calls[accumulate].Run(stream, weights, scratch->scratchpad.data(), scratch->in.data(),
+                               scratch->out.data());
   CopyRows(out, scratch->out.data(), out_bytes, num_threads);
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "kernels/cpu/matmul_call.h"
 #include "kernels/dtype.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
@@ -31,6 +32,9 @@ struct GemmScratch {
   std::vector<std::byte> in;
   std::vector<float> out;
 };
+
+// True of oneDNN's reference implementations, unless the matrix is so small that one does no harm.
+bool IsSlowGemm(size_t n, size_t k, std::string_view implementation);
 
 // 1, 2, 4, 8, then multiples of 16 to 128, then multiples of 64; the last holds max_rows.
 std::vector<size_t> RowBuckets(size_t max_rows);
@@ -61,24 +65,15 @@ class GemmPlan {
   const std::vector<size_t>& dropped_buckets() const { return dropped_buckets_; }
 
  private:
-  struct Primitive {
-    dnnl::matmul matmul;
-    dnnl::memory src;
-    dnnl::memory dst;
-    dnnl::memory scratchpad;
-    size_t scratchpad_bytes = 0;
-  };
   struct Bucket {
     size_t rows = 0;
-    std::array<Primitive, 2> primitives;  // [accumulate]
+    std::array<MatmulCall, 2> calls;  // [accumulate]
   };
 
   GemmPlan() = default;
   StatusOr<bool> MakeBucket(size_t rows, const dnnl::engine& engine, Bucket* bucket);
   void KeepInvariantBuckets(const dnnl::stream& stream, const dnnl::memory& weights);
   void ChooseBuckets();
-  void Execute(const Primitive& primitive, const dnnl::stream& stream, const dnnl::memory& weights,
-               std::byte* scratchpad, const void* in, float* out) const;
   void RunPadded(const Bucket& bucket, const dnnl::stream& stream, const dnnl::memory& weights,
                  GemmScratch* scratch, const void* in, size_t rows, bool accumulate, float* out,
                  uint32_t num_threads) const;

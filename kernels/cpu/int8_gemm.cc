@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "kernels/cpu/gemm_plan.h"
+#include "kernels/cpu/matmul_call.h"
 #include "kernels/int8_rows.h"
 
 namespace precis {
@@ -52,9 +52,9 @@ class OneThread {
   const int before_;
 };
 
-dnnl::matmul::primitive_desc Describe(size_t rows, size_t k, size_t n,
-                                      const dnnl::memory::desc& weights,
-                                      const dnnl::engine& engine) {
+dnnl::matmul::primitive_desc DescribeMatmul(size_t rows, size_t k, size_t n,
+                                            const dnnl::memory::desc& weights,
+                                            const dnnl::engine& engine) {
   using Memory = dnnl::memory;
   const auto m = static_cast<int64_t>(rows);
   const Memory::desc src({m, static_cast<int64_t>(k)}, Memory::data_type::u8,
@@ -71,16 +71,16 @@ dnnl::matmul::primitive_desc Describe(size_t rows, size_t k, size_t n,
 // The one-thread primitives of panels of one shape, one for each bucket of rows.
 class Int8Gemm::Plan {
  public:
-  Plan(const PanelShape& shape, const dnnl::engine& engine)
-      : shape_(shape),
-        weights_desc_(
-            ::precis::Describe(kBlockRows, shape.k, shape.n,
-                               {{static_cast<int64_t>(shape.k), static_cast<int64_t>(shape.n)},
-                                dnnl::memory::data_type::s8,
-                                dnnl::memory::format_tag::any},
-                               engine)
-                .weights_desc()) {}
+  Plan(const PanelShape& shape, const dnnl::engine& engine) : shape_(shape) {
+    const dnnl::memory::desc any({static_cast<int64_t>(shape.k), static_cast<int64_t>(shape.n)},
+                                 dnnl::memory::data_type::s8, dnnl::memory::format_tag::any);
+    const auto desc = DescribeMatmul(kBlockRows, shape.k, shape.n, any, engine);
+    weights_desc_ = desc.weights_desc();
+    implementation_ = desc.impl_info_str();
+  }
 
+  // Of a whole block.
+  const std::string& implementation() const { return implementation_; }
   const dnnl::memory::desc& weights_desc() const { return weights_desc_; }
   void RaiseMaxRows(size_t rows) { max_rows_ = std::max(max_rows_, std::min(rows, kBlockRows)); }
   const std::set<std::string>& implementations() const { return implementations_; }
@@ -88,13 +88,10 @@ class Int8Gemm::Plan {
 
   void Prepare(const dnnl::engine& engine, uint32_t num_threads) {
     for (const size_t rows : RowBuckets(max_rows_)) {
-      const auto desc = ::precis::Describe(rows, shape_.k, shape_.n, weights_desc_, engine);
-      Bucket bucket{rows, dnnl::matmul(desc), {}};
-      for (uint32_t t = 0; t < num_threads; ++t) {
-        bucket.places.push_back({{desc.src_desc(), engine, nullptr},
-                                 {desc.dst_desc(), engine, nullptr},
-                                 {desc.scratchpad_desc(), engine, nullptr}});
-      }
+      const auto desc = DescribeMatmul(rows, shape_.k, shape_.n, weights_desc_, engine);
+      const dnnl::matmul primitive(desc);
+      Bucket bucket{rows, {}};
+      for (uint32_t t = 0; t < num_threads; ++t) bucket.calls.push_back({primitive, desc, engine});
       scratchpad_bytes_ = std::max(scratchpad_bytes_, desc.scratchpad_desc().get_size());
       implementations_.insert(fmt::format("int8 {}", desc.impl_info_str()));
       buckets_.push_back(std::move(bucket));
@@ -102,41 +99,20 @@ class Int8Gemm::Plan {
   }
   // Rows that are computed where `rows` are asked for.
   size_t PaddedRows(size_t rows) const { return BucketOf(rows).rows; }
-  size_t max_padded_rows() const { return buckets_.back().rows; }
-  size_t sums() const { return max_padded_rows() * shape_.n; }
+  size_t sums() const { return buckets_.back().rows * shape_.n; }
   size_t scratchpad_bytes() const { return scratchpad_bytes_; }
 
   // in, sums: room for PaddedRows(rows). On the calling thread, which is `thread`.
   void Multiply(const dnnl::stream& stream, const dnnl::memory& weights, size_t rows, int thread,
                 const uint8_t* in, Scratch* scratch) const {
-    const Bucket& bucket = BucketOf(rows);
-    const Places& places = bucket.places[static_cast<size_t>(thread)];
-    const auto set = [](const dnnl::memory& memory, const void* data) {
-      PRECIS_CHECK(dnnl_memory_set_data_handle(memory.get(), const_cast<void*>(data)) ==
-                   dnnl_success);
-    };
-    set(places.src, in);
-    set(places.dst, scratch->sums.data());
-    set(places.scratchpad, scratch->scratchpad.data());
-    const std::array<dnnl_exec_arg_t, 4> args = {{{DNNL_ARG_SRC, places.src.get()},
-                                                  {DNNL_ARG_WEIGHTS, weights.get()},
-                                                  {DNNL_ARG_DST, places.dst.get()},
-                                                  {DNNL_ARG_SCRATCHPAD, places.scratchpad.get()}}};
-    PRECIS_CHECK(dnnl_primitive_execute(bucket.matmul.get(), stream.get(), args.size(),
-                                        args.data()) == dnnl_success);
+    BucketOf(rows).calls[static_cast<size_t>(thread)].Run(
+        stream, weights, scratch->scratchpad.data(), in, scratch->sums.data());
   }
 
  private:
-  // Memory objects are a thread's own: it sets what they point to.
-  struct Places {
-    dnnl::memory src;
-    dnnl::memory dst;
-    dnnl::memory scratchpad;
-  };
   struct Bucket {
     size_t rows;
-    dnnl::matmul matmul;
-    std::vector<Places> places;  // [num_threads]
+    std::vector<MatmulCall> calls;  // [num_threads]
   };
 
   const Bucket& BucketOf(size_t rows) const {
@@ -147,6 +123,7 @@ class Int8Gemm::Plan {
 
   PanelShape shape_;
   dnnl::memory::desc weights_desc_;
+  std::string implementation_;
   size_t max_rows_ = 0;
   std::vector<Bucket> buckets_;
   size_t scratchpad_bytes_ = 0;
@@ -207,6 +184,9 @@ Int8Gemm::~Int8Gemm() = default;
 StatusOr<Int8Gemm::Plan*> Int8Gemm::PlanOf(const PanelShape& shape, size_t max_rows) {
   std::unique_ptr<Plan>& plan = plans_[shape];
   if (plan == nullptr) plan = std::make_unique<Plan>(shape, engine_);
+  if (IsSlowGemm(shape.n, shape.k, plan->implementation())) {
+    return InvalidArgument("oneDNN has no fast int8 GEMM for this CPU and ISA");
+  }
   plan->RaiseMaxRows(max_rows);
   return plan.get();
 }
@@ -234,15 +214,16 @@ StatusOr<std::unique_ptr<PackedMatrix>> Int8Gemm::Pack(std::string_view label,
   try {
     for (size_t first = 0; first < n; first += columns) {
       const size_t count = std::min(columns, n - first);
-      PRECIS_ASSIGN_OR_RETURN(Plan * plan, PlanOf({count, k}, max_rows));
+      StatusOr<Plan*> plan = PlanOf({count, k}, max_rows);
+      if (!plan.ok()) return Annotate(plan.status(), label);
       using Memory = dnnl::memory;
       Memory from({{static_cast<int64_t>(k), static_cast<int64_t>(count)},
                    Memory::data_type::s8,
                    Memory::format_tag::ba},
                   engine_, values.data() + first * k);
-      Memory to(plan->weights_desc(), engine_);
+      Memory to((*plan)->weights_desc(), engine_);
       dnnl::reorder(from, to).execute(stream_, from, to);
-      matrix->Add({first, count, std::move(to), plan});
+      matrix->Add({first, count, std::move(to), *plan});
     }
   } catch (const dnnl::error& error) {
     return absl::ResourceExhaustedError(fmt::format("{}: oneDNN: {}", label, error.what()));
