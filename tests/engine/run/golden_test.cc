@@ -63,7 +63,8 @@ constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                    "more/d128_mha",
                                    "more/d128_wgqa_g2",
                                    "more/constrained_mha",
-                                   "more/constrained_gqa_g2"};
+                                   "more/constrained_gqa_g2",
+                                   "more/outlier_channels"};
 
 // fixture, backend, type of weights, type of keys and values
 using RoundedCase = std::tuple<const char*, const char*, const char*, const char*>;
