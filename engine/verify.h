@@ -10,8 +10,19 @@
 
 #include "common/status.h"
 #include "engine/engine.h"
+#include "kernels/dtype.h"
 
 namespace precis {
+
+// How far logits may be from the golden ones where something is rounded: what a simulation of the
+// same roundings gives, by the rule of tests/golden/limits.json.
+struct RoundedLimits {
+  double mean;     // of the differences
+  double largest;  // difference
+  double share;    // of positions with the same best token
+};
+// Of weights and KV of these types, not both f32.
+RoundedLimits LimitsFor(DType weights, DType kv);
 
 struct VerifyOptions {
   EngineOptions engine;  // model_dir, backend, dtype ("auto" means f32 here), kv_dtype, isa

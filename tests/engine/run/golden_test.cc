@@ -2,6 +2,7 @@
 // on every backend that this build has; and rounded to bf16 and int8 within the limits of
 // tests/golden/README.md.
 #include <algorithm>
+#include <fstream>
 #include <string>
 #include <tuple>
 
@@ -9,6 +10,7 @@
 #include "engine/verify.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace precis {
 namespace {
@@ -65,6 +67,23 @@ constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                    "more/constrained_mha",
                                    "more/constrained_gqa_g2",
                                    "more/outlier_channels"};
+
+DType TypeOf(const nlohmann::json& name) {
+  if (name == "f32") return DType::kF32;
+  return name == "bf16" ? DType::kBF16 : DType::kI8;
+}
+
+TEST(RoundedLimits, AreThoseOfTheSimulation) {
+  std::ifstream file("tests/golden/limits.json");
+  const nlohmann::json types = nlohmann::json::parse(file)["types"];
+  ASSERT_EQ(types.size(), 5u);
+  for (const nlohmann::json& pair : types) {
+    const RoundedLimits limits = LimitsFor(TypeOf(pair["weights"]), TypeOf(pair["kv"]));
+    EXPECT_EQ(limits.mean, pair["limit"]["mean"].get<double>()) << pair;
+    EXPECT_EQ(limits.largest, pair["limit"]["largest"].get<double>()) << pair;
+    EXPECT_EQ(limits.share, pair["limit"]["share"].get<double>()) << pair;
+  }
+}
 
 // fixture, backend, type of weights, type of keys and values
 using RoundedCase = std::tuple<const char*, const char*, const char*, const char*>;
