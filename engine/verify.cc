@@ -277,7 +277,7 @@ class Verifier {
   GoldenFile golden_;
   bool exact_ = true;
   RoundedLimits limits_ = kBf16Limits;  // where not exact
-  size_t same_best_ = 0;         // positions of all cases whose best token is the golden one
+  size_t same_best_ = 0;                // positions of all cases whose best token is the golden one
   size_t positions_ = 0;
   VerifyReport report_;
 };
