@@ -1,4 +1,5 @@
-// GEMM on the CPU in f32 and bf16 (int8: kernels/cpu/int8_gemm.h): packs weights once, prepares one plan a shape, runs. oneDNN is behind it.
+// GEMM on the CPU in f32 and bf16 (int8: kernels/cpu/int8_gemm.h): packs weights once, prepares one
+// plan a shape, runs. oneDNN is behind it.
 //
 // Owner: CpuBackend. Thread rule: one caller at a time; OpenMP inside.
 #pragma once
