@@ -21,7 +21,6 @@ constexpr uint32_t kGroupRows = 16;
 // Work items a thread that level out items of different sizes.
 constexpr uint32_t kItemsAThread = 4;
 
-constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
 
 }  // namespace

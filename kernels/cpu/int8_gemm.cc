@@ -26,8 +26,6 @@ constexpr size_t kFewElements = 16 << 10;
 // Sums of k products of bytes, and what is taken off them, fit into 32 bits.
 constexpr size_t kMostK = (size_t{1} << 31) / (256 * 128);
 
-constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
-
 bool HasVnni() {
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::avx512_core_vnni:
@@ -182,13 +180,16 @@ Int8Gemm::Int8Gemm(uint32_t num_threads, const CpuKernels& kernels)
 Int8Gemm::~Int8Gemm() = default;
 
 StatusOr<Int8Gemm::Plan*> Int8Gemm::PlanOf(const PanelShape& shape, size_t max_rows) {
-  std::unique_ptr<Plan>& plan = plans_[shape];
-  if (plan == nullptr) plan = std::make_unique<Plan>(shape, engine_);
+  auto found = plans_.find(shape);
+  if (found == plans_.end()) {
+    found = plans_.emplace(shape, std::make_unique<Plan>(shape, engine_)).first;
+  }
+  Plan* const plan = found->second.get();
   if (IsSlowGemm(shape.n, shape.k, plan->implementation())) {
     return InvalidArgument("oneDNN has no fast int8 GEMM for this CPU and ISA");
   }
   plan->RaiseMaxRows(max_rows);
-  return plan.get();
+  return plan;
 }
 
 StatusOr<std::unique_ptr<PackedMatrix>> Int8Gemm::Pack(std::string_view label,

@@ -27,7 +27,8 @@ inline constexpr size_t kPagedQueries = 32;
 // The widest vector of any target, in floats: rows of scratch are padded to it.
 inline constexpr size_t kMaxLanes = 16;
 
-constexpr size_t PadToLanes(size_t n) { return (n + kMaxLanes - 1) / kMaxLanes * kMaxLanes; }
+constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
+constexpr size_t PadToLanes(size_t n) { return CeilDiv(n, kMaxLanes) * kMaxLanes; }
 
 // Floats of scratch that one thread needs.
 size_t EncoderScratchFloats(size_t head_dim);
