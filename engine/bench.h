@@ -50,30 +50,35 @@ struct MachineFigure {
   std::string unit;  // "us", "GB/s", "GFLOP/s"
 };
 
-struct LatencyResult {
-  BenchCase of;
+// What a measured run tells, whatever was run.
+struct MeasuredRun {
   std::string model;    // the directory's name
   std::string dtype;    // of the weights
   std::string kv_type;  // of keys and values
   std::string isa;
   uint32_t threads = 0;
-  uint32_t source_tokens = 0;
-  uint32_t new_tokens = 0;
-  double encode_s = 0;  // of the batch
-  double total_s = 0;   // from the first submit to the last event
-  double encode_limit_s = 0;
+  double encode_s = 0;        // of total_s, while documents were encoded
+  double total_s = 0;         // from the first submit to the last event
+  double encode_limit_s = 0;  // 0 where no limit was asked for, as limit_s
   double limit_s = 0;
-  uint64_t weight_bytes = 0;    // packed, with the embedding
-  uint64_t pool_bytes = 0;      // of KV pages
-  uint64_t resident_bytes = 0;  // of the process, after the timed runs
-  double load_s = 0;            // the checkpoint, from opening it to a running engine
+  uint64_t weight_bytes = 0;  // packed, with the embedding
+  uint64_t pool_bytes = 0;    // of KV pages
+  double load_s = 0;          // the checkpoint, from opening it to a running engine
   std::vector<OpProfile> profile;
   std::vector<MachineFigure> machine;
+
+  double fraction_of_limit() const { return limit_s / total_s; }
+};
+
+struct LatencyResult : MeasuredRun {
+  BenchCase of;
+  uint32_t source_tokens = 0;
+  uint32_t new_tokens = 0;
+  uint64_t resident_bytes = 0;  // of the process, after the timed runs
 
   double step_ms() const { return (total_s - encode_s) / new_tokens * 1e3; }
   double step_limit_ms() const { return (limit_s - encode_limit_s) / new_tokens * 1e3; }
   double new_tokens_per_s() const { return of.batch * double{1} * new_tokens / total_s; }
-  double fraction_of_limit() const { return limit_s / total_s; }
 };
 
 struct BenchProgress {

@@ -28,32 +28,17 @@ struct ThroughputOptions {
   bool limit = true;  // also a recorded run, and the limit of what it did
 };
 
-struct ThroughputResult {
-  std::string model;
-  std::string dtype;
-  std::string kv_type;
-  std::string isa;
-  uint32_t threads = 0;
+struct ThroughputResult : MeasuredRun {
   uint32_t batch = 0;
   uint32_t documents = 0;
   uint64_t source_tokens = 0;
   uint64_t new_tokens = 0;
-  double total_s = 0;     // from the first submit to the last event
-  double encode_s = 0;    // of that, while documents were encoded
-  double mean_batch = 0;  // rows of a decode step
-  double limit_s = 0;     // 0 without options.limit, as the two below
-  double encode_limit_s = 0;
-  double load_s = 0;  // the checkpoint, from opening it to a running engine
-  uint64_t weight_bytes = 0;
-  uint64_t pool_bytes = 0;
+  double mean_batch = 0;             // rows of a decode step
   uint64_t peak_resident_bytes = 0;  // of the process
-  std::vector<OpProfile> profile;
-  std::vector<MachineFigure> machine;
 
   double documents_per_s() const { return documents / total_s; }
   double source_tokens_per_s() const { return static_cast<double>(source_tokens) / total_s; }
   double new_tokens_per_s() const { return static_cast<double>(new_tokens) / total_s; }
-  double fraction_of_limit() const { return limit_s / total_s; }
 };
 
 // `on_progress` (may be empty) hears several times a second how far it is.

@@ -51,17 +51,10 @@ using CaseProgress = std::function<void(std::string what, double fraction)>;
 LatencyResult ResultFor(const LatencyOptions& options, const BenchCase& c,
                         const MeasuredEngine& engine) {
   LatencyResult result;
+  engine.Describe(&result);
   result.of = c;
-  result.model = engine.info().name;
-  result.dtype = DTypeName(engine.types().weights.projections);
-  result.kv_type = DTypeName(engine.types().kv);
-  result.isa = engine.backend().isa();
-  result.threads = engine.backend().num_threads();
   result.source_tokens = options.source_tokens;
   result.new_tokens = options.new_tokens;
-  result.weight_bytes = engine.info().weight_bytes;
-  result.pool_bytes = engine.info().pool_bytes;
-  result.load_s = engine.load_s();
   return result;
 }
 
@@ -140,13 +133,8 @@ Status BenchLatency(const LatencyOptions& options,
                             RunCase(options, c, progress, &record, &recorded));
     progress("measuring the machine", 1);
     const EngineOptions& o = options.engine;
-    PRECIS_ASSIGN_OR_RETURN(
-        RunProfile profile,
-        ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures));
-    result.encode_limit_s = profile.encode_limit_s;
-    result.limit_s = profile.limit_s;
-    result.profile = std::move(profile.ops);
-    result.machine = std::move(profile.machine);
+    PRECIS_RETURN_IF_ERROR(
+        ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures, &result));
     if (on_result) on_result(result);
   }
   return OkStatus();

@@ -152,6 +152,17 @@ StatusOr<RunTimes> MeasuredEngine::Run(const std::vector<LoadRequest>& items,
   return RunTimes{Seconds(last - first), phases_};
 }
 
+void MeasuredEngine::Describe(MeasuredRun* run) const {
+  run->model = info().name;
+  run->dtype = DTypeName(types_.weights.projections);
+  run->kv_type = DTypeName(types_.kv);
+  run->isa = backend().isa();
+  run->threads = backend().num_threads();
+  run->weight_bytes = info().weight_bytes;
+  run->pool_bytes = info().pool_bytes;
+  run->load_s = load_s_;
+}
+
 StatusOr<RunTimes> MeasuredEngine::RunRecorded(const std::vector<LoadRequest>& items,
                                                const std::function<void(uint64_t)>& on_tokens,
                                                RunRecord* record) {

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "engine/bench.h"
 #include "engine/bench/bench_runner.h"
 #include "engine/bench/op_recorder.h"
 #include "engine/engine.h"
@@ -60,8 +61,9 @@ class MeasuredEngine {
 
   const ModelInfo& info() const { return engine_->info(); }
   const Backend& backend() const { return *recorder_; }
-  LoadTypes types() const { return types_; }
   double load_s() const { return load_s_; }  // reading, packing, calibrating
+  // Fills in what is known without a run: model, types, machine, memory, loading.
+  void Describe(MeasuredRun* run) const;
   Engine& engine() { return *engine_; }
   EngineStats stats() const { return engine_->stats(); }
 

@@ -90,15 +90,14 @@ std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFig
 
 }  // namespace
 
-StatusOr<RunProfile> ProfileOnMachine(const RunRecord& record, const RunTimes& times,
-                                      const BackendOptions& backend, MachineFigures* figures) {
+Status ProfileOnMachine(const RunRecord& record, const RunTimes& times,
+                        const BackendOptions& backend, MachineFigures* figures, MeasuredRun* run) {
   PRECIS_RETURN_IF_ERROR(OnOwnThread([&] { return MeasureFor(record, backend, figures); }));
-  RunProfile out;
-  out.encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), *figures);
-  out.limit_s = out.encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), *figures);
-  out.ops = ProfileOf(record, times, *figures);
-  out.machine = ListFigures(record, *figures);
-  return out;
+  run->encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), *figures);
+  run->limit_s = run->encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), *figures);
+  run->profile = ProfileOf(record, times, *figures);
+  run->machine = ListFigures(record, *figures);
+  return OkStatus();
 }
 
 }  // namespace precis

@@ -2,8 +2,6 @@
 // the machine. Thread rule: one thread; all cores are used meanwhile.
 #pragma once
 
-#include <vector>
-
 #include "common/status.h"
 #include "engine/bench.h"
 #include "engine/bench/machine_limit.h"
@@ -12,16 +10,10 @@
 
 namespace precis {
 
-struct RunProfile {
-  double encode_limit_s = 0;
-  double limit_s = 0;          // of both phases
-  std::vector<OpProfile> ops;  // of each phase the slowest first, then what lies outside of them
-  std::vector<MachineFigure> machine;
-};
-
-// Measures what `record` needs of the machine, as far as `figures` lack it, by a backend of its
-// own on a thread of its own; no engine may be running.
-StatusOr<RunProfile> ProfileOnMachine(const RunRecord& record, const RunTimes& times,
-                                      const BackendOptions& backend, MachineFigures* figures);
+// Fills in the run's limit, its profile (of each phase the slowest op first, then what lies outside
+// of them) and the machine's figures. Measures what `record` needs of the machine, as far as
+// `figures` lack it, by a backend of its own on a thread of its own; no engine may be running.
+Status ProfileOnMachine(const RunRecord& record, const RunTimes& times,
+                        const BackendOptions& backend, MachineFigures* figures, MeasuredRun* run);
 
 }  // namespace precis

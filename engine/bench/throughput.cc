@@ -26,20 +26,13 @@ Status CheckOptions(const ThroughputOptions& o) {
 
 ThroughputResult ResultFor(const WorkTrace& items, uint32_t batch, const MeasuredEngine& engine) {
   ThroughputResult result;
-  result.model = engine.info().name;
-  result.dtype = DTypeName(engine.types().weights.projections);
-  result.kv_type = DTypeName(engine.types().kv);
-  result.isa = engine.backend().isa();
-  result.threads = engine.backend().num_threads();
+  engine.Describe(&result);
   result.batch = batch;
   result.documents = static_cast<uint32_t>(items.size());
   for (const WorkItem& item : items) {
     result.source_tokens += item.source_tokens;
     result.new_tokens += item.new_tokens;
   }
-  result.load_s = engine.load_s();
-  result.weight_bytes = engine.info().weight_bytes;
-  result.pool_bytes = engine.info().pool_bytes;
   return result;
 }
 
@@ -100,13 +93,8 @@ StatusOr<ThroughputResult> BenchThroughput(
   progress("measuring the machine", 1);
   MachineFigures figures;
   const EngineOptions& o = options.engine;
-  PRECIS_ASSIGN_OR_RETURN(
-      RunProfile profile,
-      ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures));
-  result.encode_limit_s = profile.encode_limit_s;
-  result.limit_s = profile.limit_s;
-  result.profile = std::move(profile.ops);
-  result.machine = std::move(profile.machine);
+  PRECIS_RETURN_IF_ERROR(
+      ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures, &result));
   return result;
 }
 
