@@ -14,6 +14,8 @@ namespace {
 
 // Below this many elements a parallel region costs more than it saves.
 constexpr size_t kParallelElements = 16 << 10;
+// The same of scores to be summarized.
+constexpr size_t kParallelScores = 12 << 10;
 // Rows of AppendKv that one work item writes.
 constexpr size_t kAppendRows = 16;
 // Rows of one sequence that one work item attends for, at most.
@@ -237,7 +239,7 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
 void CpuBackend::SummarizeScores(const SummarizeScoresParams& p) {
   const size_t rows = p.rows.size();
 #pragma omp parallel for num_threads(num_threads_) if (rows > 1 && \
-                                                       rows * p.count >= kParallelElements)
+                                                       rows * p.count >= kParallelScores)
   for (size_t i = 0; i < rows; ++i) {
     kernels_.summarize_scores(p.scores + i * p.count, p.count, p.first_token, &p.rows[i]);
   }

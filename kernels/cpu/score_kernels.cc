@@ -28,23 +28,31 @@ HWY_INLINE void Insert(float score, int32_t token, ScoreSummary* row) {
   best[at] = {score, token};
 }
 
-// Nearly every vector fails the one comparison.
+// Takes scores [begin, end) one by one.
+HWY_INLINE void InsertSome(const float* scores, size_t begin, size_t end, int32_t first_token,
+                           ScoreSummary* row) {
+  for (size_t i = begin; i < end; ++i) {
+    if (scores[i] > Threshold(*row)) Insert(scores[i], first_token + static_cast<int32_t>(i), row);
+  }
+}
+
+// Nearly every four vectors fail the one test.
 HWY_INLINE void KeepBest(const float* scores, size_t count, int32_t first_token,
                          ScoreSummary* row) {
   const DF d;
   const size_t lanes = LanesF();
-  float threshold = Threshold(*row);
-  for (size_t i = 0; i < count; i += lanes) {
-    const size_t left = count - i < lanes ? count - i : lanes;
-    if (left == lanes && hn::AllFalse(d, hn::Gt(LoadF(scores + i), hn::Set(d, threshold)))) {
-      continue;
-    }
-    for (size_t j = i; j < i + left; ++j) {
-      if (!(scores[j] > threshold)) continue;
-      Insert(scores[j], first_token + static_cast<int32_t>(j), row);
-      threshold = Threshold(*row);
-    }
+  VF threshold = hn::Set(d, Threshold(*row));
+  size_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    const auto a = hn::Gt(LoadF(scores + i), threshold);
+    const auto b = hn::Gt(LoadF(scores + i + lanes), threshold);
+    const auto c = hn::Gt(LoadF(scores + i + 2 * lanes), threshold);
+    const auto e = hn::Gt(LoadF(scores + i + 3 * lanes), threshold);
+    if (hn::AllFalse(d, hn::Or(hn::Or(a, b), hn::Or(c, e)))) continue;
+    InsertSome(scores, i, i + 4 * lanes, first_token, row);
+    threshold = hn::Set(d, Threshold(*row));
   }
+  InsertSome(scores, i, count, first_token, row);
 }
 
 // In a row of NaN it is NaN.
@@ -56,6 +64,25 @@ HWY_INLINE float MaxOf(const float* scores, size_t count) {
   for (; i + lanes <= count; i += lanes) maxima = hn::Max(maxima, LoadF(scores + i));
   if (i < count) maxima = hn::Max(maxima, LoadPartial(scores + i, count - i, scores[0]));
   return hn::GetLane(hn::MaxOfLanes(d, maxima));
+}
+
+// exp(x) of x <= 0 within 2e-7 of itself, no less than exp(-86), which is nothing beside the
+// maximum's 1 (and the smaller subnormals are slow). Cheaper than Exp: it is there for sums.
+HWY_INLINE VF ExpOfDifference(VF x) {
+  const DF d;
+  const DI di;
+  x = hn::Max(x, hn::Set(d, -86.0f));
+  // As in Exp. ln 2 in one piece: what that loses grows with n as the result shrinks.
+  const auto magic = hn::Set(d, 12582912.0f);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504088896341f), magic);
+  const auto r = hn::NegMulAdd(hn::Sub(shifted, magic), hn::Set(d, 0.693147180559945f), x);
+  auto y = hn::MulAdd(r, hn::Set(d, 8.3691484908e-3f), hn::Set(d, 4.1917507250e-2f));
+  y = hn::MulAdd(y, r, hn::Set(d, 1.6666505260e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 4.9998869378e-1f));
+  y = hn::MulAdd(y, r, hn::Set(d, 1.0000000108f));
+  y = hn::MulAdd(y, r, hn::Set(d, 1.0000000755f));
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(di, shifted));
+  return hn::BitCast(d, hn::Add(hn::BitCast(di, y), exponent));
 }
 
 // Sums are of vectors within a block and of double between blocks: a vocabulary is long.
@@ -70,7 +97,7 @@ HWY_INLINE double SumOfExps(const float* scores, size_t count, float max) {
     VF sum = hn::Zero(d);
     size_t i = begin;
     for (; i + lanes <= end; i += lanes) {
-      sum = hn::Add(sum, Exp(hn::Sub(LoadF(scores + i), shift)));
+      sum = hn::Add(sum, ExpOfDifference(hn::Sub(LoadF(scores + i), shift)));
     }
     total += hn::GetLane(hn::SumOfLanes(d, sum));
     for (; i < end; ++i) total += std::exp(scores[i] - max);
@@ -81,7 +108,8 @@ HWY_INLINE double SumOfExps(const float* scores, size_t count, float max) {
 void SummarizeScores(const float* scores, size_t count, int32_t first_token, ScoreSummary* row) {
   KeepBest(scores, count, first_token, row);
   if (!row->wants_sum) return;
-  const float max = MaxOf(scores, count);
+  // The best of all scores so far is their maximum; where there is none, they may be NaN.
+  const float max = row->num_best > 0 ? row->best[0].score : MaxOf(scores, count);
   if (!(max <= row->max)) {  // NaN too
     row->sum *= std::exp(static_cast<double>(row->max) - max);
     row->max = max;
