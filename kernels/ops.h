@@ -130,7 +130,17 @@ struct EncoderAttentionParams {
   uint32_t begin;  // first query row
   PositionBias bias;
   Activations out;  // [query rows, num_heads * head_dim]
+  // What a backend makes of k and v, EncoderPackedBytes() of any alignment; needed where `out` is
+  // bf16.
+  std::byte* packed = nullptr;
+  bool is_packed = false;  // an earlier call has filled it from the same k and v
 };
+
+// Enough for k and v in bf16, keys and dimensions padded to 32, and for aligning them.
+constexpr size_t EncoderPackedBytes(size_t num_keys, size_t num_heads, size_t head_dim) {
+  const auto padded = [](size_t n) { return (n + 31) / 32 * 32; };
+  return 2 * num_heads * padded(num_keys) * padded(head_dim) * sizeof(uint16_t) + 63;
+}
 
 struct TokenScore {
   float score;

@@ -72,7 +72,9 @@ void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                              .head_dim = config_.head_dim,
                              .begin = item.row_begin,
                              .bias = weights_.encoder_position_bias(),
-                             .out = attended});
+                             .out = attended,
+                             .packed = workspace.packed.data(),
+                             .is_packed = item.row_begin > 0});
   backend_.Gemm(attended, *layer.o, true, x);
 
   const Activations y = normed_.Rows(0, rows);

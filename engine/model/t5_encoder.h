@@ -40,11 +40,15 @@ class EncoderWorkspace {
   EncoderWorkspace(const ModelConfig& config, DType activation_dtype, uint32_t max_source_tokens)
       : x(size_t{max_source_tokens} * config.d_model),
         qkv(size_t{max_source_tokens} * 3 * config.num_heads * config.head_dim),
+        packed(activation_dtype == DType::kBF16
+                   ? EncoderPackedBytes(max_source_tokens, config.num_heads, config.head_dim)
+                   : 0),
         encoded(activation_dtype, max_source_tokens, config.d_model) {}
 
-  std::vector<float> x;      // residual stream, [tokens, d_model]
-  std::vector<float> qkv;    // [tokens, 3 * H * head_dim]
-  ActivationBuffer encoded;  // final norm's output, [tokens, d_model]
+  std::vector<float> x;           // residual stream, [tokens, d_model]
+  std::vector<float> qkv;         // [tokens, 3 * H * head_dim]
+  std::vector<std::byte> packed;  // the layer's K and V, as the backend wants them
+  ActivationBuffer encoded;       // final norm's output, [tokens, d_model]
 };
 
 class T5Encoder {

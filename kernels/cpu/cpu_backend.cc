@@ -114,12 +114,24 @@ void CpuBackend::EncoderAttention(const EncoderAttentionParams& p) {
   size_t block = kEncoderQueryRows;
   while (block > 8 && p.num_heads * CeilDiv(p.out.rows, block) < 2 * num_threads_) block /= 2;
   const size_t blocks = CeilDiv(p.out.rows, block);
-  const auto attend =
-      p.out.dtype == DType::kBF16 ? kernels_.encoder_attention_bf16 : kernels_.encoder_attention;
-#pragma omp parallel for num_threads(num_threads_) schedule(dynamic)
-  for (size_t i = 0; i < p.num_heads * blocks; ++i) {
-    const size_t first = i % blocks * block;
-    attend(p, i / blocks, first, std::min(block, p.out.rows - first), ThreadScratch());
+  const bool bf16 = p.out.dtype == DType::kBF16;
+  const auto attend = bf16 ? kernels_.encoder_attention_bf16 : kernels_.encoder_attention;
+  const bool packs = bf16 && kernels_.pack_encoder_keys != nullptr;
+  PRECIS_CHECK(!packs || p.packed != nullptr);
+#pragma omp parallel num_threads(num_threads_)
+  {
+    if (packs && !p.is_packed) {
+      // The implied barrier: all keys are packed.
+#pragma omp for
+      for (size_t first = 0; first < p.num_keys; first += kEncoderPackedKeys) {
+        kernels_.pack_encoder_keys(p, first);
+      }
+    }
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < p.num_heads * blocks; ++i) {
+      const size_t first = i % blocks * block;
+      attend(p, i / blocks, first, std::min(block, p.out.rows - first), ThreadScratch());
+    }
   }
 }
 

@@ -177,8 +177,8 @@ namespace precis {
 
 HWY_EXPORT(EncoderAttention);
 
-// Enough for attention_bf16-inl.h too, which pads rows to 32 elements and keeps running maxima and
-// sums there, but has q, k and v in half the bytes.
+// Enough for the kernels of attention_bf16-inl.h too, which pad rows to 32 elements and keep
+// running maxima and sums there, but have q in half the bytes and k and v elsewhere.
 size_t EncoderScratchFloats(size_t head_dim) {
   const size_t dim = (head_dim + 31) / 32 * 32;
   return 2 * kEncoderQueryRows * dim + 2 * kEncoderChunkKeys * dim +

@@ -24,8 +24,12 @@ bool HasFastBf16Products() {
 void SelectIntrinsics(const Isa& isa, CpuKernels* table) {
   if (isa.name == "avx512_bf16" && HasFastBf16Products()) {
     table->encoder_attention_bf16 = EncoderAttentionAvx512Bf16;
+    table->pack_encoder_keys = PackEncoderKeysAvx512Bf16;
   }
-  if (isa.name == "amx") table->encoder_attention_bf16 = EncoderAttentionAmx;
+  if (isa.name == "amx") {
+    table->encoder_attention_bf16 = EncoderAttentionAmx;
+    table->pack_encoder_keys = PackEncoderKeysAvx512Bf16;
+  }
 }
 
 }  // namespace precis

@@ -14,12 +14,13 @@ namespace precis {
 
 struct Isa;  // kernels/cpu/isa.h
 
-// Query rows of one encoder work item, at most: K and V are packed once for all of them. Rows whose
-// scores are held at a time. Keys of one chunk: chunks lie at fixed absolute positions, so that the
-// order of reduction is the same in every call.
+// Query rows of one encoder work item, at most. Rows whose scores are held at a time. Keys of one
+// chunk: chunks lie at fixed absolute positions, so that the order of reduction is the same in
+// every call. Keys of all heads that one work item packs; a multiple of 32.
 inline constexpr size_t kEncoderQueryRows = 128;
 inline constexpr size_t kEncoderBlockRows = 32;
 inline constexpr size_t kEncoderChunkKeys = 256;
+inline constexpr size_t kEncoderPackedKeys = 32;
 inline constexpr size_t kPagedChunkKeys = 512;
 // Queries (rows times heads of a work item) that attend to a page at once, at most, unless one row
 // has more: their scores then still fit into a core's L2 beside the chunk's keys.
@@ -77,8 +78,11 @@ struct CpuKernels {
   // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
   void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
                             size_t rows, float* scratch);
-  // The same for params.out of bf16; where the ISA multiplies bf16, q, k, v and the probabilities
-  // are rounded to it as a GEMM's input is. scratch is aligned to 64 bytes.
+  // Keys first .. first + kEncoderPackedKeys - 1 of params.packed, as encoder_attention_bf16 wants
+  // them. Null where it reads params.k and params.v.
+  void (*pack_encoder_keys)(const EncoderAttentionParams& params, size_t first);
+  // encoder_attention for params.out of bf16; where the ISA multiplies bf16, q, k, v and the
+  // probabilities are rounded to it as a GEMM's input is. scratch is aligned to 64 bytes.
   void (*encoder_attention_bf16)(const EncoderAttentionParams& params, size_t head, size_t first,
                                  size_t rows, float* scratch);
   // The result of a row of one chunk goes to params.out, that of others to their partials. Rows
@@ -113,7 +117,8 @@ void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);
 // Replaces those for which the ISA has better ones; kernels/CMakeLists.txt picks the file.
 void SelectIntrinsics(const Isa& isa, CpuKernels* table);
 
-// x86 only: each in a source compiled for its instruction set.
+// x86 only: each in a source compiled for its instruction set. The keys are packed alike for both.
+void PackEncoderKeysAvx512Bf16(const EncoderAttentionParams& params, size_t first);
 void EncoderAttentionAvx512Bf16(const EncoderAttentionParams& params, size_t head, size_t first,
                                 size_t rows, float* scratch);
 void EncoderAttentionAmx(const EncoderAttentionParams& params, size_t head, size_t first,

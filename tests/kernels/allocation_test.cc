@@ -52,6 +52,11 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
                                        .begin = 0,
                                        .bias = {},
                                        .out = {out.data(), DType::kF32, 100, width}};
+  std::vector<std::byte> keys(
+      EncoderPackedBytes(encoder.num_keys, encoder.num_heads, encoder.head_dim));
+  EncoderAttentionParams encoder_bf16 = encoder;
+  encoder_bf16.out.dtype = DType::kBF16;
+  encoder_bf16.packed = keys.data();
   const auto ops = [&] {
     for (const size_t rows : {1, 3, 16, 39, 40}) {
       for (const bool accumulate : {false, true}) {
@@ -68,6 +73,7 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
     backend->AppendKv({qkv.data(), qkv.data(), width, slots, batch.Pool(), batch.region});
     backend->PagedAttention(paged);
     backend->EncoderAttention(encoder);
+    backend->EncoderAttention(encoder_bf16);
   };
   EXPECT_EQ(CountAllocations(ops), 0u);
 }

@@ -41,6 +41,12 @@ struct Document {
   }
 
   Guarded Run(Backend* backend, uint32_t begin, uint32_t rows) const {
+    std::vector<std::byte> packed(EncoderPackedBytes(c.tokens, c.heads, c.head_dim));
+    return Run(backend, begin, rows, packed.data(), false);
+  }
+
+  Guarded Run(Backend* backend, uint32_t begin, uint32_t rows, std::byte* packed,
+              bool is_packed) const {
     const size_t width = c.heads * c.head_dim;
     Guarded out(rows * width, c.out);
     EncoderAttentionParams p{.q = qkv.data(),
@@ -52,7 +58,9 @@ struct Document {
                              .head_dim = c.head_dim,
                              .begin = begin,
                              .bias = {},
-                             .out = out.View(rows, width)};
+                             .out = out.View(rows, width),
+                             .packed = packed,
+                             .is_packed = is_packed};
     if (c.bias) p.bias = {bias.data(), 2 * c.tokens - 1, c.tokens - 1};
     backend->EncoderAttention(p);
     return out;
@@ -115,6 +123,28 @@ TEST(EncoderAttention, SlicesHaveTheBitsOfTheWhole) {
           0)
           << Name(c) << ", rows from " << first;
     }
+  }
+}
+
+// As the model calls it: the first slice of a layer packs the keys for the others.
+TEST(EncoderAttention, LaterSlicesHaveTheBitsOfTheWholeFromKeysPackedByTheFirst) {
+  const auto cpu = Cpu(3);
+  PRECIS_SKIP_WITHOUT(cpu);
+  ASSERT_TRUE(cpu->Prepare(kLimits).ok());
+  for (const Case& c : Cases()) {
+    if (c.tokens < 2) continue;
+    const Document document(c);
+    const size_t row_bytes = c.heads * c.head_dim * ElementBytes(c.out);
+    const Guarded whole = document.Run(cpu.get(), 0, c.tokens);
+    // Of no alignment, and exactly as large as it must be.
+    std::vector<std::byte> packed(EncoderPackedBytes(c.tokens, c.heads, c.head_dim) + 1);
+    const uint32_t first = c.tokens / 2;
+    const Guarded begin = document.Run(cpu.get(), 0, first, packed.data() + 1, false);
+    const Guarded end = document.Run(cpu.get(), first, c.tokens - first, packed.data() + 1, true);
+    const auto* want = static_cast<const std::byte*>(whole.data());
+    EXPECT_EQ(std::memcmp(begin.data(), want, first * row_bytes), 0) << Name(c);
+    EXPECT_EQ(std::memcmp(end.data(), want + first * row_bytes, (c.tokens - first) * row_bytes), 0)
+        << Name(c);
   }
 }
 

@@ -27,6 +27,7 @@ void CheckAgainstRef(Kernel kernel) {
     const auto bias = RandomFloats(2 * (2 * shape.tokens - 1), 2, 2.0f);
     Guarded got(shape.tokens * width, DType::kBF16);
     Guarded want(shape.tokens * width, DType::kBF16);
+    std::vector<std::byte> packed(EncoderPackedBytes(shape.tokens, 2, shape.head_dim));
     EncoderAttentionParams p{.q = qkv.data(),
                              .k = qkv.data() + width,
                              .v = qkv.data() + 2 * width,
@@ -36,9 +37,13 @@ void CheckAgainstRef(Kernel kernel) {
                              .head_dim = shape.head_dim,
                              .begin = 0,
                              .bias = {bias.data(), 2 * shape.tokens - 1, shape.tokens - 1},
-                             .out = want.View(shape.tokens, width)};
+                             .out = want.View(shape.tokens, width),
+                             .packed = packed.data()};
     ref->EncoderAttention(p);
     p.out = got.View(shape.tokens, width);
+    for (size_t first = 0; first < shape.tokens; first += kEncoderPackedKeys) {
+      PackEncoderKeysAvx512Bf16(p, first);
+    }
     std::vector<float> scratch(EncoderScratchFloats(shape.head_dim) + kMaxLanes);
     const size_t straddle = reinterpret_cast<uintptr_t>(scratch.data()) / sizeof(float) % kMaxLanes;
     for (size_t head = 0; head < 2; ++head) {
