@@ -39,7 +39,8 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 
 // As loading stores them, scales aside.
 DType StoredAs(const std::string& tensor, const WeightTypes& types) {
-  for (const char* part : {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", "lm_head"}) {
+  for (const char* part :
+       {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", ".wo.weight", "lm_head"}) {
     if (tensor.find(part) != std::string::npos) return types.projections;
   }
   return types.others;
