@@ -1,7 +1,5 @@
 #include "engine/run/open_model.h"
 
-#include <utility>
-
 #include "engine/run/describe_model.h"
 
 namespace precis {
