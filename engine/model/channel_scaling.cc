@@ -74,8 +74,13 @@ void EqualizeHiddenChannels(const HiddenChannels& channels) {
   const size_t d_ff = scales.size();
   const size_t d_model = channels.norm.size();
   const std::span<float> last = channels.inputs.back();
-  for (size_t i = 0; i < last.size(); ++i) last[i] /= scales[i / d_model];
-  for (size_t i = 0; i < channels.output.size(); ++i) channels.output[i] *= scales[i % d_ff];
+  for (size_t c = 0; c < d_ff; ++c) {
+    for (float& value : last.subspan(c * d_model, d_model)) value /= scales[c];
+  }
+  for (size_t i = 0; i < d_model; ++i) {
+    const std::span<float> row = channels.output.subspan(i * d_ff, d_ff);
+    for (size_t c = 0; c < d_ff; ++c) row[c] *= scales[c];
+  }
 }
 
 }  // namespace precis
