@@ -2,12 +2,11 @@
 
 #include <utility>
 
-#include "engine/model/attention_variant.h"
-#include "engine/model/checkpoint.h"
 #include "engine/model/generation_defaults.h"
 #include "engine/model/head_folding.h"
 #include "engine/run/describe_model.h"
 #include "engine/run/load_types.h"
+#include "engine/run/open_model.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 
@@ -39,7 +38,8 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 
 // As loading stores them, scales aside.
 DType StoredAs(const std::string& tensor, const WeightTypes& types) {
-  for (const char* part : {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", "lm_head"}) {
+  for (const char* part :
+       {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", ".wo.weight", "lm_head"}) {
     if (tensor.find(part) != std::string::npos) return types.projections;
   }
   return types.others;
@@ -57,25 +57,22 @@ uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
 StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
                              const std::string& kv_dtype) {
   PRECIS_ASSIGN_OR_RETURN(const LoadTypes types, ResolveTypes(dtype, kv_dtype, DType::kBF16));
-  PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(model_dir));
-  PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(model_dir));
-  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
-  const LayerGroupings groupings = Groupings(config, attention);
-  const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                                       config.head_dim, types.kv);
+  PRECIS_ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(model_dir, types.kv));
+  Checkpoint& checkpoint = *model.checkpoint;
   Inspection out;
-  out.info = DescribeModel(model_dir, config, attention, layout);
-  PRECIS_RETURN_IF_ERROR(CollectFolding(*checkpoint, config, attention, &out.info.folded));
+  out.info = DescribeModel(model_dir, model.config, model.attention, model.layout);
+  PRECIS_RETURN_IF_ERROR(
+      CollectFolding(checkpoint, model.config, model.attention, &out.info.folded));
   PRECIS_ASSIGN_OR_RETURN(out.info.defaults, LoadGenerationDefaults(model_dir));
-  for (const std::string& name : checkpoint->names()) {
-    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint->Shape(name));
+  for (const std::string& name : checkpoint.names()) {
+    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
     uint64_t values = 1;
     for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
     out.parameters += values;
     out.info.weight_bytes += values * ElementBytes(StoredAs(name, types.weights));
   }
-  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
-  auto tokenizer = Tokenizer::Load(model_dir, config.vocab_size);
+  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint.Fingerprint());
+  auto tokenizer = Tokenizer::Load(model_dir, model.config.vocab_size);
   out.tokenizer = tokenizer.ok() ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
                                                (*tokenizer)->num_pieces())
                                  : std::string(tokenizer.status().message());

@@ -22,7 +22,7 @@ constexpr double kScoreLimit = 1e-4;  // relative
 
 constexpr RoundedLimits kBf16Limits = {0.08, 1.0, 0.90};
 constexpr RoundedLimits kInt8KvLimits = {0.12, 1.6, 0.88};
-constexpr RoundedLimits kInt8Limits = {0.34, 2.98, 0.78};
+constexpr RoundedLimits kInt8Limits = {0.32, 2.67, 0.77};
 
 struct Errors {
   double max = 0;

@@ -11,10 +11,7 @@
 #include <utility>
 
 #include "engine/machine.h"
-#include "engine/model/attention_variant.h"
-#include "engine/model/checkpoint.h"
-#include "engine/model/kv_layout.h"
-#include "engine/run/describe_model.h"
+#include "engine/run/open_model.h"
 #include "engine/sched/self_pages.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
@@ -27,19 +24,11 @@ constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
-StatusOr<KvLayout> LayoutOf(const std::string& dir, DType kv) {
-  PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(dir));
-  PRECIS_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(dir));
-  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
-  const LayerGroupings groupings = Groupings(config, attention);
-  return MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross), config.head_dim,
-                      kv);
-}
-
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
                              const std::string& name) {
-  PRECIS_ASSIGN_OR_RETURN(const KvLayout layout, LayoutOf(dir, kv));
+  PRECIS_ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(dir, kv));
+  const KvLayout& layout = model.layout;
   std::vector<uint64_t> item_pages;
   for (const WorkItem& item : fit.items) {
     const uint64_t cross = CeilDiv(item.source_tokens, layout.cross.slots);

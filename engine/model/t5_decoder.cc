@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/model/t5_feed_forward.h"
+
 namespace precis {
 namespace {
 
@@ -50,14 +52,15 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
 
 void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
+  const Activations y = normed_.Rows(0, rows);
   backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.types.others, config_.d_model,
                  x_.data());
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);
     CrossAttention(i, batch);
-    FeedForwardOf(weights_.decoder[i], rows);
+    AddFeedForward(weights_.decoder[i].ffn, config_, {y, wide_.data(), hidden_.Rows(0, rows)},
+                   backend_, x_.data());
   }
-  const Activations y = normed_.Rows(0, rows);
   backend_.RmsNorm(x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y);
   for (const VocabularyPanel& panel : weights_.lm_head) {
     backend_.Gemm(y, *panel.w, false, scores_.data());
@@ -110,16 +113,6 @@ void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
                            .bias = {},
                            .out = attended});
   backend_.Gemm(attended, *layer.cross_o, true, x_.data());
-}
-
-void T5Decoder::FeedForwardOf(const DecoderLayer& layer, size_t rows) {
-  const Activations y = normed_.Rows(0, rows);
-  const Activations hidden = hidden_.Rows(0, rows);
-  backend_.RmsNorm(x_.data(), layer.ffn.norm.data(), config_.layer_norm_epsilon, y);
-  backend_.Gemm(y, *layer.ffn.wi, false, wide_.data());
-  backend_.Activate(config_.gated ? ActivationKind::kGatedGelu : ActivationKind::kRelu,
-                    wide_.data(), hidden);
-  backend_.Gemm(hidden, *layer.ffn.wo, true, x_.data());
 }
 
 }  // namespace precis

@@ -49,7 +49,6 @@ class T5Decoder {
  private:
   void SelfAttention(size_t i, const DecodeBatch& batch);
   void CrossAttention(size_t i, const DecodeBatch& batch);
-  void FeedForwardOf(const DecoderLayer& layer, size_t rows);
 
   const ModelConfig& config_;
   const T5Weights& weights_;

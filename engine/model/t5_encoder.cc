@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/model/t5_feed_forward.h"
+
 namespace precis {
 namespace {
 
@@ -58,7 +60,6 @@ void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                                         EncoderWorkspace& workspace) {
   const EncoderLayer& layer = weights_.encoder[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  const float eps = config_.layer_norm_epsilon;
   float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
 
   const Activations attended = attended_.Rows(0, rows);
@@ -77,16 +78,11 @@ void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                              .is_packed = item.row_begin > 0});
   backend_.Gemm(attended, *layer.o, true, x);
 
-  const Activations y = normed_.Rows(0, rows);
-  const Activations hidden = hidden_.Rows(0, rows);
-  backend_.RmsNorm(x, layer.ffn.norm.data(), eps, y);
-  backend_.Gemm(y, *layer.ffn.wi, false, wide_.data());
-  backend_.Activate(config_.gated ? ActivationKind::kGatedGelu : ActivationKind::kRelu,
-                    wide_.data(), hidden);
-  backend_.Gemm(hidden, *layer.ffn.wo, true, x);
+  AddFeedForward(layer.ffn, config_, {normed_.Rows(0, rows), wide_.data(), hidden_.Rows(0, rows)},
+                 backend_, x);
 
   if (item.layer + 1 == config_.num_encoder_layers) {
-    backend_.RmsNorm(x, weights_.encoder_final_norm.data(), eps,
+    backend_.RmsNorm(x, weights_.encoder_final_norm.data(), config_.layer_norm_epsilon,
                      workspace.encoded.Rows(item.row_begin, rows));
   }
 }

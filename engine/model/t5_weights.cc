@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/model/channel_scaling.h"
 #include "engine/model/head_folding.h"
 #include "fmt/format.h"
 
@@ -73,13 +74,13 @@ class Loader {
   // Packs one matrix made of `parts` below each other, each [?, k].
   StatusOr<std::unique_ptr<PackedMatrix>> Pack(const std::string& label,
                                                std::vector<std::vector<float>> parts, size_t k,
-                                               DType dtype, size_t max_rows) {
+                                               size_t max_rows) {
     std::vector<float> whole = std::move(parts[0]);
     for (size_t i = 1; i < parts.size(); ++i) {
       whole.insert(whole.end(), parts[i].begin(), parts[i].end());
     }
-    PRECIS_ASSIGN_OR_RETURN(auto packed,
-                            backend_.Pack(label, whole, whole.size() / k, k, dtype, max_rows));
+    PRECIS_ASSIGN_OR_RETURN(auto packed, backend_.Pack(label, whole, whole.size() / k, k,
+                                                       out_.types.projections, max_rows));
     out_.bytes += packed->bytes();
     return packed;
   }
@@ -88,16 +89,23 @@ class Loader {
   StatusOr<std::unique_ptr<PackedMatrix>> PackIn(const std::string& label,
                                                  std::vector<std::vector<float>> parts,
                                                  size_t max_rows) {
-    return Pack(label, std::move(parts), config_.d_model, out_.types.projections, max_rows);
+    return Pack(label, std::move(parts), config_.d_model, max_rows);
   }
 
-  // What writes to the residual stream: [d_model, cols].
-  StatusOr<std::unique_ptr<PackedMatrix>> PackOut(const std::string& name, int64_t cols,
-                                                  DType dtype, size_t max_rows) {
-    PRECIS_ASSIGN_OR_RETURN(auto values, Read(name, config_.d_model, cols));
+  // What writes to the residual stream: values of [d_model, ?].
+  StatusOr<std::unique_ptr<PackedMatrix>> PackOut(const std::string& label,
+                                                  std::vector<float> values, size_t max_rows) {
+    const size_t k = values.size() / config_.d_model;
     std::vector<std::vector<float>> parts;
     parts.push_back(std::move(values));
-    return Pack(name, std::move(parts), static_cast<size_t>(cols), dtype, max_rows);
+    return Pack(label, std::move(parts), k, max_rows);
+  }
+
+  // The output matrix of an attention.
+  StatusOr<std::unique_ptr<PackedMatrix>> LoadO(const std::string& attention, size_t max_rows) {
+    const std::string name = attention + "o.weight";
+    PRECIS_ASSIGN_OR_RETURN(auto values, Read(name, config_.d_model, inner_));
+    return PackOut(name, std::move(values), max_rows);
   }
 
   Status LoadEmbedding() {
@@ -145,9 +153,15 @@ class Loader {
                               Read(p + name + ".weight", config_.d_ff, config_.d_model));
       parts.push_back(std::move(values));
     }
+    const std::string wo_name = p + "wo.weight";
+    PRECIS_ASSIGN_OR_RETURN(auto wo, Read(wo_name, config_.d_model, config_.d_ff));
+    // A few hidden channels of a T5 are many times the rest, which a row's one scale would round
+    // away (docs/performance/int8.md).
+    if (out_.types.projections == DType::kI8) {
+      EqualizeHiddenChannels({out.norm, {parts.begin(), parts.end()}, wo});
+    }
     PRECIS_ASSIGN_OR_RETURN(out.wi, PackIn(p + "wi", std::move(parts), max_rows));
-    PRECIS_ASSIGN_OR_RETURN(out.wo,
-                            PackOut(p + "wo.weight", config_.d_ff, out_.types.others, max_rows));
+    PRECIS_ASSIGN_OR_RETURN(out.wo, PackOut(wo_name, std::move(wo), max_rows));
     return out;
   }
 
@@ -163,8 +177,7 @@ class Loader {
       parts.push_back(std::move(values));
     }
     PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(p + "0.SelfAttention.qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(
-        layer.o, PackOut(p + "0.SelfAttention.o.weight", inner_, out_.types.projections, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.o, LoadO(p + "0.SelfAttention.", rows));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "1.", rows));
     out_.encoder.push_back(std::move(layer));
     return OkStatus();
@@ -200,8 +213,7 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(auto parts, GroupedKv(a, self));
     parts.insert(parts.begin(), std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.self_o,
-                            PackOut(a + "o.weight", inner_, out_.types.projections, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_o, LoadO(a, rows));
 
     a = p + "1.EncDecAttention.";
     PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
@@ -212,8 +224,7 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(parts, GroupedKv(a, cross));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_kv,
                             PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.cross_o,
-                            PackOut(a + "o.weight", inner_, out_.types.projections, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_o, LoadO(a, rows));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
     out_.decoder.push_back(std::move(layer));
     return OkStatus();

@@ -67,9 +67,8 @@ struct WeightLimits {
   uint32_t max_decode_rows = 0;
 };
 
-// `projections`: what is multiplied with, but for wo of the feed-forward, which is, like the
-// embedding, of the type `others`, never int8: a few hidden channels of a T5 are many times the
-// rest, and a row's scale would round the rest away (docs/performance/int8.md).
+// `projections`: what is multiplied with; in int8, hidden channels are evened out before
+// (engine/model/channel_scaling.h). `others`: the embedding, never int8.
 struct WeightTypes {
   DType projections = DType::kF32;
   DType others = DType::kF32;

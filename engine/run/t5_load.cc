@@ -5,11 +5,10 @@
 
 #include "common/log.h"
 #include "engine/machine.h"
-#include "engine/model/attention_variant.h"
-#include "engine/model/checkpoint.h"
 #include "engine/model/generation_defaults.h"
 #include "engine/run/describe_model.h"
 #include "engine/run/load_types.h"
+#include "engine/run/open_model.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 
@@ -75,21 +74,18 @@ StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
 StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
                                             const EngineOptions& options) {
   const std::string& dir = options.model_dir;
-  PRECIS_ASSIGN_OR_RETURN(ModelConfig config, LoadModelConfig(dir));
-  PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
-  PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir));
-  PRECIS_ASSIGN_OR_RETURN(const ResolvedAttention attention, ResolveAttention(config, *checkpoint));
-
   PRECIS_ASSIGN_OR_RETURN(const LoadTypes types,
                           ResolveTypes(options.dtype, options.kv_dtype, NativeDType(*backend)));
+  PRECIS_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(dir, types.kv));
+  PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
+  const ModelConfig& config = model.config;
+  const KvLayout& layout = model.layout;
 
-  const LayerGroupings groupings = Groupings(config, attention);
-  const KvLayout layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                                       config.head_dim, types.kv);
-  PRECIS_ASSIGN_OR_RETURN(T5Weights weights,
-                          LoadT5Weights(*checkpoint, config, attention, *backend, types.weights,
-                                        {options.max_source_tokens, options.max_new_tokens,
-                                         options.encode_slice_rows, options.max_batch}));
+  PRECIS_ASSIGN_OR_RETURN(
+      T5Weights weights,
+      LoadT5Weights(*model.checkpoint, config, model.attention, *backend, types.weights,
+                    {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
+                     options.max_batch}));
   PRECIS_RETURN_IF_ERROR(
       backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
                         options.max_new_tokens, options.max_batch, options.encode_slice_rows}));
@@ -98,10 +94,10 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(pages, layout.page_bytes));
 
   Loaded out;
-  out.info = DescribeModel(dir, config, attention, layout);
+  out.info = DescribeModel(dir, config, model.attention, layout);
   out.info.defaults = std::move(defaults);
-  Warn(*checkpoint, out.info.defaults);
-  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint->Fingerprint());
+  Warn(*model.checkpoint, out.info.defaults);
+  PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, model.checkpoint->Fingerprint());
   out.info.folded = weights.folded;
   out.info.weight_bytes = weights.bytes;
   out.info.pool_pages = pages;
@@ -110,8 +106,8 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
       fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(types.weights.projections),
                   DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),
                   backend->num_threads());
-  out.runner.reset(new T5Runner(options, std::move(config), std::move(backend), std::move(weights),
-                                layout, std::move(memory)));
+  out.runner.reset(new T5Runner(options, std::move(model.config), std::move(backend),
+                                std::move(weights), layout, std::move(memory)));
   return out;
 }
 

@@ -22,6 +22,15 @@ TEST(InspectCommand, SaysGroupingFoldingAndMemoryOfTheDemoModel) {
   EXPECT_THAT(text, HasSubstr("10 documents of 512 tokens, 128 new tokens each"));
 }
 
+TEST(InspectCommand, EveryMatrixIsHalfAsLargeInInt8ButTheEmbedding) {
+  const auto bf16 = Inspect("models/demo", "bf16", "bf16");
+  const auto int8 = Inspect("models/demo", "int8", "bf16");
+  ASSERT_TRUE(bf16.ok() && int8.ok()) << bf16.status() << int8.status();
+  // q, k, v, o of 4 encoder layers and twice of 4 decoder layers; wi and wo of all 8.
+  constexpr uint64_t kValues = 4 * (4 + 8) * 256 * 256 + 8 * 2 * 256 * 1024;
+  EXPECT_EQ(bf16->info.weight_bytes - int8->info.weight_bytes, kValues);
+}
+
 TEST(InspectCommand, UnequalGroupsAreSaidByLayer) {
   Inspection inspection;
   inspection.info.self_kv_heads = {2, 4};

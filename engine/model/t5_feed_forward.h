@@ -1,0 +1,23 @@
+// The feed-forward of a layer, norm and residual included: the same in encoder and decoder.
+//
+// Called by both; the buffers are the caller's. Thread rule: the step thread.
+#pragma once
+
+#include "engine/model/model_config.h"
+#include "engine/model/t5_weights.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+// Scratch of one call, of as many rows as it has.
+struct FeedForwardScratch {
+  Activations normed;  // [rows, d_model]
+  float* wide;         // [rows, n of wi]
+  Activations hidden;  // [rows, d_ff]
+};
+
+// x: [rows, d_model], the residual stream, which is added to.
+void AddFeedForward(const FeedForward& ffn, const ModelConfig& config,
+                    const FeedForwardScratch& scratch, Backend& backend, float* x);
+
+}  // namespace precis

@@ -1,0 +1,18 @@
+#include "engine/run/open_model.h"
+
+#include "engine/run/describe_model.h"
+
+namespace precis {
+
+StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
+  OpenedModel out;
+  PRECIS_ASSIGN_OR_RETURN(out.config, LoadModelConfig(dir));
+  PRECIS_ASSIGN_OR_RETURN(out.checkpoint, Checkpoint::Open(dir));
+  PRECIS_ASSIGN_OR_RETURN(out.attention, ResolveAttention(out.config, *out.checkpoint));
+  const LayerGroupings groupings = Groupings(out.config, out.attention);
+  out.layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
+                            out.config.head_dim, kv);
+  return out;
+}
+
+}  // namespace precis

@@ -1,0 +1,28 @@
+// What a directory says of a model before any weight is read: shared by the loader, inspect and
+// benchmarks.
+//
+// Called while loading. Thread rule: functions, no state.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/status.h"
+#include "engine/model/attention_variant.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/kv_layout.h"
+#include "engine/model/model_config.h"
+
+namespace precis {
+
+struct OpenedModel {
+  ModelConfig config;
+  std::unique_ptr<Checkpoint> checkpoint;
+  ResolvedAttention attention;
+  KvLayout layout;
+};
+
+// kv: the type of keys and values. The error names file and key or tensor.
+StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv);
+
+}  // namespace precis
