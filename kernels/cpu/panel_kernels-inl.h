@@ -6,8 +6,8 @@
 // compiled with flags of their own, and the linker may keep any one copy of a shared inline
 // function. Thread rule: pure but for outputs.
 //
-// While a panel is multiplied, the next one is fetched into L2, a piece with each step, so that
-// memory and arithmetic work at the same time.
+// While a panel is multiplied by more than a few rows, the next one is fetched into L2, a piece
+// with each step, so that memory and arithmetic work at the same time.
 #pragma once
 
 #include <immintrin.h>
@@ -25,8 +25,8 @@ constexpr size_t kStep = 4 * kGemmPanelColumns;  // bytes of a panel that a step
 static_assert(kStep == 2 * kLine && kGemmPanelColumns == 32);
 // Rows of a tile, at most. With 12 the compiler runs out of registers.
 constexpr size_t kTileRows = 8;
-// With so few rows two panels go side by side: the sums of one would wait for each other.
-constexpr size_t kPairedRows = 4;
+// So few rows read panels as fast as the CPU fetches them by itself, and are slower with our help.
+constexpr size_t kUnaidedRows = 6;
 // Rows that go through all panels together stay in L2 beside two panels.
 constexpr size_t kBlockBytes = size_t{256} << 10;
 
@@ -57,45 +57,35 @@ inline void Store(const PanelTask& t, typename Product::Sums sums, size_t row, s
   _mm512_mask_storeu_ps(to, inside, y);
 }
 
-// kRows rows from `row` on with kPanels panels from `panel` on. A sum takes its steps in order,
-// whatever the tile.
-template <class Product, size_t kRows, size_t kPanels>
+// kRows rows from `row` on with one panel. A sum takes its steps in order, whatever the tile.
+template <class Product, size_t kRows>
 void Tile(const PanelTask& t, size_t row, size_t panel, Ahead ahead) {
-  constexpr size_t kVectors = 2 * kPanels;
-  typename Product::Sums sums[kRows][kVectors];
+  typename Product::Sums sums[kRows][2];
   const size_t column = panel * kGemmPanelColumns;
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) sums[i][j] = Product::Start(t, column + 16 * j);
+    sums[i][0] = Product::Start(t, column);
+    sums[i][1] = Product::Start(t, column + 16);
   }
-  const size_t panel_bytes = t.steps * kStep;
   const size_t stride = t.row_stride;
   const uint8_t* x = t.rows + row * stride;
-  const uint8_t* w = t.panels + panel * panel_bytes;
+  const uint8_t* w = t.panels + panel * t.steps * kStep;
   for (size_t s = 0; s < t.steps; ++s, w += kStep, x += 4, ahead.from += ahead.step) {
-    __m512i weights[kVectors];
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) {
-      weights[j] = _mm512_loadu_si512(w + j / 2 * panel_bytes + j % 2 * kLine);
-    }
+    const __m512i left = _mm512_load_si512(w);
+    const __m512i right = _mm512_load_si512(w + kLine);
 #pragma GCC unroll 8
     for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-      for (size_t j = 0; j < kVectors; ++j) {
-        sums[i][j] = Product::Add(sums[i][j], weights[j], x + i * stride);
-      }
+      const __m512i pair = Broadcast(x + i * stride);
+      sums[i][0] = Product::Add(sums[i][0], left, pair);
+      sums[i][1] = Product::Add(sums[i][1], right, pair);
     }
-#pragma GCC unroll 2
-    for (size_t p = 0; p < kPanels; ++p) {
-      Fetch(ahead.from + p * panel_bytes);
-      Fetch(ahead.from + p * panel_bytes + kLine);
-    }
+    Fetch(ahead.from);
+    Fetch(ahead.from + kLine);
   }
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) Store<Product>(t, sums[i][j], row + i, column + 16 * j);
+    Store<Product>(t, sums[i][0], row + i, column);
+    Store<Product>(t, sums[i][1], row + i, column + 16);
   }
 }
 
@@ -103,41 +93,28 @@ template <class Product>
 void OneTile(const PanelTask& t, size_t rows, size_t row, size_t panel, Ahead ahead) {
   switch (rows) {
     case 1:
-      return Tile<Product, 1, 1>(t, row, panel, ahead);
+      return Tile<Product, 1>(t, row, panel, ahead);
     case 2:
-      return Tile<Product, 2, 1>(t, row, panel, ahead);
+      return Tile<Product, 2>(t, row, panel, ahead);
     case 3:
-      return Tile<Product, 3, 1>(t, row, panel, ahead);
+      return Tile<Product, 3>(t, row, panel, ahead);
     case 4:
-      return Tile<Product, 4, 1>(t, row, panel, ahead);
+      return Tile<Product, 4>(t, row, panel, ahead);
     case 5:
-      return Tile<Product, 5, 1>(t, row, panel, ahead);
+      return Tile<Product, 5>(t, row, panel, ahead);
     case 6:
-      return Tile<Product, 6, 1>(t, row, panel, ahead);
+      return Tile<Product, 6>(t, row, panel, ahead);
     case 7:
-      return Tile<Product, 7, 1>(t, row, panel, ahead);
+      return Tile<Product, 7>(t, row, panel, ahead);
     default:
-      return Tile<Product, 8, 1>(t, row, panel, ahead);
+      return Tile<Product, 8>(t, row, panel, ahead);
   }
 }
 
-template <class Product>
-void PairedTile(const PanelTask& t, size_t panel, Ahead ahead) {
-  switch (t.num_rows) {
-    case 1:
-      return Tile<Product, 1, 2>(t, 0, panel, ahead);
-    case 2:
-      return Tile<Product, 2, 2>(t, 0, panel, ahead);
-    case 3:
-      return Tile<Product, 3, 2>(t, 0, panel, ahead);
-    default:
-      return Tile<Product, 4, 2>(t, 0, panel, ahead);
-  }
-}
-
-// The panel after `panel - 1`: the task's, or what is read behind them, or nothing.
-inline Ahead AheadOf(const PanelTask& t, size_t panel) {
-  if (panel < t.num_panels) return {t.panels + panel * t.steps * kStep, kStep};
+// The panel after `panel`: the task's, or what is read behind them, or nothing.
+inline Ahead After(const PanelTask& t, size_t panel) {
+  if (t.num_rows <= kUnaidedRows) return {t.panels, 0};
+  if (panel + 1 < t.num_panels) return {t.panels + (panel + 1) * t.steps * kStep, kStep};
   if (t.next != nullptr) return {t.next, kStep};
   return {t.panels, 0};
 }
@@ -147,7 +124,7 @@ inline Ahead AheadOf(const PanelTask& t, size_t panel) {
 template <class Product>
 void OnePanel(const PanelTask& t, size_t begin, size_t end, size_t panel) {
   const size_t tiles = (end - begin + kTileRows - 1) / kTileRows;
-  Ahead ahead = AheadOf(t, panel + 1);
+  Ahead ahead = After(t, panel);
   ahead.step /= tiles;
   for (size_t i = 0, row = begin; i < tiles; ++i) {
     const size_t rows = (end - row + tiles - i - 1) / (tiles - i);
@@ -159,17 +136,11 @@ void OnePanel(const PanelTask& t, size_t begin, size_t end, size_t panel) {
 
 template <class Product>
 void MultiplyPanels(const PanelTask& t) {
-  size_t panel = 0;
-  if (t.num_rows <= kPairedRows) {
-    for (; panel + 2 <= t.num_panels; panel += 2) {
-      PairedTile<Product>(t, panel, AheadOf(t, panel + 2));
-    }
-  }
   const size_t fitting = kBlockBytes / t.row_stride / kTileRows * kTileRows;
   const size_t block = fitting < kTileRows ? kTileRows : fitting;
   for (size_t begin = 0; begin < t.num_rows; begin += block) {
     const size_t end = t.num_rows - begin < block ? t.num_rows : begin + block;
-    for (size_t p = panel; p < t.num_panels; ++p) OnePanel<Product>(t, begin, end, p);
+    for (size_t p = 0; p < t.num_panels; ++p) OnePanel<Product>(t, begin, end, p);
   }
 }
 

@@ -9,8 +9,8 @@ struct Bf16Product {
   using Sums = __m512;
 
   static inline Sums Start(const PanelTask&, size_t) { return _mm512_setzero_ps(); }
-  static inline Sums Add(Sums sums, __m512i weights, const uint8_t* x) {
-    return _mm512_dpbf16_ps(sums, (__m512bh)weights, (__m512bh)Broadcast(x));
+  static inline Sums Add(Sums sums, __m512i weights, __m512i x) {
+    return _mm512_dpbf16_ps(sums, (__m512bh)weights, (__m512bh)x);
   }
   static inline __m512 Finish(const PanelTask&, Sums sums, size_t, size_t) { return sums; }
 };

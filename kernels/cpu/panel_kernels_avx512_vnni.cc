@@ -12,8 +12,8 @@ struct Int8Product {
   static inline Sums Start(const PanelTask& t, size_t column) {
     return _mm512_loadu_si512(t.starts + column);
   }
-  static inline Sums Add(Sums sums, __m512i weights, const uint8_t* x) {
-    return _mm512_dpbusd_epi32(sums, Broadcast(x), weights);
+  static inline Sums Add(Sums sums, __m512i weights, __m512i x) {
+    return _mm512_dpbusd_epi32(sums, x, weights);
   }
   static inline __m512 Finish(const PanelTask& t, Sums sums, size_t row, size_t column) {
     const __m512 scale =
