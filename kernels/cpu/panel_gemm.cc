@@ -188,6 +188,7 @@ void PanelGemm::Run(const Activations& in, const PackedMatrix& matrix, bool accu
   const auto& w = static_cast<const Matrix&>(matrix);
   PRECIS_CHECK(!own_.empty() && in.cols == w.k() && in.rows <= max_rows_);
   PRECIS_CHECK(w.dtype() == DType::kI8 || in.dtype == DType::kBF16);
+  if (in.rows == 0) return;
   const size_t row_bytes = w.steps() * kGemmStepBytes;
   const bool as_they_are = w.dtype() == DType::kBF16 && in.cols * sizeof(uint16_t) == row_bytes;
   const size_t stride = as_they_are ? row_bytes : PadToLine(row_bytes);
