@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "kernels/copy_slots.h"
 
 namespace precis {
@@ -32,13 +33,22 @@ CpuBackend::CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine
       num_threads_(num_threads),
       kernels_(SelectKernels(isa_)),
       gemm_(std::move(gemm)),
-      int8_gemm_(num_threads, kernels_) {}
+      int8_gemm_(num_threads, kernels_),
+      panel_gemm_(num_threads, kernels_) {}
 
 std::string CpuBackend::Describe() const {
-  const std::string int8 = int8_gemm_.Describe();
-  return fmt::format("cpu: isa {}, {} thread{}, GEMM by oneDNN: {}{}{}", isa_.name, num_threads_,
-                     num_threads_ == 1 ? "" : "s", gemm_->Describe(), int8.empty() ? "" : ", ",
-                     int8);
+  std::vector<std::string> of_onednn;
+  for (const std::string& text : {gemm_->Describe(), int8_gemm_.Describe()}) {
+    if (!text.empty()) of_onednn.push_back(text);
+  }
+  std::vector<std::string> gemms;
+  if (const std::string text = panel_gemm_.Describe(); !text.empty()) gemms.push_back(text);
+  if (!of_onednn.empty()) {
+    gemms.push_back(fmt::format("by oneDNN: {}", fmt::join(of_onednn, ", ")));
+  }
+  return fmt::format("cpu: isa {}, {} thread{}, GEMM {}", isa_.name, num_threads_,
+                     num_threads_ == 1 ? "" : "s",
+                     gemms.empty() ? "none yet" : fmt::format("{}", fmt::join(gemms, "; ")));
 }
 
 DType CpuBackend::activation_dtype(DType weights) const {
@@ -48,6 +58,7 @@ DType CpuBackend::activation_dtype(DType weights) const {
 StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(std::string_view label,
                                                          std::span<const float> w, size_t n,
                                                          size_t k, DType dtype, size_t max_rows) {
+  if (panel_gemm_.Takes(dtype, k)) return panel_gemm_.Pack(label, w, n, k, dtype, max_rows);
   if (dtype == DType::kI8) return int8_gemm_.Pack(label, w, n, k, max_rows);
   return gemm_->Pack(label, w, n, k, dtype, max_rows);
 }
@@ -56,6 +67,7 @@ Status CpuBackend::Prepare(const BackendLimits& limits) {
   limits_ = limits;
   PRECIS_RETURN_IF_ERROR(gemm_->Prepare());
   PRECIS_RETURN_IF_ERROR(int8_gemm_.Prepare());
+  panel_gemm_.Prepare();
   const size_t floats = std::max(EncoderScratchFloats(limits.head_dim),
                                  PagedScratchFloats(limits.num_heads, limits.head_dim));
   scratch_floats_ = CeilDiv(floats, 2 * kMaxLanes) * 2 * kMaxLanes;
@@ -98,6 +110,7 @@ void CpuBackend::RmsNorm(const float* x, const float* gain, float eps, const Act
 }
 
 void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  if (PanelGemm::Has(w)) return panel_gemm_.Run(in, w, accumulate, out);
   if (w.dtype() == DType::kI8) return int8_gemm_.Run(in, w, accumulate, out);
   gemm_->Run(in, w, accumulate, out);
 }

@@ -1,5 +1,6 @@
-// The CPU backend: GEMM by oneDNN, everything else by our own kernels, spread over OpenMP's
-// threads. They spread independent work only, so their bits do not depend on the number of threads.
+// The CPU backend: GEMM by oneDNN or, where that is faster, in our own panels; everything else by
+// our own kernels, spread over OpenMP's threads. They spread independent work only, so their bits
+// do not depend on the number of threads.
 //
 // Owner: whoever called MakeCpuBackend(). Thread rule: one caller at a time, as every Backend.
 #pragma once
@@ -14,6 +15,7 @@
 #include "kernels/cpu/int8_gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/panel_gemm.h"
 
 namespace precis {
 
@@ -67,6 +69,7 @@ class CpuBackend final : public Backend {
   const CpuKernels kernels_;
   std::unique_ptr<GemmEngine> gemm_;
   Int8Gemm int8_gemm_;
+  PanelGemm panel_gemm_;
 
   BackendLimits limits_;
   size_t scratch_floats_ = 0;          // of one thread

@@ -107,8 +107,7 @@ std::string GemmEngine::Describe() const {
                            entry.plan.implementations().end());
     dropped += entry.plan.dropped_buckets().size();
   }
-  std::string text =
-      implementations.empty() ? "none yet" : fmt::format("{}", fmt::join(implementations, ", "));
+  std::string text = fmt::format("{}", fmt::join(implementations, ", "));
   if (dropped > 0) text += fmt::format(" ({} row buckets unused: other bits)", dropped);
   return text;
 }

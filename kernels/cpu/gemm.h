@@ -29,7 +29,7 @@ class GemmEngine {
   void Run(const Activations& in, const PackedMatrix& w, bool accumulate, float* out);
 
   uint64_t primitives_created() const { return primitives_created_; }
-  // The distinct implementations in use, and how many buckets were dropped.
+  // The distinct implementations in use, and how many buckets were dropped; empty without a matrix.
   std::string Describe() const;
 
  private:

@@ -66,6 +66,30 @@ struct Int8Columns {
   const int32_t* zero_point_sums;  // kInt8ZeroPoint times the sum of the column's weights
 };
 
+// Columns of a panel of packed weights, and how a panel lies: [steps, columns, 4 bytes], where a
+// step takes 4 bytes of a row: two values of bf16, four of int8.
+inline constexpr size_t kGemmPanelColumns = 32;
+inline constexpr size_t kGemmStepBytes = 4;
+
+// Rows times the panels that a thread has. See kernels/cpu/panel_gemm.h.
+struct PanelTask {
+  const uint8_t* rows;  // [num_rows], `row_stride` bytes apart
+  size_t row_stride;
+  size_t num_rows;
+  const uint8_t* panels;  // [num_panels], one behind the other, 64-byte aligned
+  size_t num_panels;
+  size_t steps;
+  const uint8_t* next;  // what is likely to be read behind the panels, or null
+  float* out;           // [num_rows], `out_stride` floats apart
+  size_t out_stride;
+  size_t num_columns;  // of `out` that the panels have; those of the last may be fewer
+  bool accumulate;
+  // Of int8 only; those of columns are padded to whole panels.
+  const float* row_scales;
+  const float* column_scales;
+  const int32_t* starts;  // what a column's sum begins at: its zero_point_sum, negative
+};
+
 struct CpuKernels {
   // out[0 .. d) = row[0 .. d), widened.
   void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
@@ -99,6 +123,10 @@ struct CpuKernels {
   // out = (sums - columns.zero_point_sums) * (row_scale * columns.scales), or out += ...
   void (*scale_sums)(const int32_t* sums, const Int8Columns& columns, float row_scale,
                      bool accumulate, size_t n, float* out);
+  // Rows times panels, in bf16 and int8; null where the ISA has no products for it, or the GEMM
+  // library is faster.
+  void (*multiply_panels_bf16)(const PanelTask& task) = nullptr;
+  void (*multiply_panels_int8)(const PanelTask& task) = nullptr;
   // One row; `scores` has `count` columns, of which column 0 is `first_token`.
   void (*summarize_scores)(const float* scores, size_t count, int32_t first_token,
                            ScoreSummary* row);
@@ -123,5 +151,8 @@ void EncoderAttentionAvx512Bf16(const EncoderAttentionParams& params, size_t hea
                                 size_t rows, float* scratch);
 void EncoderAttentionAmx(const EncoderAttentionParams& params, size_t head, size_t first,
                          size_t rows, float* scratch);
+float RoundRowAvx512(const void* row, DType dtype, size_t n, uint8_t* out);
+void MultiplyPanelsAvx512Bf16(const PanelTask& task);
+void MultiplyPanelsAvx512Vnni(const PanelTask& task);
 
 }  // namespace precis

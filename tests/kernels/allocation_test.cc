@@ -16,12 +16,14 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   const auto w = RandomFloats(kN * kK, 1);
   const auto packed = backend->Pack("w", w, kN, kK, DType::kF32, 40).value();
   const auto int8 = backend->Pack("w", w, kN, kK, DType::kI8, 40);  // the CPU may lack it
+  const auto bf16 = backend->Pack("w", w, kN, kK, DType::kBF16, 40);
   ASSERT_TRUE(backend->Prepare(kPagedLimits).ok());
 
   PagedBatch batch({{{0, 1, 2}, {3}}, 16, 64, DType::kF32, true, DType::kF32});
   batch.Append(backend.get());
   const size_t width = batch.c.num_heads() * batch.c.head_dim;
   auto in = RandomFloats(40 * 2 * kK, 2);
+  auto bf16_in = Encode(in, DType::kBF16);
   auto qkv = RandomFloats(100 * 3 * width, 3);
   std::vector<float> out(200 * width);
   const std::vector<int32_t> ids = {0, 3, 5};
@@ -63,6 +65,8 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
         const Activations rows_of_in{in.data(), DType::kF32, rows, kK};
         backend->Gemm(rows_of_in, *packed, accumulate, out.data());
         if (int8.ok()) backend->Gemm(rows_of_in, **int8, accumulate, out.data());
+        const Activations bf16_rows{bf16_in.data(), DType::kBF16, rows, kK};
+        if (bf16.ok()) backend->Gemm(bf16_rows, **bf16, accumulate, out.data());
       }
     }
     backend->Embed(ids, w.data(), DType::kF32, kK, out.data());

@@ -1,4 +1,5 @@
-// GEMM of the cpu backend against ref, and the promise that a row's bits depend on that row alone.
+// GEMM of the cpu backend against ref, and the promise that a row's bits depend on that row alone:
+// as the backend chooses among its GEMMs, and with oneDNN alone.
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/gemm_invariance.h"
 #include "tests/kernels/kernel_testing.h"
@@ -10,8 +11,8 @@ struct Shape {
   size_t n;
   size_t k;
 };
-constexpr Shape kShapes[] = {{1, 1},   {1, 7},    {7, 17},  {17, 64},  {64, 1},
-                             {96, 65}, {130, 96}, {64, 64}, {768, 200}};
+constexpr Shape kShapes[] = {{1, 1},   {1, 7},    {7, 17},   {17, 64}, {64, 1},   {33, 2},
+                             {96, 65}, {130, 96}, {63, 127}, {64, 64}, {768, 200}};
 constexpr size_t kMaxRows = 210;
 constexpr size_t kRowCounts[] = {1,  2,  3,  5,   7,   8,   9,   16,  17, 31,
                                  33, 64, 65, 127, 129, 145, 192, 203, 210};
@@ -33,11 +34,22 @@ struct Case {
   std::vector<float> start;   // [kMaxRows, n]: what is added to
 };
 
+// A backend that has no GEMM of its own: its kernels know no ISA of this name. Null when this
+// machine lacks the tested ISA.
+std::unique_ptr<Backend> OneDnnOnly() {
+  StatusOr<Isa> isa = ChooseIsa(TestedIsa());
+  if (!isa.ok()) return nullptr;
+  if (isa->name != "avx2") isa->name = "any";
+  return std::make_unique<CpuBackend>(*isa, 2, GemmEngine::Make(2).value());
+}
+
 // Everything packed into one backend, as a model does.
 class GemmTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    cpu_ = Cpu();
+  void SetUp() override { PackAllInto(Cpu()); }
+
+  void PackAllInto(std::unique_ptr<Backend> backend) {
+    cpu_ = std::move(backend);
     PRECIS_SKIP_WITHOUT(cpu_);
     for (const Types types : kTypes) {
       for (const Shape shape : kShapes) AddCase(types, shape);
@@ -83,7 +95,14 @@ class GemmTest : public ::testing::Test {
   std::vector<Case> cases_;
 };
 
-TEST_F(GemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
+class AnyGemmTest : public GemmTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    PackAllInto(GetParam() == std::string_view("Chosen") ? Cpu() : OneDnnOnly());
+  }
+};
+
+TEST_P(AnyGemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
   for (const Case& c : cases_) {
     const double tolerance = 1e-6 * (1 + std::sqrt(static_cast<double>(c.shape.k)));
     for (const bool accumulate : {false, true}) {
@@ -98,7 +117,7 @@ TEST_F(GemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
   }
 }
 
-TEST_F(GemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
+TEST_P(AnyGemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
   for (const Case& c : cases_) {
     const size_t row_bytes = c.shape.n * sizeof(float);
     for (const bool accumulate : {false, true}) {
@@ -117,6 +136,9 @@ TEST_F(GemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Gemms, AnyGemmTest, ::testing::Values("Chosen", "OneDnn"),
+                         [](const auto& test) { return std::string(test.param); });
+
 TEST_F(GemmTest, MakesNoPrimitiveAfterPrepare) {
   const auto& cpu = static_cast<const CpuBackend&>(*cpu_);
   const uint64_t prepared = cpu.primitives_created();
@@ -133,6 +155,64 @@ TEST_F(GemmTest, DescribesIsaThreadsAndImplementations) {
   EXPECT_NE(line.find("2 threads"), std::string::npos) << line;
   EXPECT_NE(line.find("f32 "), std::string::npos) << line;
   EXPECT_EQ(line.find("ref"), std::string::npos) << line;
+}
+
+// More threads than a narrow matrix has panels, and numbers that its panels do not divide by.
+TEST(Gemm, HasTheSameBitsOnAnyNumberOfThreads) {
+  constexpr size_t kRows = 33;
+  const auto in = Encode(RandomFloats(kRows * 77, 2), DType::kBF16);
+  for (const DType dtype : {DType::kBF16, DType::kI8}) {
+    for (const size_t n : {5, 40, 230}) {
+      const auto weights = RandomFloats(n * 77, 1);
+      std::vector<std::vector<float>> results;
+      for (const uint32_t threads : {1, 2, 3, 7}) {
+        const auto cpu = Cpu(threads);
+        PRECIS_SKIP_WITHOUT(cpu);
+        const auto w = cpu->Pack("w", weights, n, 77, dtype, kRows);
+        if (!w.ok() || !PanelGemm::Has(**w)) continue;
+        ASSERT_TRUE(cpu->Prepare({}).ok());
+        for (const size_t rows : {size_t{1}, kRows}) {
+          std::vector<float> out(rows * n, 0.25f);
+          auto copy = std::vector<std::byte>(in.begin(), in.begin() + ptrdiff_t(rows * 77 * 2));
+          cpu->Gemm({copy.data(), DType::kBF16, rows, 77}, **w, true, out.data());
+          results.push_back(std::move(out));
+        }
+      }
+      for (size_t i = 2; i < results.size(); ++i) {
+        EXPECT_EQ(results[i], results[i % 2]) << DTypeName(dtype) << " n " << n << " " << i;
+      }
+    }
+  }
+}
+
+// A value that is not finite reaches its own row alone, also where rows are padded.
+TEST(Gemm, KeepsNaNWithinItsRow) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  if (!Takes(*cpu, DType::kBF16)) GTEST_SKIP() << "no bf16 weights here";
+  constexpr size_t kN = 20, kK = 33;
+  const auto w = cpu->Pack("w", RandomFloats(kN * kK, 1), kN, kK, DType::kBF16, 2).value();
+  ASSERT_TRUE(cpu->Prepare({}).ok());
+  auto values = RandomFloats(2 * kK, 2);
+  values[kK] = NAN;
+  auto in = Encode(values, DType::kBF16);
+  std::vector<float> out(2 * kN);
+  cpu->Gemm({in.data(), DType::kBF16, 2, kK}, *w, false, out.data());
+  for (size_t i = 0; i < kN; ++i) {
+    EXPECT_TRUE(std::isfinite(out[i]));
+    EXPECT_TRUE(std::isnan(out[kN + i]));
+  }
+}
+
+TEST(Gemm, SaysWhichTypesAreMultipliedInPanels) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  if (!Takes(*cpu, DType::kBF16)) GTEST_SKIP() << "no bf16 weights here";
+  EXPECT_NE(cpu->Describe().find("none yet"), std::string::npos);
+  const auto w = cpu->Pack("w", RandomFloats(6, 1), 2, 3, DType::kBF16, 1).value();
+  ASSERT_TRUE(cpu->Prepare({}).ok());
+  const bool said = cpu->Describe().find("bf16 in panels") != std::string::npos;
+  EXPECT_EQ(said, PanelGemm::Has(*w)) << cpu->Describe();
 }
 
 TEST(Gemm, MatricesOfOneShapeShareTheirPrimitives) {
