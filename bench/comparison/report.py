@@ -95,7 +95,7 @@ def precis_on_trace(journal):
                 figures.setdefault("rates", []).append((line["offered_per_s"], line["total_p95_ms"] / 1e3))
             elif line["kind"] == "summary":
                 raise_to(figures, "highest", line["highest_per_s"])
-                raise_to(figures, "limit", line["limit_per_s"])
+                raise_to(figures, "limit", line.get("limit_rate", 0))
     return found
 
 

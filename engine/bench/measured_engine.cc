@@ -94,10 +94,10 @@ std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
   return requests;
 }
 
-StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
-                                                               const BenchFit& fit,
-                                                               const std::string& name) {
-  EngineOptions o = base;
+StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                  const std::string& name) {
+  FittedRunner out;
+  EngineOptions& o = out.options = base;
   o.max_batch = fit.batch * fit.beams;
   o.max_sequences = fit.unfinished;
   o.max_source_tokens = std::ranges::max(fit.items, {}, &WorkItem::source_tokens).source_tokens;
@@ -107,18 +107,29 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   if (o.threads == 0) o.threads = DetectCpus();
   PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({o.backend, o.isa, o.threads}));
   auto recorder = std::make_unique<OpRecorder>(std::move(backend));
-  std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
-  const TimePoint start = out->clock_.Now();
-  out->beams_ = fit.beams;
-  out->recorder_ = recorder.get();
-  PRECIS_ASSIGN_OR_RETURN(out->types_, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
-  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out->types_.kv, name));
+  out.recorder = recorder.get();
+  PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
+  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, name));
   PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
                           OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));
+  out.runner = std::move(loaded.runner);
+  out.info = std::move(loaded.info);
+  return out;
+}
+
+StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
+                                                               const BenchFit& fit,
+                                                               const std::string& name) {
+  std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
+  const TimePoint start = out->clock_.Now();
+  PRECIS_ASSIGN_OR_RETURN(FittedRunner fitted, LoadFitted(base, fit, name));
+  out->beams_ = fit.beams;
+  out->recorder_ = fitted.recorder;
+  out->types_ = fitted.types;
   auto runner =
-      std::make_unique<BenchRunner>(std::move(loaded.runner), out->recorder_, &out->phases_);
-  PRECIS_ASSIGN_OR_RETURN(out->engine_,
-                          Engine::CreateWithRunner(o, std::move(runner), std::move(loaded.info)));
+      std::make_unique<BenchRunner>(std::move(fitted.runner), out->recorder_, &out->phases_);
+  PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),
+                                                                 std::move(fitted.info)));
   out->load_s_ = Seconds(out->clock_.Now() - start);
   return out;
 }

@@ -43,10 +43,23 @@ struct RunTimes {
 std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
                                         const ModelInfo& info);
 
+// A loaded model that fits `fit`, with a recorder between it and its backend.
+struct FittedRunner {
+  EngineOptions options;
+  LoadTypes types{};
+  OpRecorder* recorder = nullptr;  // the runner's
+  std::unique_ptr<T5Runner> runner;
+  ModelInfo info;
+};
+
+// `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
+// where the pages need more memory than the machine has, with `name` as its subject.
+StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                  const std::string& name);
+
 class MeasuredEngine {
  public:
-  // `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
-  // where the pages need more memory than the machine has, with `name` as its subject.
+  // An engine around LoadFitted().
   static StatusOr<std::unique_ptr<MeasuredEngine>> Load(const EngineOptions& base,
                                                         const BenchFit& fit,
                                                         const std::string& name);

@@ -165,7 +165,7 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
                     results=[{"documents_per_s": 30, "fraction_of_limit": 0.4}])
         journal.add("s", part="serving", engine="precis", type="bf16", **about, results=[
             {"kind": "unloaded", "total_p95_ms": 200}, {"kind": "rate", "offered_per_s": 9, "total_p95_ms": 300},
-            {"kind": "summary", "highest_per_s": 9, "limit_per_s": 36}])
+            {"kind": "summary", "highest_per_s": 9, "limit_per_s": 48, "limit_rate": 36}])
         parts, _, _, peers = report.page(journal, [(100, 10), (200, 10)], 5)
         page = "\n".join(parts)
         self.assertIn("| t5-small | precis bf16 | 30.00 |  | 0.40 | 0.200 | 9.00 |  |  | 0.25 |", page)
