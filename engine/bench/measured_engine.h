@@ -74,6 +74,7 @@ class MeasuredEngine {
 
   const ModelInfo& info() const { return engine_->info(); }
   const Backend& backend() const { return *recorder_; }
+  uint64_t workspace_bytes() const { return workspace_bytes_; }
   double load_s() const { return load_s_; }  // reading, packing, calibrating
   // Fills in what is known without a run: model, types, machine, memory, loading.
   void Describe(MeasuredRun* run) const;
@@ -89,6 +90,7 @@ class MeasuredEngine {
   const SteadyClock clock_{};
   LoadTypes types_{};
   uint32_t beams_ = 1;
+  uint64_t workspace_bytes_ = 0;
   double load_s_ = 0;
   PhaseTimes phases_;               // of the run under way; before the engine, which writes here
   OpRecorder* recorder_ = nullptr;  // the engine's
