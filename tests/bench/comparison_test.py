@@ -172,6 +172,20 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
         self.assertRegex(page, r"\| t5-small \| openvino bf16-w8 \| \d")
         self.assertGreater(peers["t5-small", "openvino bf16-w8"]["at_our_bound"], 0)
 
+    def test_the_ratios_are_those_of_the_best_peer(self):
+        journal = Journal(self.work / "results.jsonl")
+        def add(engine, dtype, model, batch, beams, total_s):
+            line = {"engine": engine, "type": dtype, "model": model, "batch": batch, "beams": beams, "total_s": total_s}
+            journal.add(str(len(journal.entries)), part="latency", results=[line])
+        for batch, beams, times in ((32, 1, (4, 6, 8)), (1, 4, (1, 5, 3))):
+            for (engine, dtype), total_s in zip((("precis", "bf16"), ("slow", "f32"), ("other", "int8")), times):
+                add(engine, dtype, "t5-small", batch, beams, total_s)
+        add("precis", "bf16", "t5-small-g2", 32, 1, 2)
+        add("precis", "int8", "t5-base", 32, 1, 2)  # without a peer: no ratio
+        page = report.ratios_table(report.best_latencies(journal))
+        self.assertIn("| t5-small | bf16 | 1.50 | 3.00 |  | 3.00 |", page)
+        self.assertNotIn("t5-base", page)
+
 
 class Traces(unittest.TestCase):
     def test_the_file_is_the_trace_that_is_built_in(self):
