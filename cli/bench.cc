@@ -32,6 +32,9 @@ std::string LatencyJson(const LatencyResult& r) {
   json["resident_bytes"] = r.resident_bytes;
   json["pool_bytes"] = r.pool_bytes;
   json["weight_bytes"] = r.weight_bytes;
+  json["workspace_bytes"] = r.workspace_bytes;
+  json["resident_bound_bytes"] = r.resident_bound_bytes();
+  json["resident_holds"] = r.resident_holds();
   json["load_s"] = Rounded(r.load_s, 3);
   return json.dump();
 }

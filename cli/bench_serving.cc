@@ -77,9 +77,11 @@ std::string ServingSummaryJson(const ServedModel& model, const ServingSummary& s
   if (s.limit_per_s > 0) {
     json["offline_per_s"] = Rounded(s.offline_per_s, 3);
     json["limit_per_s"] = Rounded(s.limit_per_s, 3);
-    if (s.highest_per_s) {
-      json["fraction_of_limit"] = Rounded(*s.highest_per_s / s.limit_per_s, 3);
-    }
+  }
+  if (s.limit_rate > 0) {
+    json["limit_rate"] = Rounded(s.limit_rate, 3);
+    json["limit_unloaded_p95_ms"] = Rounded(s.limit_unloaded_p95_s * 1e3, 3);
+    if (s.highest_per_s) json["fraction_of_limit"] = Rounded(s.fraction_of_limit(), 3);
   }
   return json.dump();
 }

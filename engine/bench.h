@@ -70,11 +70,22 @@ struct MeasuredRun {
   double fraction_of_limit() const { return limit_s / total_s; }
 };
 
+// Of a process beside weights, pages and workspaces: code, libraries, threads, the benchmark
+// itself.
+inline constexpr uint64_t kMostOtherBytes = 120'000'000;
+
 struct LatencyResult : MeasuredRun {
   BenchCase of;
   uint32_t source_tokens = 0;
   uint32_t new_tokens = 0;
-  uint64_t resident_bytes = 0;  // of the process, after the timed runs
+  uint64_t resident_bytes = 0;   // of the process, after the timed runs
+  uint64_t workspace_bytes = 0;  // what steps compute in: activations, scores
+
+  // What the process may hold: all that is there for a reason, and kMostOtherBytes.
+  uint64_t resident_bound_bytes() const {
+    return weight_bytes + pool_bytes + workspace_bytes + kMostOtherBytes;
+  }
+  bool resident_holds() const { return resident_bytes <= resident_bound_bytes(); }
 
   double step_ms() const { return (total_s - encode_s) / new_tokens * 1e3; }
   double step_limit_ms() const { return (limit_s - encode_limit_s) / new_tokens * 1e3; }

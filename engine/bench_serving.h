@@ -59,11 +59,27 @@ StatusOr<std::optional<double>> BenchServing(
     const std::function<void(const ServingResult&)>& on_result,
     const std::function<void(const BenchProgress&)>& on_progress);
 
+// The same where loads are run by `run_load`.
+StatusOr<std::optional<double>> BenchServing(
+    const ServingOptions& options, const ModelInfo& model, const LoadRunner& run_load,
+    const std::function<void(const ServingResult&)>& on_result,
+    const std::function<void(const BenchProgress&)>& on_progress);
+
+// INVALID_ARGUMENT naming what makes no sense.
+Status CheckServingOptions(const ServingOptions& options);
+
 struct ServingSummary {
   std::optional<double> highest_per_s;  // as BenchServing says
   // Of the trace's documents, all queued at once; 0 without options.limit.
   double offline_per_s = 0;
   double limit_per_s = 0;  // documents over the limit of docs/performance/limit.md for all of them
+  // The highest rate, requests a second, of the same scheduler on a simulated machine on which each
+  // step takes the limit of its ops; its bound follows from its own unloaded p95. 0 unless both the
+  // limit and a rate were asked for.
+  double limit_rate = 0;
+  double limit_unloaded_p95_s = 0;
+
+  double fraction_of_limit() const { return *highest_per_s / limit_rate; }
 };
 
 struct ServedModel {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/machine.h"
 #include "engine/run/engine_loop.h"
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
@@ -37,6 +38,7 @@ Engine::~Engine() { Stop(); }
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
                           OnOwnThread([&] { return T5Runner::Load(options); }));
+  ReturnFreedMemory();
   return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
 }
 

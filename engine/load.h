@@ -47,6 +47,11 @@ StatusOr<std::vector<LoadOutcome>> RunLoad(LoadTarget& target,
                                            const std::vector<double>& due_s, double limit_s,
                                            const std::function<void(size_t)>& on_ended);
 
+// RunLoad() on some target, or what stands for it: a simulated one has no time of its own.
+using LoadRunner = std::function<StatusOr<std::vector<LoadOutcome>>(
+    const std::vector<LoadRequest>& requests, const std::vector<double>& due_s, double limit_s,
+    const std::function<void(size_t)>& on_ended)>;
+
 // `tokens` random ids of 10 to 500, or of what the vocabulary has, and </s> last.
 std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, uint32_t vocab_size,
                                   int32_t eos_token_id);

@@ -1,6 +1,9 @@
 #include "engine/machine.h"
 
 #include <sched.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cerrno>
@@ -161,6 +164,12 @@ uint64_t DetectMemoryLimitBytes(const MachineFiles& files) {
   }
   for (const std::string& dir : cgroups.v1) see(dir + "/memory.limit_in_bytes");
   return limit == kNone ? 0 : limit;
+}
+
+void ReturnFreedMemory() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace precis

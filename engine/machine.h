@@ -1,5 +1,6 @@
 // What this process may use of the machine: CPUs by affinity and cgroup quota, memory by cgroup
-// limit. Called once at start to choose threads and pool size. Thread rule: functions, no state.
+// limit. Called once at start to choose threads and pool size, and once a model is loaded. Thread
+// rule: functions, no state.
 #pragma once
 
 #include <cstdint>
@@ -19,5 +20,9 @@ uint32_t DetectCpus(const MachineFiles& files = {});
 // The smallest of MemTotal and the limits of our cgroup and all above it (v1 or v2).
 // 0 if nothing can be read.
 uint64_t DetectMemoryLimitBytes(const MachineFiles& files = {});
+
+// Gives the system what is freed but still held by the allocator, in all its arenas: after loading
+// as much as the tensors that were read, which nothing would use again. Takes milliseconds.
+void ReturnFreedMemory();
 
 }  // namespace precis

@@ -55,6 +55,26 @@ def latency_table(cases):
                   "of its limit", "load, s"], rows)
 
 
+def ratios_table(cases):
+    """The best peer over Precis: whole batches with and without grouping, a document alone, a document with beams."""
+    columns = [("batch 32", 32, 1, False), ("batch 32, grouped", 32, 1, True), ("batch 1", 1, 1, False),
+               ("batch 1, 4 beams", 1, 4, False)]
+    best = collections.defaultdict(dict)  # of each (model, type), by column
+    for title, batch, beams, grouped in columns:
+        for (model, *case), by_engine in cases.items():
+            peers = [line["total_s"] for name, line in by_engine.items() if not name.startswith("precis ")]
+            if case != [batch, beams] or not peers:
+                continue
+            for name, line in by_engine.items():
+                mine = re.fullmatch(r"precis (\S+)( g\d+)?", name)
+                if mine and bool(mine[2]) == grouped:
+                    ratio = min(peers) / line["total_s"]
+                    best[model, mine[1]][title] = max(ratio, best[model, mine[1]].get(title, 0))
+    titles = [title for title, *_ in columns]
+    return table(["model", "type", *titles],
+                 [[*key, *(shown(ratios, title) for title in titles)] for key, ratios in best.items()]) if best else ""
+
+
 def peers_on_trace(journal, trace, seconds, precis_bound_s):
     """{(model, engine): figures} of the peers' simulated queues."""
     grids = collections.defaultdict(list)
@@ -95,7 +115,7 @@ def precis_on_trace(journal):
                 figures.setdefault("rates", []).append((line["offered_per_s"], line["total_p95_ms"] / 1e3))
             elif line["kind"] == "summary":
                 raise_to(figures, "highest", line["highest_per_s"])
-                raise_to(figures, "limit", line["limit_per_s"])
+                raise_to(figures, "limit", line.get("limit_rate", 0))
     return found
 
 
@@ -217,6 +237,10 @@ def page(journal, trace, seconds):
     if cases:
         parts.append("## Latency of a batch\n")
         parts.append(latency_table(cases))
+        ratios = ratios_table(cases)
+        if ratios:
+            parts.append("How many times as fast as the best peer, which runs the ungrouped model:\n")
+            parts.append(ratios)
     if precis or peers:
         parts.append("## A trace of real lengths\n")
         parts.append(f"{len(trace)} lengths of real documents. Precis is measured (continuous batching). A peer's figures are simulated "

@@ -55,6 +55,7 @@ LatencyResult ResultFor(const LatencyOptions& options, const BenchCase& c,
   result.of = c;
   result.source_tokens = options.source_tokens;
   result.new_tokens = options.new_tokens;
+  result.workspace_bytes = engine.workspace_bytes();
   return result;
 }
 

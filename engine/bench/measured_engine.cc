@@ -24,6 +24,24 @@ constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
+// What the model computes in: two documents' encoder workspaces, a slice's and a step's
+// activations, and the scores of a panel and of rows that sample.
+uint64_t WorkspaceBytes(const T5Runner& runner, const EngineOptions& o, const Backend& backend) {
+  const ModelConfig& c = runner.config();
+  const uint64_t element = ElementBytes(backend.activation_dtype(runner.weights().types.others));
+  const uint64_t inner = uint64_t{c.num_heads} * c.head_dim;
+  const uint64_t document = (c.d_model + 3 * inner) * sizeof(float) + c.d_model * element;
+  const uint64_t widest = std::max<uint64_t>(3 * inner, (c.gated ? 2 : 1) * uint64_t{c.d_ff});
+  const uint64_t slice = widest * sizeof(float) + (c.d_model + inner + c.d_ff) * element;
+  const uint64_t packed = element == ElementBytes(DType::kBF16)
+                              ? EncoderPackedBytes(o.max_source_tokens, c.num_heads, c.head_dim)
+                              : 0;
+  const uint64_t scores = runner.weights().lm_head.front().w->n() + uint64_t{c.vocab_size};
+  const uint64_t step = slice + (c.d_model + scores) * sizeof(float);
+  return 2 * (o.max_source_tokens * document + packed) + o.encode_slice_rows * slice +
+         o.max_batch * step;
+}
+
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
                              const std::string& name) {
@@ -83,10 +101,10 @@ std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
   return requests;
 }
 
-StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
-                                                               const BenchFit& fit,
-                                                               const std::string& name) {
-  EngineOptions o = base;
+StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                  const std::string& name) {
+  FittedRunner out;
+  EngineOptions& o = out.options = base;
   o.max_batch = fit.batch * fit.beams;
   o.max_sequences = fit.unfinished;
   o.max_source_tokens = std::ranges::max(fit.items, {}, &WorkItem::source_tokens).source_tokens;
@@ -96,18 +114,31 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   if (o.threads == 0) o.threads = DetectCpus();
   PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({o.backend, o.isa, o.threads}));
   auto recorder = std::make_unique<OpRecorder>(std::move(backend));
-  std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
-  const TimePoint start = out->clock_.Now();
-  out->beams_ = fit.beams;
-  out->recorder_ = recorder.get();
-  PRECIS_ASSIGN_OR_RETURN(out->types_, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
-  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out->types_.kv, name));
+  out.recorder = recorder.get();
+  PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
+  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, name));
   PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
                           OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));
+  ReturnFreedMemory();  // as Engine::Create()
+  out.runner = std::move(loaded.runner);
+  out.info = std::move(loaded.info);
+  return out;
+}
+
+StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptions& base,
+                                                               const BenchFit& fit,
+                                                               const std::string& name) {
+  std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
+  const TimePoint start = out->clock_.Now();
+  PRECIS_ASSIGN_OR_RETURN(FittedRunner fitted, LoadFitted(base, fit, name));
+  out->beams_ = fit.beams;
+  out->recorder_ = fitted.recorder;
+  out->types_ = fitted.types;
+  out->workspace_bytes_ = WorkspaceBytes(*fitted.runner, fitted.options, *fitted.recorder);
   auto runner =
-      std::make_unique<BenchRunner>(std::move(loaded.runner), out->recorder_, &out->phases_);
-  PRECIS_ASSIGN_OR_RETURN(out->engine_,
-                          Engine::CreateWithRunner(o, std::move(runner), std::move(loaded.info)));
+      std::make_unique<BenchRunner>(std::move(fitted.runner), out->recorder_, &out->phases_);
+  PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),
+                                                                 std::move(fitted.info)));
   out->load_s_ = Seconds(out->clock_.Now() - start);
   return out;
 }

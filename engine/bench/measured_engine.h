@@ -43,10 +43,23 @@ struct RunTimes {
 std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
                                         const ModelInfo& info);
 
+// A loaded model that fits `fit`, with a recorder between it and its backend.
+struct FittedRunner {
+  EngineOptions options;
+  LoadTypes types{};
+  OpRecorder* recorder = nullptr;  // the runner's
+  std::unique_ptr<T5Runner> runner;
+  ModelInfo info;
+};
+
+// `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
+// where the pages need more memory than the machine has, with `name` as its subject.
+StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                  const std::string& name);
+
 class MeasuredEngine {
  public:
-  // `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
-  // where the pages need more memory than the machine has, with `name` as its subject.
+  // An engine around LoadFitted().
   static StatusOr<std::unique_ptr<MeasuredEngine>> Load(const EngineOptions& base,
                                                         const BenchFit& fit,
                                                         const std::string& name);
@@ -61,6 +74,7 @@ class MeasuredEngine {
 
   const ModelInfo& info() const { return engine_->info(); }
   const Backend& backend() const { return *recorder_; }
+  uint64_t workspace_bytes() const { return workspace_bytes_; }
   double load_s() const { return load_s_; }  // reading, packing, calibrating
   // Fills in what is known without a run: model, types, machine, memory, loading.
   void Describe(MeasuredRun* run) const;
@@ -76,6 +90,7 @@ class MeasuredEngine {
   const SteadyClock clock_{};
   LoadTypes types_{};
   uint32_t beams_ = 1;
+  uint64_t workspace_bytes_ = 0;
   double load_s_ = 0;
   PhaseTimes phases_;               // of the run under way; before the engine, which writes here
   OpRecorder* recorder_ = nullptr;  // the engine's

@@ -17,10 +17,11 @@ uint64_t PhaseRecord::WorkingSetBytes() const {
 // `cost` is asked for only while something records.
 template <typename Cost, typename Op>
 void OpRecorder::Record(const Cost& cost, const Op& op) {
-  if (record_ == nullptr) return op();
+  if (record_ == nullptr && computes_) return op();
   const TimePoint start = clock_.Now();
-  op();
+  if (computes_) op();
   const double took = Seconds(clock_.Now() - start);
+  if (record_ == nullptr) return;
   PhaseRecord::Total& total = record_->of(phase_).ops[cost()];
   total.fastest_s = total.count == 0 ? took : std::min(total.fastest_s, took);
   ++total.count;
@@ -70,6 +71,11 @@ void OpRecorder::CopySlots(const CopySlotsParams& params) {
 void OpRecorder::SummarizeScores(const SummarizeScoresParams& params) {
   Record([&] { return SummarizeScoresCost(params); },
          [&] { ForwardingBackend::SummarizeScores(params); });
+  if (computes_) return;
+  for (ScoreSummary& row : params.rows) {
+    row.best[0] = {0, 0};
+    row.num_best = 1;
+  }
 }
 
 }  // namespace precis

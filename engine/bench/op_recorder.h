@@ -47,6 +47,9 @@ class OpRecorder final : public ForwardingBackend {
   // Records what follows into `record`, which outlives it; nullptr: nothing.
   void RecordInto(RunRecord* record) { record_ = record; }
   void SetPhase(BenchPhase phase) { phase_ = phase; }
+  // From now on ops are written down and not run: what they should have computed is whatever lies
+  // there, and the best token of every row is the first of the vocabulary.
+  void StopComputing() { computes_ = false; }
 
   void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
              float* out) override;
@@ -66,6 +69,7 @@ class OpRecorder final : public ForwardingBackend {
   const SteadyClock clock_;
   RunRecord* record_ = nullptr;
   BenchPhase phase_ = BenchPhase::kEncode;
+  bool computes_ = true;
 };
 
 }  // namespace precis

@@ -7,7 +7,6 @@
 
 #include "engine/bench/arrivals.h"
 #include "engine/bench/check_range.h"
-#include "engine/bench/engine_target.h"
 #include "engine/bench/measured_engine.h"
 #include "fmt/format.h"
 
@@ -24,46 +23,26 @@ constexpr double kMostSlowdown = 10;
 // to become too long.
 constexpr double kArrivalsOverBound = 10;
 
-Status CheckOptions(const ServingOptions& o) {
-  if (o.trace.empty()) return InvalidArgument("the trace has no document");
-  if (o.rates.empty() && !o.find_rate) {
-    return InvalidArgument("no rate was given: --rates, or --find-rate");
-  }
-  for (const double rate : o.rates) {
-    if (rate > 0 && rate <= kMostRate) continue;
-    return InvalidArgument(fmt::format("--rates: {} is no rate of requests a second", rate));
-  }
-  if (!(o.seconds > 0 && o.seconds <= kMostSeconds)) {
-    return InvalidArgument(
-        fmt::format("--seconds is {}, must be above 0 and at most {}", o.seconds, kMostSeconds));
-  }
-  if (!(o.slowdown >= 1)) {
-    return InvalidArgument(fmt::format("--slowdown is {}, must be at least 1", o.slowdown));
-  }
-  return CheckRange("--max-requests", o.max_requests, kFewestServed, kMostBenchDocuments);
-}
-
 Percentiles PercentilesOf(const std::vector<double>& values) {
   return {Percentile(values, 0.50), Percentile(values, 0.95), Percentile(values, 0.99)};
 }
 
 class ServingRun {
  public:
-  ServingRun(const ServingOptions& options, const ModelInfo& model, LoadTarget& target,
+  ServingRun(const ServingOptions& options, const ModelInfo& model, const LoadRunner& run_load,
              const std::function<void(const BenchProgress&)>& on_progress)
-      : options_(options), model_(model), target_(target), on_progress_(on_progress) {}
+      : options_(options), model_(model), run_load_(run_load), on_progress_(on_progress) {}
 
   // Every item of the trace, one after the other.
   StatusOr<ServingResult> Unloaded() {
     const std::vector<LoadRequest> requests = RandomRequests(options_.seed, options_.trace, model_);
     std::vector<LoadOutcome> outcomes;
     // The first one is sent twice: it also wakes what sleeps.
-    PRECIS_RETURN_IF_ERROR(
-        RunLoad(target_, {requests[0]}, {0}, kMostSeconds, [](size_t) {}).status());
+    PRECIS_RETURN_IF_ERROR(run_load_({requests[0]}, {0}, kMostSeconds, [](size_t) {}).status());
     double wall_s = 0;
     for (size_t i = 0; i < requests.size(); ++i) {
       PRECIS_ASSIGN_OR_RETURN(std::vector<LoadOutcome> one,
-                              RunLoad(target_, {requests[i]}, {0}, kMostSeconds, [](size_t) {}));
+                              run_load_({requests[i]}, {0}, kMostSeconds, [](size_t) {}));
       alone_s_.push_back(one[0].total_s);
       wall_s += one[0].total_s;
       outcomes.push_back(std::move(one[0]));
@@ -85,7 +64,7 @@ class ServingRun {
         RandomRequests(seed_, Repeated(options_.trace, count), model_);
     const double limit_s = due_s.back() * (1 + kMostDrains) + kMostSlowdown * SlowestAlone();
     PRECIS_ASSIGN_OR_RETURN(const std::vector<LoadOutcome> outcomes,
-                            RunLoad(target_, requests, due_s, limit_s, [&](size_t ended) {
+                            run_load_(requests, due_s, limit_s, [&](size_t ended) {
                               Tell(what, static_cast<double>(ended) / static_cast<double>(count));
                             }));
     double last_s = 0;
@@ -138,7 +117,7 @@ class ServingRun {
 
   const ServingOptions& options_;
   const ModelInfo& model_;
-  LoadTarget& target_;
+  const LoadRunner& run_load_;
   const std::function<void(const BenchProgress&)>& on_progress_;
   std::vector<double> alone_s_;  // by item of the trace
   ServingResult unloaded_;
@@ -149,14 +128,33 @@ class ServingRun {
 
 }  // namespace
 
+Status CheckServingOptions(const ServingOptions& o) {
+  if (o.trace.empty()) return InvalidArgument("the trace has no document");
+  if (o.rates.empty() && !o.find_rate) {
+    return InvalidArgument("no rate was given: --rates, or --find-rate");
+  }
+  for (const double rate : o.rates) {
+    if (rate > 0 && rate <= kMostRate) continue;
+    return InvalidArgument(fmt::format("--rates: {} is no rate of requests a second", rate));
+  }
+  if (!(o.seconds > 0 && o.seconds <= kMostSeconds)) {
+    return InvalidArgument(
+        fmt::format("--seconds is {}, must be above 0 and at most {}", o.seconds, kMostSeconds));
+  }
+  if (!(o.slowdown >= 1)) {
+    return InvalidArgument(fmt::format("--slowdown is {}, must be at least 1", o.slowdown));
+  }
+  return CheckRange("--max-requests", o.max_requests, kFewestServed, kMostBenchDocuments);
+}
+
 StatusOr<std::optional<double>> BenchServing(
-    const ServingOptions& options, const ModelInfo& model, LoadTarget& target,
+    const ServingOptions& options, const ModelInfo& model, const LoadRunner& run_load,
     const std::function<void(const ServingResult&)>& on_result,
     const std::function<void(const BenchProgress&)>& on_progress) {
-  PRECIS_RETURN_IF_ERROR(CheckOptions(options));
+  PRECIS_RETURN_IF_ERROR(CheckServingOptions(options));
   RateSearch search;
   const size_t parts = 1 + options.rates.size() + (options.find_rate ? search.trials : 0);
-  ServingRun run(options, model, target, on_progress);
+  ServingRun run(options, model, run_load, on_progress);
   run.Begin(0, parts);
   PRECIS_ASSIGN_OR_RETURN(const ServingResult unloaded, run.Unloaded());
   on_result(unloaded);
@@ -175,38 +173,15 @@ StatusOr<std::optional<double>> BenchServing(
   return std::optional<double>(found);
 }
 
-StatusOr<ServingSummary> BenchServingEngine(
-    const ServingOptions& options, const EngineOptions& engine_options, uint32_t batch,
-    const std::function<void(const ServedModel&)>& on_loaded,
+StatusOr<std::optional<double>> BenchServing(
+    const ServingOptions& options, const ModelInfo& model, LoadTarget& target,
     const std::function<void(const ServingResult&)>& on_result,
     const std::function<void(const BenchProgress&)>& on_progress) {
-  PRECIS_RETURN_IF_ERROR(CheckOptions(options));
-  PRECIS_RETURN_IF_ERROR(CheckRange("--batch", batch, 1, kMostBenchBatch));
-  if (engine_options.model_dir.empty()) {
-    return InvalidArgument("no model directory was given (--model)");
-  }
-  const BenchFit fit{
-      .items = Repeated(options.trace, std::max<size_t>(batch, options.trace.size())),
-      .batch = batch,
-      .unfinished = options.max_requests,
-      .encode_budget = EngineOptions().encode_budget};
-  ServingSummary summary;
-  {
-    if (on_progress) on_progress({0, 1, "serving", "loading", 0});
-    PRECIS_ASSIGN_OR_RETURN(const auto engine,
-                            MeasuredEngine::Load(engine_options, fit, "a batch of the trace"));
-    on_loaded({"precis", engine->info().name, engine->info().numerics, engine->load_s()});
-    EngineTarget target(engine->engine());
-    PRECIS_ASSIGN_OR_RETURN(summary.highest_per_s,
-                            BenchServing(options, engine->info(), target, on_result, on_progress));
-  }
-  if (!options.limit) return summary;
-  const ThroughputOptions offline{
-      .engine = engine_options, .trace = options.trace, .batch = batch, .seed = options.seed};
-  PRECIS_ASSIGN_OR_RETURN(const ThroughputResult result, BenchThroughput(offline, on_progress));
-  summary.offline_per_s = result.documents_per_s();
-  summary.limit_per_s = result.documents / result.limit_s;
-  return summary;
+  const LoadRunner run_load = [&target](const auto& requests, const auto& due_s, double limit_s,
+                                        const auto& on_ended) {
+    return RunLoad(target, requests, due_s, limit_s, on_ended);
+  };
+  return BenchServing(options, model, run_load, on_result, on_progress);
 }
 
 }  // namespace precis

@@ -8,6 +8,7 @@
 #include "engine/bench/check_range.h"
 #include "engine/bench/machine_limit.h"
 #include "engine/bench/measured_engine.h"
+#include "engine/bench/offline.h"
 #include "engine/bench/profile.h"
 #include "fmt/format.h"
 
@@ -34,6 +35,17 @@ ThroughputResult ResultFor(const WorkTrace& items, uint32_t batch, const Measure
     result.new_tokens += item.new_tokens;
   }
   return result;
+}
+
+// A run has not always had every batch; ops without a count ask for the peaks of the others.
+void AskForAllBatches(uint32_t batch, PhaseRecord* decode) {
+  std::vector<OpCost> gemms;
+  for (const auto& [cost, total] : decode->ops) {
+    if (cost.kind == OpKind::kGemm) gemms.push_back(cost);
+  }
+  for (OpCost& cost : gemms) {
+    for (cost.rows = 1; cost.rows <= batch; ++cost.rows) decode->ops.try_emplace(cost);
+  }
 }
 
 // The measured engine is gone before the machine is measured.
@@ -78,6 +90,13 @@ StatusOr<ThroughputResult> Run(const ThroughputOptions& options, const WorkTrace
 StatusOr<ThroughputResult> BenchThroughput(
     const ThroughputOptions& options,
     const std::function<void(const BenchProgress&)>& on_progress) {
+  MachineFigures figures;
+  return BenchThroughputOn(options, on_progress, &figures);
+}
+
+StatusOr<ThroughputResult> BenchThroughputOn(
+    const ThroughputOptions& options, const std::function<void(const BenchProgress&)>& on_progress,
+    MachineFigures* figures) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const WorkTrace items =
       options.documents == 0 ? options.trace : Repeated(options.trace, options.documents);
@@ -90,11 +109,11 @@ StatusOr<ThroughputResult> BenchThroughput(
   PRECIS_ASSIGN_OR_RETURN(ThroughputResult result,
                           Run(options, items, progress, &record, &recorded));
   if (!options.limit) return result;
+  AskForAllBatches(options.batch, &record.of(BenchPhase::kDecode));
   progress("measuring the machine", 1);
-  MachineFigures figures;
   const EngineOptions& o = options.engine;
   PRECIS_RETURN_IF_ERROR(
-      ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures, &result));
+      ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, figures, &result));
   return result;
 }
 

@@ -8,22 +8,7 @@
 namespace precis {
 namespace {
 
-// Encoder work a step may hold while nothing decodes: enough to fill a batch with short documents,
-// short enough that cancellation and shutdown stay prompt.
-constexpr double kIdleEncodeUs = 50'000;
 constexpr uint32_t kProgressSteps = 8;  // of a beam search, from one kProgress to the next
-
-SchedulerOptions MakeSchedulerOptions(const EngineOptions& options, const ModelRunner& runner) {
-  SchedulerOptions s;
-  s.max_sequences = options.max_sequences;
-  s.max_batch = options.max_batch;
-  s.self_slots = runner.self_slots();
-  s.cross_slots = runner.cross_slots();
-  s.keep_documents = options.cross_cache;
-  s.encode_shape = runner.encode_shape();
-  s.encode_costs = runner.encode_costs();
-  return s;
-}
 
 }  // namespace
 
@@ -34,14 +19,12 @@ EngineLoop::EngineLoop(const EngineOptions& options, std::unique_ptr<ModelRunner
       page_bytes_(page_bytes),
       runner_(std::move(runner)),
       pool_(runner_->num_pages()),
-      scheduler_(MakeSchedulerOptions(options, *runner_), pool_),
+      scheduler_(SchedulerOptionsOf(options, *runner_), pool_),
       active_(options.max_sequences),
-      encode_costs_(runner_->encode_costs()),
-      pace_(options.encode_budget),
+      steps_(options, scheduler_, *runner_),
       submissions_(options.max_sequences + 1) {  // one for a flush
   ids_in_use_.reserve(options.max_sequences);
   outcomes_.reserve(options.max_batch);
-  drafts_.reserve(options.max_batch);
   decoding_.reserve(options.max_batch);
   result_.sequences.reserve(options.max_batch);
   Publish();
@@ -115,11 +98,7 @@ void EngineLoop::DropEnded() {
 
 void EngineLoop::Step() {
   const TimePoint start = clock_.Now();
-  const bool decodes = scheduler_.decoding() > 0;
-  const double encode_us =
-      decodes || pace_.Unlimited() ? pace_.BudgetMicroseconds() : kIdleEncodeUs;
-  runner_->ProposeDrafts(scheduler_.decoding_sequences(), scheduler_.spare_rows(), &drafts_);
-  const StepPlan& plan = scheduler_.Schedule({encode_us, drafts_});
+  const StepPlan& plan = steps_.Next();
   for (const SequenceId id : scheduler_.started()) Admitted(id, start);
   ListDecoding(plan);
   const Status status = runner_->Run(plan, *this, &result_);
@@ -260,26 +239,16 @@ void EngineLoop::Finish(SequenceId id, FinishReason reason, Status status) {
 }
 
 void EngineLoop::Observe(const StepPlan& plan, Duration step_time) {
+  const PlannedEncodes encodes = steps_.Observe(plan, Microseconds(step_time), result_.decode_us);
   StepObservation step;
   step.seconds = Seconds(step_time);
   step.decode_rows = static_cast<uint32_t>(plan.decodes.size());
-  const EncodeShape shape = runner_->encode_shape();
-  double predicted_us = 0;
-  for (const EncodeSlice& slice : plan.encodes) {
-    const uint32_t tokens = scheduler_.document_tokens(slice.document);
-    for (uint32_t i = slice.begin_item; i < slice.end_item; ++i) {
-      const EncodeItem item = EncodeItemAt(shape, tokens, i);
-      step.encode_rows += item.row_end - item.row_begin;
-      predicted_us += PredictMicroseconds(encode_costs_, item, tokens);
-    }
-    if (slice.last) local_.encoded_tokens += tokens;
-  }
+  step.encode_rows = static_cast<uint32_t>(encodes.rows);
+  local_.encoded_tokens += encodes.finished_tokens;
   ++local_.steps;
   if (!plan.decodes.empty()) {
     ++local_.decode_steps;
     local_.decode_rows += plan.decodes.size();
-    const double decode_us = result_.decode_us;
-    pace_.Observe(decode_us, predicted_us, Microseconds(step_time) - decode_us);
   }
   if (EngineObserver* observer = observer_.load()) observer->OnStep(step);
 }

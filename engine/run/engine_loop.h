@@ -19,9 +19,9 @@
 #include "engine/engine.h"
 #include "engine/engine_stats.h"
 #include "engine/run/document_index.h"
-#include "engine/run/encode_pace.h"
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
+#include "engine/run/paced_steps.h"
 #include "engine/sched/page_pool.h"
 #include "engine/sched/scheduler.h"
 
@@ -104,11 +104,9 @@ class EngineLoop final : private PageTables {
   std::vector<Active> active_;  // by SequenceId
   std::vector<SequenceId> ids_in_use_;
   std::vector<SequenceOutcome> outcomes_;
-  std::vector<uint32_t> drafts_;      // wanted, in the order of scheduler_.decoding_sequences()
   std::vector<SequenceId> decoding_;  // of the step under way, in the plan's order
   StepResult result_;
-  const EncodeCosts encode_costs_;
-  EncodePace pace_;
+  PacedSteps steps_;
   EngineStats local_;
 
   BoundedQueue<Submission> submissions_;

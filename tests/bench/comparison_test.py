@@ -165,12 +165,26 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
                     results=[{"documents_per_s": 30, "fraction_of_limit": 0.4}])
         journal.add("s", part="serving", engine="precis", type="bf16", **about, results=[
             {"kind": "unloaded", "total_p95_ms": 200}, {"kind": "rate", "offered_per_s": 9, "total_p95_ms": 300},
-            {"kind": "summary", "highest_per_s": 9, "limit_per_s": 36}])
+            {"kind": "summary", "highest_per_s": 9, "limit_per_s": 48, "limit_rate": 36}])
         parts, _, _, peers = report.page(journal, [(100, 10), (200, 10)], 5)
         page = "\n".join(parts)
         self.assertIn("| t5-small | precis bf16 | 30.00 |  | 0.40 | 0.200 | 9.00 |  |  | 0.25 |", page)
         self.assertRegex(page, r"\| t5-small \| openvino bf16-w8 \| \d")
         self.assertGreater(peers["t5-small", "openvino bf16-w8"]["at_our_bound"], 0)
+
+    def test_the_ratios_are_those_of_the_best_peer(self):
+        journal = Journal(self.work / "results.jsonl")
+        def add(engine, dtype, model, batch, beams, total_s):
+            line = {"engine": engine, "type": dtype, "model": model, "batch": batch, "beams": beams, "total_s": total_s}
+            journal.add(str(len(journal.entries)), part="latency", results=[line])
+        for batch, beams, times in ((32, 1, (4, 6, 8)), (1, 4, (1, 5, 3))):
+            for (engine, dtype), total_s in zip((("precis", "bf16"), ("slow", "f32"), ("other", "int8")), times):
+                add(engine, dtype, "t5-small", batch, beams, total_s)
+        add("precis", "bf16", "t5-small-g2", 32, 1, 2)
+        add("precis", "int8", "t5-base", 32, 1, 2)  # without a peer: no ratio
+        page = report.ratios_table(report.best_latencies(journal))
+        self.assertIn("| t5-small | bf16 | 1.50 | 3.00 |  | 3.00 |", page)
+        self.assertNotIn("t5-base", page)
 
 
 class Traces(unittest.TestCase):

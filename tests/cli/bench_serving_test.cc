@@ -62,8 +62,12 @@ TEST(ParseRates, ReadsRatesAndNamesWhatIsNone) {
 }
 
 TEST(BenchServingCommand, PrintsALineForTheTraceAloneForEachRateAndForTheWhole) {
-  const Outcome outcome =
-      Serve("2,4", "", {.highest_per_s = 3, .offline_per_s = 8, .limit_per_s = 12});
+  const Outcome outcome = Serve("2,4", "",
+                                {.highest_per_s = 3,
+                                 .offline_per_s = 8,
+                                 .limit_per_s = 12,
+                                 .limit_rate = 6,
+                                 .limit_unloaded_p95_s = 0.25});
   EXPECT_EQ(outcome.exit_code, kExitOk);
   EXPECT_EQ(outcome.err, "");
   std::istringstream lines(outcome.out);
@@ -80,10 +84,10 @@ TEST(BenchServingCommand, PrintsALineForTheTraceAloneForEachRateAndForTheWhole) 
       R"("total_mean_ms":110.0,"first_token_p50_ms":10.0,"first_token_p95_ms":20.0,)"
       R"("first_token_p99_ms":30.0,"inter_token_p50_ms":1.0,"inter_token_p95_ms":2.0,)"
       R"("inter_token_p99_ms":3.0,"p95_over_unloaded":2.5,"slowdown_p95":2.75,"holds":true})");
-  EXPECT_EQ(
-      text[3],
-      R"({"engine":"precis","model":"t5-small","numerics":"weights bf16","kind":"summary",)"
-      R"("highest_per_s":3.0,"offline_per_s":8.0,"limit_per_s":12.0,"fraction_of_limit":0.25})");
+  EXPECT_EQ(text[3],
+            R"({"engine":"precis","model":"t5-small","numerics":"weights bf16","kind":"summary",)"
+            R"("highest_per_s":3.0,"offline_per_s":8.0,"limit_per_s":12.0,"limit_rate":6.0,)"
+            R"("limit_unloaded_p95_ms":250.0,"fraction_of_limit":0.5})");
 }
 
 TEST(BenchServingCommand, HasNoSummaryWithoutSearchAndLimit) {

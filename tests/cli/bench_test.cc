@@ -30,6 +30,7 @@ LatencyResult ResultOf(BenchCase c) {
   r.weight_bytes = 1000;
   r.pool_bytes = 2000;
   r.resident_bytes = 3000;
+  r.workspace_bytes = 500;
   r.load_s = 0.25;
   r.profile = {{"decode", "gemm 512x512", 10, 0.002, 0.00125, 0.001, 20'000'000, 4'000'000},
                {"engine", "outside ops", 1, 0.001, 0.001, 0, 0, 0}};
@@ -83,7 +84,8 @@ TEST(BenchCommand, WritesTheFieldsOfThePeersToolAndItsOwn) {
                   R"("step_ms":3.906,"new_tokens_per_s":6569.8,"kv_type":"int8","isa":"amx",)"
                   R"("encode_limit_s":0.1,"limit_s":0.4,"step_limit_ms":2.344,)"
                   R"("fraction_of_limit":0.642,"resident_bytes":3000,"pool_bytes":2000,)"
-                  R"("weight_bytes":1000,"load_s":0.25})");
+                  R"("weight_bytes":1000,"workspace_bytes":500,"resident_bound_bytes":120003500,)"
+                  R"("resident_holds":true,"load_s":0.25})");
 }
 
 TEST(BenchCommand, PutsTheProfileOnStandardError) {

@@ -88,6 +88,34 @@ TEST(BenchLatency, ReportsTheCaseItRan) {
   EXPECT_EQ(results[1].pool_bytes, 3 * r.pool_bytes);  // as large as the case, no larger
 }
 
+TEST(LatencyResult, HoldsItsBoundToTheByte) {
+  LatencyResult r;
+  r.weight_bytes = 1000;
+  r.pool_bytes = 200;
+  r.workspace_bytes = 30;
+  r.resident_bytes = 1230 + kMostOtherBytes;
+  EXPECT_EQ(r.resident_bound_bytes(), r.resident_bytes);
+  EXPECT_TRUE(r.resident_holds());
+  ++r.resident_bytes;
+  EXPECT_FALSE(r.resident_holds());
+}
+
+// Sanitizers keep what is freed for a while, and shadows of all.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(BenchLatency, LeavesNothingOfACaseToTheNext) {
+  LatencyOptions options = OptionsFor("models/demo", "1x1,1x1,1x1");
+  options.repeats = 1;
+  const std::vector<LatencyResult> results = ResultsOf(options);
+  ASSERT_EQ(results.size(), 3u);
+  for (const LatencyResult& r : results) {
+    EXPECT_GT(r.workspace_bytes, 0u);
+    EXPECT_TRUE(r.resident_holds()) << r.resident_bytes;
+  }
+  // Less than the weights: those of an engine that is gone would show.
+  EXPECT_LT(results[2].resident_bytes, results[0].resident_bytes + results[0].weight_bytes / 2);
+}
+#endif
+
 TEST(BenchLatency, DecodesExactlyTheTokensAskedFor) {
   const LatencyResult r = ResultsOf(OptionsFor("tests/golden/gqa_g2", "1x1"))[0];
   // 2 layers each; one slice.

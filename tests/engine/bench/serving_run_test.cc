@@ -109,6 +109,24 @@ TEST(BenchServingEngine, ServesRequestsAsTheyCome) {
   EXPECT_EQ(summary->limit_per_s, 0);
 }
 
+TEST(BenchServingEngine, SearchesTheRateOfTheLimitAsItsOwn) {
+  ServingOptions options;
+  options.trace = {{20, 6}, {9, 3}};
+  options.find_rate = true;
+  options.seconds = 0.05;
+  options.max_requests = 20;
+  size_t unloaded = 0;
+  const auto summary = BenchServingEngine(
+      options, EngineFor("tests/golden/gqa_g2"), 4, [](const ServedModel&) {},
+      [&](const ServingResult& r) { unloaded += r.offered_per_s == 0; }, {});
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(unloaded, 1u) << "simulated results are not reported as measured ones";
+  EXPECT_GT(summary->limit_per_s, 0);
+  EXPECT_GT(summary->limit_rate, 0);
+  EXPECT_GT(summary->limit_unloaded_p95_s, 0);
+  ASSERT_TRUE(summary->highest_per_s.has_value());
+}
+
 // Sanitizers keep what is freed for a while, and shadows of all.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST(MeasuredEngine, HoldsItsWeightsPagesAndWorkspacesAndLittleMore) {
