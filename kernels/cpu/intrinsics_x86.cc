@@ -19,12 +19,20 @@ bool HasFastBf16Products() {
   return std::memcmp(vendor, "GenuineIntel", sizeof(vendor)) != 0;
 }
 
+// Not within an ISA's step: AVX-512 came first.
+bool HasAvx512Vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (c >> 11 & 1) != 0;
+}
+
 }  // namespace
 
 void SelectIntrinsics(const Isa& isa, CpuKernels* table) {
   if (isa.name == "avx512_bf16" && HasFastBf16Products()) {
     table->encoder_attention_bf16 = EncoderAttentionAvx512Bf16;
+    table->paged_bf16 = &kPagedAvx512Bf16;
   }
+  if (isa.name != "avx2" && HasAvx512Vnni()) table->paged_int8 = &kPagedAvx512Vnni;
   if (isa.name == "amx") table->encoder_attention_bf16 = EncoderAttentionAmx;
 }
 
