@@ -6,7 +6,7 @@
 
 namespace precis {
 
-// Copies the filled slots of one page, K, V and scales of all layers.
+// Copies the filled slots of one page, K, V and scales of all layers; of V whole words (KvRegion).
 void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const PageCopyRef& copy);
 
 }  // namespace precis

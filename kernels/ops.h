@@ -24,10 +24,16 @@ enum class ActivationKind : uint8_t {
   kGatedGelu,  // T5 v1.1: gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
 };
 
+inline constexpr size_t kKvWordBytes = 4;
+
 // Where one decoder layer's K and V lie inside every page of one kind (self or cross).
-//   K: [num_kv_heads, head_dim, slots]: keys of a head side by side, so that one vector holds the
-//      same dimension of many keys and scores need no horizontal sum.
-//   V: [num_kv_heads, slots, head_dim].
+// Values that are summed up lie side by side in words of four bytes, `pack` of them: one of f32,
+// two of bf16, four of int8. One load then brings a vector of words, as products of pairs and of
+// quads want them and as f32 is taken out of them by shifts.
+//   K: [num_kv_heads, ceil(head_dim / pack), slots, pack]: a vector holds the same dimensions of
+//      many keys, and scores need no horizontal sum. Dimensions past head_dim are zeros.
+//   V: [num_kv_heads, ceil(slots / pack), head_dim, pack]: who reads a word of which not all slots
+//      are filled must not use the others.
 // In int8 an element stands for itself times the scale of its head and slot, K and V apart.
 struct KvRegion {
   size_t k_offset = 0;  // bytes from the start of the page, a multiple of 64
@@ -40,6 +46,23 @@ struct KvRegion {
   // 64.
   size_t k_scale_offset = 0;
   size_t v_scale_offset = 0;
+
+  size_t pack() const { return kKvWordBytes / ElementBytes(dtype); }
+  // Words of a token's K of one head, and of a head's slots in V.
+  size_t dim_words() const { return (head_dim + pack() - 1) / pack(); }
+  size_t slot_words() const { return (slots + pack() - 1) / pack(); }
+  // Bytes of one head's K and V in a page.
+  size_t k_head_bytes() const { return dim_words() * slots * kKvWordBytes; }
+  size_t v_head_bytes() const { return slot_words() * head_dim * kKvWordBytes; }
+  // Elements from the start of K and V.
+  size_t KIndex(size_t kv_head, size_t slot, size_t dim) const {
+    const size_t word = (kv_head * dim_words() + dim / pack()) * slots + slot;
+    return word * pack() + dim % pack();
+  }
+  size_t VIndex(size_t kv_head, size_t slot, size_t dim) const {
+    const size_t word = (kv_head * slot_words() + slot / pack()) * head_dim + dim;
+    return word * pack() + slot % pack();
+  }
 };
 
 // The bytes behind all pages. Readable for 64 bytes past the last page: vectors may overhang.

@@ -17,7 +17,7 @@ KvKindLayout LayOut(std::span<const uint32_t> kv_heads, uint32_t head_dim, DType
   out.slots = slots;
   size_t offset = 0;
   for (const uint32_t heads : kv_heads) {
-    const size_t per_token = size_t{heads} * head_dim * ElementBytes(dtype);
+    const size_t values = size_t{heads} * head_dim * ElementBytes(dtype);  // of a token, K or V
     const size_t scales = dtype == DType::kI8 ? size_t{heads} * sizeof(float) : 0;  // of a token
     KvRegion region;
     region.slots = slots;
@@ -25,15 +25,21 @@ KvKindLayout LayOut(std::span<const uint32_t> kv_heads, uint32_t head_dim, DType
     region.head_dim = head_dim;
     region.dtype = dtype;
     region.k_offset = offset;
-    region.k_scale_offset = region.k_offset + AlignUp(per_token * slots);
+    region.k_scale_offset = region.k_offset + AlignUp(heads * region.k_head_bytes());
     region.v_offset = region.k_scale_offset + AlignUp(scales * slots);
-    region.v_scale_offset = region.v_offset + AlignUp(per_token * slots);
+    region.v_scale_offset = region.v_offset + AlignUp(heads * region.v_head_bytes());
     offset = region.v_scale_offset + AlignUp(scales * slots);
-    out.bytes_per_token += 2 * (per_token + scales);
+    out.bytes_per_token += 2 * (values + scales);
     out.layers.push_back(region);
   }
   out.page_bytes = offset;
   return out;
+}
+
+// Slots that fill their words of V, where there are as many: the fastest kernels want no others.
+uint32_t WholeWords(uint32_t slots, DType dtype) {
+  const auto pack = static_cast<uint32_t>(kKvWordBytes / ElementBytes(dtype));
+  return slots < pack ? slots : slots / pack * pack;
 }
 
 }  // namespace
@@ -44,15 +50,17 @@ KvLayout MakeKvLayout(std::span<const uint32_t> self_kv_heads,
   uint32_t slots = kSelfSlots;
   out.self = LayOut(self_kv_heads, head_dim, dtype, slots);
   while (slots > 1 && out.self.page_bytes > kMaxPageBytes) {
-    out.self = LayOut(self_kv_heads, head_dim, dtype, --slots);
+    slots = WholeWords(slots - 1, dtype);
+    out.self = LayOut(self_kv_heads, head_dim, dtype, slots);
   }
   const KvKindLayout one = LayOut(cross_kv_heads, head_dim, dtype, 1);
   out.page_bytes = std::max(out.self.page_bytes, one.page_bytes);
   // Alignment makes bytes a token shrink with the slots: start at the most that could fit.
   slots = static_cast<uint32_t>(out.page_bytes / one.bytes_per_token);
-  do {
+  for (slots = WholeWords(slots, dtype);; slots = WholeWords(slots - 1, dtype)) {
     out.cross = LayOut(cross_kv_heads, head_dim, dtype, slots);
-  } while (out.cross.page_bytes > out.page_bytes && slots-- > 1);
+    if (out.cross.page_bytes <= out.page_bytes || slots == 1) break;
+  }
   return out;
 }
 

@@ -28,7 +28,8 @@ struct KvLayout {
 };
 
 // Self pages hold 16 slots, fewer where 16 would make a page larger than 1 MB; cross pages hold
-// what fits into the same bytes, at least one slot.
+// what fits into the same bytes, at least one slot. Either number fills whole words (KvRegion)
+// unless it is smaller than one.
 KvLayout MakeKvLayout(std::span<const uint32_t> self_kv_heads,
                       std::span<const uint32_t> cross_kv_heads, uint32_t head_dim, DType dtype);
 

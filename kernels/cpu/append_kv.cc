@@ -1,4 +1,8 @@
-// Writes new keys and values into pages: a transposing scatter for K, plain rows for V.
+// Writes new keys and values into pages, whose words (KvRegion) hold neighbouring dimensions of a
+// key and neighbouring slots of a dimension's values. Tokens of neighbouring slots, as the encoder
+// and prefixes bring them, go together: a tile of keys is transposed on its way, and words of V are
+// written whole. A token on its own is scattered; of a word of V it writes its own bytes only, for
+// the others may be another thread's.
 #include "kernels/cpu/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,71 +15,225 @@ HWY_BEFORE_NAMESPACE();
 namespace precis {
 namespace HWY_NAMESPACE {
 
-// A factor of 0 gives zeros, whatever the values.
-HWY_INLINE void PutInt8(const float* values, size_t n, float factor, int8_t* to, size_t stride) {
-  HWY_ALIGN int32_t lanes[HWY_MAX_BYTES / sizeof(int32_t)];
-  for (size_t i = 0; i < n; i += LanesF()) {
-    const size_t count = n - i < LanesF() ? n - i : LanesF();
-    const VF x = count < LanesF() ? LoadPartial(values + i, count, 0.0f) : LoadF(values + i);
-    const auto rounded = hn::NearestInt(hn::Mul(x, hn::Set(DF(), factor)));
-    hn::Store(factor == 0.0f ? hn::Zero(DI()) : rounded, DI(), lanes);
-    for (size_t j = 0; j < count; ++j) to[(i + j) * stride] = static_cast<int8_t>(lanes[j]);
+using VU = hn::Vec<DU>;
+
+// Tokens that go together, at most, and words of each that a tile holds.
+constexpr size_t kRunTokens = 16;
+constexpr size_t kTileWords = 16;
+
+// Tokens of neighbouring slots of one page: row `row` of the call and those behind it.
+struct AppendRun {
+  size_t row;
+  size_t count;
+  size_t slot;
+  std::byte* page;
+};
+
+// What one KV head of a run reads: K or V.
+struct RunValues {
+  const float* Row(size_t i) const { return values + i * stride; }
+  const float* values;  // of the first token
+  size_t stride;
+  size_t head_dim;
+  float factors[kRunTokens];  // of int8
+};
+
+HWY_INLINE VF LoadUpTo(const float* p, size_t count) {
+  return count < LanesF() ? LoadPartial(p, count, 0.0f) : LoadF(p);
+}
+
+// A vector of a token's values as the page has them, each in a word. A factor of 0 gives zeros,
+// whatever the values.
+template <size_t kPack>
+HWY_INLINE VU Encode(VF x, float factor) {
+  if (kPack == 1) return hn::BitCast(DU(), x);
+  if (kPack == 2) return RoundBF16(x);
+  const auto rounded = hn::NearestInt(hn::Mul(x, hn::Set(DF(), factor)));
+  return hn::BitCast(DU(), factor == 0.0f ? hn::Zero(DI()) : rounded);
+}
+
+// The low part of each word, side by side.
+template <size_t kPack>
+HWY_INLINE void StoreParts(VU words, std::byte* to) {
+  if (kPack == 1) {
+    hn::StoreU(words, DU(), reinterpret_cast<uint32_t*>(to));
+  } else if (kPack == 2) {
+    hn::StoreU(hn::DemoteTo(DH(), hn::BitCast(DI(), words)), DH(), reinterpret_cast<uint16_t*>(to));
+  } else {
+    const hn::Rebind<int8_t, DF> d8;
+    hn::StoreU(hn::DemoteTo(d8, hn::BitCast(DI(), words)), d8, reinterpret_cast<int8_t*>(to));
   }
 }
 
-HWY_INLINE void AppendInt8Row(const AppendKvParams& p, size_t row) {
-  const KvRegion& r = p.region;
-  const size_t slot = p.slots[row].slot;
-  std::byte* page = p.pool.base + static_cast<size_t>(p.slots[row].page) * p.pool.page_bytes;
-  int8_t* k_page = reinterpret_cast<int8_t*>(page + r.k_offset) + slot;
-  int8_t* v_page = reinterpret_cast<int8_t*>(page + r.v_offset);
-  float* k_scales = reinterpret_cast<float*>(page + r.k_scale_offset);
-  float* v_scales = reinterpret_cast<float*>(page + r.v_scale_offset);
-  for (size_t g = 0; g < r.num_kv_heads; ++g) {
-    const size_t at = g * r.slots + slot;
-    const float* k = p.k + row * p.row_stride + g * r.head_dim;
-    const float* v = p.v + row * p.row_stride + g * r.head_dim;
-    const float k_factor = Int8Factor(k, r.head_dim, k_scales + at);
-    PutInt8(k, r.head_dim, k_factor, k_page + g * r.head_dim * r.slots, r.slots);
-    const float v_factor = Int8Factor(v, r.head_dim, v_scales + at);
-    PutInt8(v, r.head_dim, v_factor, v_page + at * r.head_dim, 1);
+// Words of up to kTileWords * kPack dimensions of a key; what is behind them is zero.
+template <size_t kPack>
+HWY_INLINE void EncodeKey(const float* key, size_t dims, float factor, uint32_t* words) {
+  auto* to = reinterpret_cast<std::byte*>(words);
+  for (size_t i = 0; i < kTileWords * kPack; i += LanesF()) {
+    const VF x = i < dims ? LoadUpTo(key + i, dims - i) : hn::Zero(DF());
+    StoreParts<kPack>(Encode<kPack>(x, factor), to + i * (kKvWordBytes / kPack));
   }
 }
 
-HWY_INLINE void PutElement(float value, float* p) { *p = value; }
-HWY_INLINE void PutElement(float value, uint16_t* p) { *p = F32ToBF16(value); }
+// Four words of four tokens, transposed.
+HWY_INLINE void Transpose4x4(const uint32_t* from, uint32_t* to, size_t to_stride) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t j = 0; j < 4; ++j) to[i * to_stride + j] = from[j * kTileWords + i];
+  }
+#else
+  const hn::FixedTag<uint32_t, 4> d4;
+  const hn::Repartition<uint64_t, decltype(d4)> d2;
+  const auto a = hn::LoadU(d4, from);
+  const auto b = hn::LoadU(d4, from + kTileWords);
+  const auto c = hn::LoadU(d4, from + 2 * kTileWords);
+  const auto e = hn::LoadU(d4, from + 3 * kTileWords);
+  const auto ab_low = hn::BitCast(d2, hn::InterleaveLower(d4, a, b));
+  const auto ab_high = hn::BitCast(d2, hn::InterleaveUpper(d4, a, b));
+  const auto ce_low = hn::BitCast(d2, hn::InterleaveLower(d4, c, e));
+  const auto ce_high = hn::BitCast(d2, hn::InterleaveUpper(d4, c, e));
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_low, ce_low)), d4, to);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_low, ce_low)), d4, to + to_stride);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_high, ce_high)), d4, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_high, ce_high)), d4, to + 3 * to_stride);
+#endif
+}
 
-template <typename T>
-HWY_INLINE void AppendRow(const AppendKvParams& p, size_t row) {
-  const KvRegion& r = p.region;
-  const size_t slot = p.slots[row].slot;
-  std::byte* page = p.pool.base + static_cast<size_t>(p.slots[row].page) * p.pool.page_bytes;
-  T* k_page = reinterpret_cast<T*>(page + r.k_offset) + slot;
-  T* v_page = reinterpret_cast<T*>(page + r.v_offset);
-  const float* k = p.k + row * p.row_stride;
-  const float* v = p.v + row * p.row_stride;
-  const size_t width = static_cast<size_t>(r.num_kv_heads) * r.head_dim;
-  for (size_t i = 0; i < width; ++i) PutElement(k[i], k_page + i * r.slots);
-  for (size_t g = 0; g < r.num_kv_heads; ++g) {
-    const size_t to = (g * r.slots + slot) * r.head_dim;
-    for (size_t i = 0; i < r.head_dim; i += LanesF()) {
-      const size_t count = r.head_dim - i < LanesF() ? r.head_dim - i : LanesF();
-      const float* from = v + g * r.head_dim + i;
-      const VF values = count == LanesF() ? LoadF(from) : LoadPartial(from, count, 0.0f);
-      StoreActivation(values, v_page, r.dtype, to + i, count);
+// to[word * slots + token] of a tile.
+HWY_INLINE void ScatterTile(const uint32_t* tile, size_t tokens, size_t words, uint32_t* to,
+                            size_t slots) {
+  size_t i = 0;
+  for (; i + 4 <= tokens; i += 4) {
+    const uint32_t* from = tile + i * kTileWords;
+    size_t word = 0;
+    for (; word + 4 <= words; word += 4) {
+      Transpose4x4(from + word, to + word * slots + i, slots);
+    }
+    for (; word < words; ++word) {
+      for (size_t j = 0; j < 4; ++j) to[word * slots + i + j] = from[j * kTileWords + word];
     }
   }
+  for (; i < tokens; ++i) {
+    for (size_t word = 0; word < words; ++word) to[word * slots + i] = tile[i * kTileWords + word];
+  }
+}
+
+// k: the words of the head, from the run's first slot on.
+template <size_t kPack>
+HWY_INLINE void AppendKeys(const RunValues& keys, size_t count, uint32_t* k, size_t slots) {
+  HWY_ALIGN uint32_t tile[kRunTokens * kTileWords];
+  for (size_t dim = 0; dim < keys.head_dim; dim += kTileWords * kPack) {
+    const size_t left = keys.head_dim - dim;
+    const size_t dims = left < kTileWords * kPack ? left : kTileWords * kPack;
+    for (size_t i = 0; i < count; ++i) {
+      EncodeKey<kPack>(keys.Row(i) + dim, dims, keys.factors[i], tile + i * kTileWords);
+    }
+    ScatterTile(tile, count, (dims + kPack - 1) / kPack, k + dim / kPack * slots, slots);
+  }
+}
+
+// Whole words of V: kPack tokens from token `first` of the run on.
+template <size_t kPack>
+HWY_INLINE void AppendWholeWords(const RunValues& values, size_t first, uint32_t* v) {
+  for (size_t i = 0; i < values.head_dim; i += LanesF()) {
+    const size_t left = values.head_dim - i;
+    VU words = hn::Zero(DU());
+    for (size_t j = 0; j < kPack; ++j) {
+      const VF x = LoadUpTo(values.Row(first + j) + i, left);
+      VU part = Encode<kPack>(x, values.factors[first + j]);
+      if (kPack == 4) part = hn::And(part, hn::Set(DU(), 0xffu));
+      if (kPack == 2 && j == 1) part = hn::ShiftLeft<16>(part);
+      if (kPack == 4 && j == 1) part = hn::ShiftLeft<8>(part);
+      if (kPack == 4 && j == 2) part = hn::ShiftLeft<16>(part);
+      if (kPack == 4 && j == 3) part = hn::ShiftLeft<24>(part);
+      words = hn::Or(words, part);
+    }
+    StoreActivation(hn::BitCast(DF(), words), v, DType::kF32, i, left < LanesF() ? left : LanesF());
+  }
+}
+
+// One token's part of its words of V. Part: the type of a value.
+template <typename Part>
+HWY_INLINE void AppendParts(const RunValues& values, size_t token, Part* v) {
+  constexpr size_t kPack = kKvWordBytes / sizeof(Part);
+  HWY_ALIGN Part parts[kMaxLanes];
+  for (size_t i = 0; i < values.head_dim; i += LanesF()) {
+    const size_t left = values.head_dim - i;
+    const VF x = LoadUpTo(values.Row(token) + i, left);
+    StoreParts<kPack>(Encode<kPack>(x, values.factors[token]), reinterpret_cast<std::byte*>(parts));
+    const size_t count = left < LanesF() ? left : LanesF();
+    for (size_t j = 0; j < count; ++j) v[(i + j) * kPack] = parts[j];
+  }
+}
+
+// v: the words of the head, from slot 0 on.
+template <typename Part>
+HWY_INLINE void AppendValues(const RunValues& values, size_t count, size_t slot, uint32_t* v) {
+  constexpr size_t kPack = kKvWordBytes / sizeof(Part);
+  for (size_t i = 0; i < count;) {
+    const size_t part = (slot + i) % kPack;
+    uint32_t* word = v + (slot + i) / kPack * values.head_dim;
+    if (part == 0 && i + kPack <= count) {
+      AppendWholeWords<kPack>(values, i, word);
+      i += kPack;
+    } else {
+      AppendParts(values, i, reinterpret_cast<Part*>(word) + part);
+      ++i;
+    }
+  }
+}
+
+// Finds the factors of int8 and writes the scales; scales: those of the head.
+HWY_INLINE void FindFactors(const AppendRun& run, float* scales, RunValues* values) {
+  for (size_t i = 0; i < run.count; ++i) {
+    values->factors[i] = Int8Factor(values->Row(i), values->head_dim, scales + run.slot + i);
+  }
+}
+
+template <typename Part>
+HWY_INLINE void AppendRunOf(const AppendKvParams& p, const AppendRun& run) {
+  constexpr size_t kPack = kKvWordBytes / sizeof(Part);
+  const KvRegion& r = p.region;
+  const size_t k_bytes = (r.head_dim + kPack - 1) / kPack * r.slots * kKvWordBytes;
+  const size_t v_bytes = (r.slots + kPack - 1) / kPack * r.head_dim * kKvWordBytes;
+  for (size_t g = 0; g < r.num_kv_heads; ++g) {
+    const size_t from = run.row * p.row_stride + g * r.head_dim;
+    RunValues keys{p.k + from, p.row_stride, r.head_dim, {}};
+    RunValues values{p.v + from, p.row_stride, r.head_dim, {}};
+    if (kPack == 4) {
+      const size_t scales = g * r.slots * sizeof(float);
+      FindFactors(run, reinterpret_cast<float*>(run.page + r.k_scale_offset + scales), &keys);
+      FindFactors(run, reinterpret_cast<float*>(run.page + r.v_scale_offset + scales), &values);
+    }
+    auto* k = reinterpret_cast<uint32_t*>(run.page + r.k_offset + g * k_bytes);
+    AppendKeys<kPack>(keys, run.count, k + run.slot, r.slots);
+    auto* v = reinterpret_cast<uint32_t*>(run.page + r.v_offset + g * v_bytes);
+    AppendValues<Part>(values, run.count, run.slot, v);
+  }
+}
+
+HWY_INLINE AppendRun RunAt(const AppendKvParams& p, size_t row, size_t end) {
+  const SlotRef& first = p.slots[row];
+  size_t count = 1;
+  while (count < kRunTokens && row + count < end && p.slots[row + count].page == first.page &&
+         p.slots[row + count].slot == first.slot + count) {
+    ++count;
+  }
+  return {row, count, first.slot,
+          p.pool.base + static_cast<size_t>(first.page) * p.pool.page_bytes};
 }
 
 void AppendKv(const AppendKvParams& params, size_t begin, size_t end) {
-  for (size_t row = begin; row < end; ++row) {
+  for (size_t row = begin; row < end;) {
+    const AppendRun run = RunAt(params, row, end);
     if (params.region.dtype == DType::kI8) {
-      AppendInt8Row(params, row);
+      AppendRunOf<int8_t>(params, run);
     } else if (params.region.dtype == DType::kBF16) {
-      AppendRow<uint16_t>(params, row);
+      AppendRunOf<uint16_t>(params, run);
     } else {
-      AppendRow<float>(params, row);
+      AppendRunOf<uint32_t>(params, run);
     }
+    row += run.count;
   }
 }
 

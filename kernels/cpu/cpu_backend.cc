@@ -217,6 +217,13 @@ uint32_t CpuBackend::HeadsTogether(const PagedAttentionParams& p, uint32_t items
   return heads;
 }
 
+// Null: none beyond those of any target.
+const PagedProducts* CpuBackend::ProductsFor(const KvRegion& region) const {
+  if (region.slots % region.pack() != 0 || region.head_dim > kMaxVnniHeadDim) return nullptr;
+  if (region.dtype == DType::kI8) return kernels_.paged_int8;
+  return region.dtype == DType::kBF16 ? kernels_.paged_bf16 : nullptr;
+}
+
 void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32_t heads_together) {
   const auto blocks = static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, heads_together));
   const uint32_t of_head = item / blocks;
@@ -229,7 +236,8 @@ void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32
                             .first_kv_head = first,
                             .num_kv_heads = std::min(heads_together, p.region.num_kv_heads - first),
                             .chunk = of_head - group.first_item},
-                           ThreadScratch(), {first_chunk_.data(), partials_.data()});
+                           ProductsFor(p.region), ThreadScratch(),
+                           {first_chunk_.data(), partials_.data()});
 }
 
 void CpuBackend::PagedAttention(const PagedAttentionParams& p) {

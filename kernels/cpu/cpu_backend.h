@@ -62,6 +62,7 @@ class CpuBackend final : public Backend {
   uint32_t GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads);
   uint32_t GroupRowsBy(std::span<const PagedRow> rows, uint32_t most);
   uint32_t HeadsTogether(const PagedAttentionParams& params, uint32_t items) const;
+  const PagedProducts* ProductsFor(const KvRegion& region) const;
   void AttendItem(const PagedAttentionParams& params, uint32_t item, uint32_t heads_together);
 
   const Isa isa_;

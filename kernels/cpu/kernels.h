@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/paged_products.h"
 #include "kernels/ops.h"
 
 namespace precis {
@@ -15,18 +16,14 @@ namespace precis {
 struct Isa;  // kernels/cpu/isa.h
 
 // Query rows of one encoder work item, at most. Rows whose scores are held at a time. Keys of one
-// chunk: chunks lie at fixed absolute positions, so that the order of reduction is the same in
-// every call. Keys of all heads that one work item packs; a multiple of 32.
+// chunk, as kPagedChunkKeys. Keys of all heads that one work item packs; a multiple of 32.
 inline constexpr size_t kEncoderQueryRows = 128;
 inline constexpr size_t kEncoderBlockRows = 32;
 inline constexpr size_t kEncoderChunkKeys = 256;
 inline constexpr size_t kEncoderPackedKeys = 32;
-inline constexpr size_t kPagedChunkKeys = 512;
 // Queries (rows times heads of a work item) that attend to a page at once, at most, unless one row
 // has more: their scores then still fit into a core's L2 beside the chunk's keys.
 inline constexpr size_t kPagedQueries = 32;
-// The widest vector of any target, in floats: rows of scratch are padded to it.
-inline constexpr size_t kMaxLanes = 16;
 
 constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 constexpr size_t PadToLanes(size_t n) { return CeilDiv(n, kMaxLanes) * kMaxLanes; }
@@ -91,6 +88,9 @@ struct PanelTask {
 };
 
 struct CpuKernels {
+  // For pages of bf16 and of int8 whose slots fill their words; null where the ISA has none.
+  const PagedProducts* paged_bf16 = nullptr;
+  const PagedProducts* paged_int8 = nullptr;
   // out[0 .. d) = row[0 .. d), widened.
   void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
   // One row; `index` is the row of `out`.
@@ -110,8 +110,10 @@ struct CpuKernels {
   void (*encoder_attention_bf16)(const EncoderAttentionParams& params, size_t head, size_t first,
                                  size_t rows, float* scratch);
   // The result of a row of one chunk goes to params.out, that of others to their partials. Rows
-  // that have no keys in the chunk are left alone.
-  void (*paged_attention)(const PagedAttentionParams& params, const PagedTask& task, float* scratch,
+  // that have no keys in the chunk are left alone. products: null, or those of the ISA for
+  // params.region.
+  void (*paged_attention)(const PagedAttentionParams& params, const PagedTask& task,
+                          const PagedProducts* products, float* scratch,
                           const PagedPartials& partials);
   // Joins the partials of one row and head, `chunk_stride` floats apart, in the order of the
   // chunks; uses the first up. out_index: the element of `out` where the result begins.

@@ -1,7 +1,6 @@
 // Decode attention over pages: for neighbouring rows that share a page table, neighbouring KV heads
 // and a chunk of keys. A page's K is read once for all query heads of a group and all rows, head by
-// head as it lies there, then its V. Keys are lanes of a vector for the scores, dimensions are for
-// the sum of values.
+// head as it lies there, then its V. What is computed of a page: kernels/cpu/paged_products.h.
 //
 // A row's bits are those it has alone: scores of keys that it does not see are computed and not
 // used, and in the sum of values it takes part up to its own last key.
@@ -14,13 +13,16 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 #include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/paged_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace precis {
 namespace HWY_NAMESPACE {
 
-// A row of scores, with room for the last vector of an unaligned page to hang over.
-constexpr size_t kScoreStride = kPagedChunkKeys + 2 * kMaxLanes;
+struct PagedRunning {
+  Running softmax;
+  float factor;  // of PagedProducts::round
+};
 
 struct PagedScratch {
   PagedScratch(float* base, size_t queries, size_t head_dim)
@@ -28,7 +30,7 @@ struct PagedScratch {
         q(base),
         scores(q + queries * dim),
         out(scores + queries * kScoreStride),
-        running(reinterpret_cast<Running*>(out + queries * dim)) {}
+        running(reinterpret_cast<PagedRunning*>(out + queries * dim)) {}
   // The share of the queries from `first` on.
   PagedScratch From(size_t first) const {
     PagedScratch share = *this;
@@ -39,78 +41,11 @@ struct PagedScratch {
     return share;
   }
   size_t dim;
-  float* q;          // [queries, dim]
-  float* scores;     // [queries, kScoreStride]
-  float* out;        // [queries, dim]
-  Running* running;  // [queries]
+  float* q;               // [queries, dim]
+  float* scores;          // [queries, kScoreStride]
+  float* out;             // [queries, dim]
+  PagedRunning* running;  // [queries]
 };
-
-// Dot products of kRows queries with one vector of keys, of which each dimension is a row of k,
-// times the keys' scales where there are any. Four sums, of the dimensions d mod 4: a page has
-// often just one vector of keys, and a single sum would wait for itself at every dimension.
-template <size_t kRows, typename T>
-HWY_INLINE void ScoreTile(const float* HWY_RESTRICT q, size_t q_stride, const T* HWY_RESTRICT k,
-                          size_t slots, size_t head_dim, const float* HWY_RESTRICT scales,
-                          float* HWY_RESTRICT scores) {
-  constexpr size_t kSums = 4;
-  const DF d;
-  VF sums[kRows][kSums];
-  for (size_t i = 0; i < kRows; ++i) {
-    for (size_t j = 0; j < kSums; ++j) sums[i][j] = hn::Zero(d);
-  }
-  size_t dim = 0;
-  for (; dim + kSums <= head_dim; dim += kSums) {
-    for (size_t j = 0; j < kSums; ++j) {
-      const VF keys = LoadF(k + (dim + j) * slots);
-      for (size_t i = 0; i < kRows; ++i) {
-        sums[i][j] = hn::MulAdd(hn::Set(d, q[i * q_stride + dim + j]), keys, sums[i][j]);
-      }
-    }
-  }
-  for (; dim < head_dim; ++dim) {
-    const VF keys = LoadF(k + dim * slots);
-    for (size_t i = 0; i < kRows; ++i) {
-      sums[i][0] = hn::MulAdd(hn::Set(d, q[i * q_stride + dim]), keys, sums[i][0]);
-    }
-  }
-  for (size_t i = 0; i < kRows; ++i) {
-    VF sum = hn::Add(hn::Add(sums[i][0], sums[i][1]), hn::Add(sums[i][2], sums[i][3]));
-    if (scales != nullptr) sum = hn::Mul(sum, LoadF(scales));
-    hn::StoreU(sum, d, scores + i * kScoreStride);
-  }
-}
-
-// Queries of a tile: their sums fill about half of the registers.
-#if HWY_TARGET == HWY_AVX3
-constexpr size_t kScoreRows = 4;
-#else
-constexpr size_t kScoreRows = 2;
-#endif
-
-template <size_t kRows, typename T>
-HWY_INLINE void ScoreRows(const float* q, size_t q_stride, const T* k, size_t slots,
-                          size_t head_dim, const float* scales, float* scores, size_t count) {
-  for (size_t j = 0; j < count; j += LanesF()) {
-    ScoreTile<kRows>(q, q_stride, k + j, slots, head_dim, scales == nullptr ? nullptr : scales + j,
-                     scores + j);
-  }
-}
-
-// Scores of `count` keys of a page, whole vectors of them; scales: of the keys, or null.
-template <typename T>
-HWY_INLINE void ScoreKeys(const PagedScratch& s, const T* k, size_t slots, size_t head_dim,
-                          const float* scales, size_t first_score, size_t queries, size_t count) {
-  const float* q = s.q;
-  float* scores = s.scores + first_score;
-  for (; queries >= kScoreRows; queries -= kScoreRows) {
-    ScoreRows<kScoreRows>(q, s.dim, k, slots, head_dim, scales, scores, count);
-    q += kScoreRows * s.dim;
-    scores += kScoreRows * kScoreStride;
-  }
-  if (queries == 3) ScoreRows<3>(q, s.dim, k, slots, head_dim, scales, scores, count);
-  if (queries == 2) ScoreRows<2>(q, s.dim, k, slots, head_dim, scales, scores, count);
-  if (queries == 1) ScoreRows<1>(q, s.dim, k, slots, head_dim, scales, scores, count);
-}
 
 // What one pass over a chunk's pages serves of one KV head: query i is head heads[i % heads.size()]
 // of row i / heads.size().
@@ -132,7 +67,12 @@ struct PagedPass {
 // Walks over the pages that hold the keys of a pass.
 struct PageCursor {
   PageCursor(const PagedAttentionParams& params, const PagedPass& pass)
-      : p(params), first_page(pass.rows[0].first_page), end(pass.end), key(pass.begin) {
+      : p(params),
+        k_head_bytes(p.region.k_head_bytes()),
+        v_head_bytes(p.region.v_head_bytes()),
+        first_page(pass.rows[0].first_page),
+        end(pass.end),
+        key(pass.begin) {
     Find();
   }
   bool done() const { return key == end; }
@@ -149,6 +89,8 @@ struct PageCursor {
   }
 
   const PagedAttentionParams& p;
+  size_t k_head_bytes;
+  size_t v_head_bytes;
   size_t first_page;  // index into p.pages
   size_t end;
   size_t key;
@@ -157,20 +99,22 @@ struct PageCursor {
   size_t count = 0;  // keys in this page
 };
 
-// Fetches what a work item will read, some heads ahead: the K of its pages, then their V. Its share
-// of a page is small and far from the next page's, so the CPU cannot guess.
+// Fetches what a work item will read, some heads ahead: the K of its pages, with all scales, then
+// their V. Its share of a page is far from the next page's, so the CPU cannot guess. Into L2: a
+// core has more misses of L2 under way than of L1 (docs/performance/attention.md).
 class PageFetcher {
  public:
   // `first`: the item's pass for the first of its KV heads.
-  PageFetcher(const PagedAttentionParams& p, const PagedPass& first, size_t num_kv_heads,
-              size_t element_bytes)
+  PageFetcher(const PagedAttentionParams& p, const PagedPass& first, size_t num_kv_heads)
       : p_(p),
         pages_(p.pages.subspan(first.rows[0].first_page + first.begin / p.region.slots)),
         num_pages_((first.end - 1) / p.region.slots - first.begin / p.region.slots + 1),
+        first_head_(first.kv_head),
         num_kv_heads_(num_kv_heads),
-        bytes_(p.region.head_dim * p.region.slots * element_bytes),
-        first_head_(first.kv_head * bytes_) {
-    const size_t ahead = (kAheadBytes + bytes_ - 1) / bytes_;
+        k_bytes_(p.region.k_head_bytes()),
+        v_bytes_(p.region.v_head_bytes()),
+        scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
+    const size_t ahead = (kAheadBytes + k_bytes_ - 1) / k_bytes_;
     for (size_t i = 0; i < ahead; ++i) Next();
   }
 
@@ -179,10 +123,15 @@ class PageFetcher {
     if (page_ == 2 * num_pages_) return;
     const bool is_k = page_ < num_pages_;
     const auto index = static_cast<size_t>(pages_[is_k ? page_ : page_ - num_pages_]);
-    const std::byte* from = p_.pool.base + index * p_.pool.page_bytes +
-                            (is_k ? p_.region.k_offset : p_.region.v_offset) + first_head_ +
-                            head_ * bytes_;
-    for (size_t i = 0; i < bytes_; i += kLineBytes) __builtin_prefetch(from + i);
+    const std::byte* page = p_.pool.base + index * p_.pool.page_bytes;
+    const size_t head = first_head_ + head_;
+    if (is_k) {
+      Fetch(page + p_.region.k_offset + head * k_bytes_, k_bytes_);
+      Fetch(page + p_.region.k_scale_offset + head * scale_bytes_, scale_bytes_);
+      Fetch(page + p_.region.v_scale_offset + head * scale_bytes_, scale_bytes_);
+    } else {
+      Fetch(page + p_.region.v_offset + head * v_bytes_, v_bytes_);
+    }
     if (++head_ < num_kv_heads_) return;
     head_ = 0;
     ++page_;
@@ -190,15 +139,22 @@ class PageFetcher {
 
  private:
   static constexpr size_t kLineBytes = 64;
-  static constexpr size_t kAheadBytes = 8 << 10;  // covers a memory latency at a core's bandwidth
+  static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
+  static constexpr int kIntoL2 = 2;
+
+  static HWY_INLINE void Fetch(const std::byte* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, kIntoL2);
+  }
 
   const PagedAttentionParams& p_;
   std::span<const int32_t> pages_;
   size_t num_pages_;
+  size_t first_head_;  // of the item
   size_t num_kv_heads_;
-  size_t bytes_;       // of a head's K or V in a page
-  size_t first_head_;  // offset of the first
-  size_t page_ = 0;    // of num_pages_ for K, then as many for V
+  size_t k_bytes_;  // of a head in a page
+  size_t v_bytes_;
+  size_t scale_bytes_;
+  size_t page_ = 0;  // of num_pages_ for K, then as many for V
   size_t head_ = 0;
 };
 
@@ -212,48 +168,67 @@ HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass
     const float* bias = p.bias.data == nullptr ? nullptr
                                                : p.bias.data + head * p.bias.stride + p.bias.zero +
                                                      pass.begin - pass.rows[row].position;
-    s.running[i] = {-HUGE_VALF, 0.0f};
-    SoftmaxChunk(s.scores + i * kScoreStride, keys, bias, &s.running[i]);
+    s.running[i].softmax = {-HUGE_VALF, 0.0f};
+    SoftmaxChunk(s.scores + i * kScoreStride, keys, bias, &s.running[i].softmax);
   }
 }
 
+HWY_INLINE PageShare KeysOf(const PageCursor& at, const PagedPass& pass) {
+  const KvRegion& r = at.p.region;
+  const size_t scale = pass.kv_head * r.slots + at.slot;
+  return {at.page + r.k_offset + pass.kv_head * at.k_head_bytes,
+          reinterpret_cast<const float*>(at.page + r.k_scale_offset) + scale,
+          r.slots,
+          r.head_dim,
+          at.slot,
+          at.count};
+}
+
+HWY_INLINE PageShare ValuesOf(const PageCursor& at, const PagedPass& pass, size_t count) {
+  const KvRegion& r = at.p.region;
+  return {at.page + r.v_offset + pass.kv_head * at.v_head_bytes,
+          nullptr,
+          r.slots,
+          r.head_dim,
+          at.slot,
+          count};
+}
+
 // Adds a page's values. Neighbouring rows that see as many of its keys go together.
-template <typename T>
-HWY_INLINE void AddValues(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
-                          const T* v, size_t head_dim) {
+HWY_INLINE void AddPage(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
+                        const PagedProducts& products) {
   const size_t heads = pass.heads.size();
   for (size_t row = 0; row < pass.rows.size();) {
     const size_t keys = pass.Keys(row, at.key, at.count);
     size_t behind = row + 1;
     while (behind < pass.rows.size() && pass.Keys(behind, at.key, at.count) == keys) ++behind;
-    Multiply<true>(s.scores + row * heads * kScoreStride + (at.key - pass.begin), kScoreStride, v,
-                   head_dim, keys, s.out + row * heads * s.dim, s.dim, (behind - row) * heads,
-                   head_dim);
+    const size_t first = row * heads;
+    const size_t queries = (behind - row) * heads;
     row = behind;
+    if (keys == 0 || queries == 0) continue;
+    products.add_values(ValuesOf(at, pass, keys), s.scores + first * kScoreStride,
+                        at.key - pass.begin, queries, s.out + first * s.dim, s.dim);
   }
 }
 
-// Keys of the page of `at`, for all queries: scores or probabilities times the keys' scales.
-HWY_INLINE void ScaleKeys(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
-                          const float* scales) {
+// The probabilities of the page of `at` times the scales of their values, for all queries.
+HWY_INLINE void ScaleProbabilities(const PageCursor& at, const PagedPass& pass,
+                                   const PagedScratch& s) {
   const DF d;
+  const float* scales = reinterpret_cast<const float*>(at.page + at.p.region.v_scale_offset) +
+                        pass.kv_head * at.p.region.slots + at.slot;
   float* row = s.scores + (at.key - pass.begin);
   for (size_t i = 0; i < pass.queries(); ++i, row += kScoreStride) {
-    for (size_t j = 0; j < at.count; j += LanesF()) {
+    const size_t keys = pass.Keys(i / pass.heads.size(), at.key, at.count);
+    for (size_t j = 0; j < keys; j += LanesF()) {
       const VF before = LoadF(row + j);
       const VF scaled = hn::Mul(before, LoadF(scales + j));
-      // What hangs over is the next page's.
-      hn::StoreU(at.count - j < LanesF()
-                     ? hn::IfThenElse(hn::FirstN(d, at.count - j), scaled, before)
-                     : scaled,
-                 d, row + j);
+      // What hangs over is the next page's, or zeros.
+      hn::StoreU(
+          keys - j < LanesF() ? hn::IfThenElse(hn::FirstN(d, keys - j), scaled, before) : scaled, d,
+          row + j);
     }
   }
-}
-
-HWY_INLINE const float* Scales(const PageCursor& at, const PagedPass& pass, size_t scale_offset) {
-  return reinterpret_cast<const float*>(at.page + scale_offset) + pass.kv_head * at.p.region.slots +
-         at.slot;
 }
 
 // A work item: the passes of neighbouring KV heads, which go over the pages together.
@@ -274,39 +249,45 @@ struct PagedItem {
   size_t end;
 };
 
-template <typename T>
-HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item,
-                            const PagedScratch& all) {
-  const KvRegion& r = p.region;
-  const size_t head_size = r.head_dim * r.slots;
+// Probabilities of all queries, as `add_values` takes them.
+HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
+                           const PagedScratch& all, const PagedProducts& products) {
   size_t queries = 0;
-  const PagedPass first = item.Pass(p, 0, &queries);
-  PageFetcher fetcher(p, first, item.num_kv_heads, sizeof(T));
-  for (PageCursor at(p, first); !at.done(); at.Next()) {
-    for (size_t i = 0; i < item.num_kv_heads; ++i) {
-      fetcher.Next();
-      const PagedPass pass = item.Pass(p, i, &queries);
-      const PagedScratch s = all.From(queries);
-      const T* k = reinterpret_cast<const T*>(at.page + r.k_offset) + pass.kv_head * head_size;
-      ScoreKeys(s, k + at.slot, r.slots, r.head_dim,
-                sizeof(T) == 1 ? Scales(at, pass, r.k_scale_offset) : nullptr, at.key - pass.begin,
-                pass.queries(), at.count);
-    }
-  }
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
     const PagedPass pass = item.Pass(p, i, &queries);
     const PagedScratch s = all.From(queries);
     SoftmaxRows(p, pass, s);
+    if (p.region.dtype == DType::kI8) {
+      for (PageCursor at(p, pass); !at.done(); at.Next()) ScaleProbabilities(at, pass, s);
+    }
+    for (size_t j = 0; j < pass.queries(); ++j) {
+      const size_t keys = pass.Keys(j / pass.heads.size(), pass.begin, pass.end - pass.begin);
+      if (products.round == nullptr || keys == 0) continue;
+      products.round(s.scores + j * kScoreStride, keys, &s.running[j].factor);
+    }
     for (size_t j = 0; j < pass.queries() * s.dim; ++j) s.out[j] = 0.0f;
   }
+}
+
+HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item,
+                            const PagedScratch& all, const PagedProducts& products) {
+  size_t queries = 0;
+  const PagedPass first = item.Pass(p, 0, &queries);
+  PageFetcher fetcher(p, first, item.num_kv_heads);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
       fetcher.Next();
       const PagedPass pass = item.Pass(p, i, &queries);
       const PagedScratch s = all.From(queries);
-      const T* v = reinterpret_cast<const T*>(at.page + r.v_offset) + pass.kv_head * head_size;
-      if (sizeof(T) == 1) ScaleKeys(at, pass, s, Scales(at, pass, r.v_scale_offset));
-      AddValues(at, pass, s, v + at.slot * r.head_dim, r.head_dim);
+      products.score(KeysOf(at, pass), s.q, s.dim, pass.queries(), s.scores + at.key - pass.begin);
+    }
+  }
+  WeighPages(p, item, all, products);
+  for (PageCursor at(p, first); !at.done(); at.Next()) {
+    for (size_t i = 0; i < item.num_kv_heads; ++i) {
+      fetcher.Next();
+      const PagedPass pass = item.Pass(p, i, &queries);
+      AddPage(at, pass, all.From(queries), products);
     }
   }
 }
@@ -318,6 +299,15 @@ HWY_INLINE void StoreQuotient(const float* values, float sum, size_t n, const Ac
     const size_t count = n - i < LanesF() ? n - i : LanesF();
     const VF v = count == LanesF() ? LoadF(values + i) : LoadPartial(values + i, count, 0.0f);
     StoreActivation(hn::Div(v, hn::Set(DF(), sum)), out.data, out.dtype, index + i, count);
+  }
+}
+
+// The sums of row `row` of the pass become values.
+HWY_INLINE void FinishRow(const PagedPass& pass, const PagedScratch& s, size_t row, size_t head_dim,
+                          const PagedProducts& products) {
+  if (products.finish == nullptr) return;
+  for (size_t i = row * pass.heads.size(); i < (row + 1) * pass.heads.size(); ++i) {
+    products.finish(s.running[i].factor, head_dim, s.out + i * s.dim);
   }
 }
 
@@ -333,31 +323,32 @@ HWY_INLINE void StoreRow(const PagedAttentionParams& p, const PagedPass& pass,
     const size_t query = row * pass.heads.size() + i;
     const float* values = s.out + query * s.dim;
     if (single) {
-      StoreQuotient(values, s.running[query].sum, head_dim, p.out,
+      StoreQuotient(values, s.running[query].softmax.sum, head_dim, p.out,
                     index * p.out.cols + pass.heads[i] * head_dim);
       continue;
     }
     const size_t at = chunk * p.groups.heads.size() + pass.heads[i];
     float* partial = partials.data + at * PartialFloats(head_dim);
     for (size_t j = 0; j < head_dim; ++j) partial[j] = values[j];
-    partial[head_dim] = s.running[query].max;
-    partial[head_dim + 1] = s.running[query].sum;
+    partial[head_dim] = s.running[query].softmax.max;
+    partial[head_dim + 1] = s.running[query].softmax.sum;
   }
 }
 
 HWY_INLINE void LoadQueries(const PagedAttentionParams& p, const PagedPass& pass, size_t first_row,
-                            const PagedScratch& s) {
+                            const PagedScratch& s, const PagedProducts& products) {
   const size_t head_dim = p.region.head_dim;
   for (size_t i = 0; i < pass.queries(); ++i) {
     const float* q = p.q + (first_row + i / pass.heads.size()) * p.q_stride +
                      pass.heads[i % pass.heads.size()] * head_dim;
-    for (size_t j = 0; j < head_dim; ++j) s.q[i * s.dim + j] = q[j];
+    products.load_query(q, head_dim, s.q + i * s.dim);
   }
 }
 
 // The item's rows are rows first_row .. of the call; its end is found here.
 HWY_INLINE void AttendItem(const PagedAttentionParams& p, PagedItem item, size_t first_row,
-                           float* scratch, const PagedPartials& partials) {
+                           const PagedProducts& products, float* scratch,
+                           const PagedPartials& partials) {
   for (const PagedRow& row : item.rows) {
     const size_t most = item.begin + kPagedChunkKeys;
     const size_t end = row.num_keys < most ? row.num_keys : most;
@@ -371,36 +362,38 @@ HWY_INLINE void AttendItem(const PagedAttentionParams& p, PagedItem item, size_t
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
     const PagedPass pass = item.Pass(p, i, &queries);
-    LoadQueries(p, pass, first_row, all.From(queries));
+    LoadQueries(p, pass, first_row, all.From(queries), products);
   }
-  if (p.region.dtype == DType::kI8) {
-    AttendPages<int8_t>(p, item, all);
-  } else if (p.region.dtype == DType::kBF16) {
-    AttendPages<uint16_t>(p, item, all);
-  } else {
-    AttendPages<float>(p, item, all);
-  }
+  AttendPages(p, item, all, products);
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
     const PagedPass pass = item.Pass(p, i, &queries);
+    const PagedScratch s = all.From(queries);
     for (size_t row = 0; row < item.rows.size(); ++row) {
       if (pass.Keys(row, pass.begin, 1) == 0) continue;
-      StoreRow(p, pass, all.From(queries), row, first_row + row, partials);
+      FinishRow(pass, s, row, p.region.head_dim, products);
+      StoreRow(p, pass, s, row, first_row + row, partials);
     }
   }
 }
 
-void PagedAttention(const PagedAttentionParams& p, const PagedTask& task, float* scratch,
-                    const PagedPartials& partials) {
+HWY_INLINE const PagedProducts& ProductsOf(DType dtype) {
+  if (dtype == DType::kI8) return kInt8Products;
+  return dtype == DType::kBF16 ? kBF16Products : kF32Products;
+}
+
+void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
+                    const PagedProducts* products, float* scratch, const PagedPartials& partials) {
   const size_t heads =
       p.groups.begin[task.first_kv_head + task.num_kv_heads] - p.groups.begin[task.first_kv_head];
   if (heads == 0) return;
+  if (products == nullptr) products = &ProductsOf(p.region.dtype);
   const size_t begin = task.chunk * kPagedChunkKeys;
   const size_t most = heads < kPagedQueries ? kPagedQueries / heads : 1;
   for (size_t done = 0; done < task.num_rows; done += most) {
     const size_t count = task.num_rows - done < most ? task.num_rows - done : most;
     const size_t row = task.first_row + done;
     AttendItem(p, {p.rows.subspan(row, count), task.first_kv_head, task.num_kv_heads, begin, begin},
-               row, scratch, partials);
+               row, *products, scratch, partials);
   }
 }
 
@@ -444,7 +437,7 @@ HWY_EXPORT(MergePartials);
 
 size_t PagedScratchFloats(size_t num_heads, size_t head_dim) {
   const size_t queries = num_heads > kPagedQueries ? num_heads : kPagedQueries;
-  return queries * (2 * PadToLanes(head_dim) + kPagedChunkKeys + 2 * kMaxLanes + 2);
+  return queries * (2 * PadToLanes(head_dim) + kScoreStride + 3);
 }
 
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table) {

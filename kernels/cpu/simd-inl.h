@@ -34,21 +34,19 @@ HWY_INLINE VF LoadF(const uint16_t* p) {
   return hn::BitCast(DF(), hn::ShiftLeft<16>(hn::PromoteTo(DU(), hn::LoadU(DH(), p))));
 }
 
-HWY_INLINE VF LoadF(const int8_t* p) {
-  const hn::Rebind<int8_t, DF> d8;
-  return hn::ConvertTo(DF(), hn::PromoteTo(DI(), hn::LoadU(d8, p)));
-}
-
-// The bits of F32ToBF16, a vector at a time.
-HWY_INLINE void StoreBF16(VF v, uint16_t* p) {
+// The bits of F32ToBF16, a vector at a time, in words.
+HWY_INLINE hn::Vec<DU> RoundBF16(VF v) {
   const DU du;
   const auto bits = hn::BitCast(du, v);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
   const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, odd), hn::Set(du, 0x7fff)));
   const auto nan = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40));
   const auto is_nan = hn::RebindMask(du, hn::IsNaN(v));
-  const auto half = hn::IfThenElse(is_nan, nan, rounded);
-  hn::StoreU(hn::DemoteTo(DH(), hn::BitCast(DI(), half)), DH(), p);
+  return hn::IfThenElse(is_nan, nan, rounded);
+}
+
+HWY_INLINE void StoreBF16(VF v, uint16_t* p) {
+  hn::StoreU(hn::DemoteTo(DH(), hn::BitCast(DI(), RoundBF16(v))), DH(), p);
 }
 
 // Stores the first `count` lanes (at most a vector) as elements index .. index+count-1.

@@ -30,11 +30,11 @@ class PagedKeys {
       : params_(params), region_(params.region), row_(row), kv_head_(kv_head) {}
 
   double K(size_t key, size_t d) const {
-    const size_t index = (kv_head_ * region_.head_dim + d) * region_.slots + key % region_.slots;
+    const size_t index = region_.KIndex(kv_head_, key % region_.slots, d);
     return Load(key, region_.k_offset, index, region_.k_scale_offset);
   }
   double V(size_t key, size_t d) const {
-    const size_t index = (kv_head_ * region_.slots + key % region_.slots) * region_.head_dim + d;
+    const size_t index = region_.VIndex(kv_head_, key % region_.slots, d);
     return Load(key, region_.v_offset, index, region_.v_scale_offset);
   }
 
@@ -57,20 +57,23 @@ class PagedKeys {
   size_t kv_head_;
 };
 
-void AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* page) {
+}  // namespace
+
+void RefBackend::AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* page) {
   const KvRegion& r = p.region;
   const size_t slot = p.slots[row].slot;
   const size_t column = row * p.row_stride + kv_head * r.head_dim;
   const size_t scale = kv_head * r.slots + slot;
-  auto* k = reinterpret_cast<int8_t*>(page + r.k_offset) + kv_head * r.head_dim * r.slots + slot;
-  auto* v = reinterpret_cast<int8_t*>(page + r.v_offset) + scale * r.head_dim;
+  auto* k = reinterpret_cast<int8_t*>(page + r.k_offset);
+  auto* v = reinterpret_cast<int8_t*>(page + r.v_offset);
   reinterpret_cast<float*>(page + r.k_scale_offset)[scale] =
-      RoundRowToInt8(p.k + column, r.head_dim, k, r.slots);
+      RoundRowToInt8(p.k + column, r.head_dim, rounded_head_.data(), 1);
+  for (size_t d = 0; d < r.head_dim; ++d) k[r.KIndex(kv_head, slot, d)] = rounded_head_[d];
   reinterpret_cast<float*>(page + r.v_scale_offset)[scale] =
-      RoundRowToInt8(p.v + column, r.head_dim, v, 1);
+      RoundRowToInt8(p.v + column, r.head_dim, rounded_head_.data(), 1);
+  for (size_t d = 0; d < r.head_dim; ++d) v[r.VIndex(kv_head, slot, d)] = rounded_head_[d];
+  for (size_t d = r.head_dim; d < r.dim_words() * r.pack(); ++d) k[r.KIndex(kv_head, slot, d)] = 0;
 }
-
-}  // namespace
 
 void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
   PRECIS_CHECK(p.num_keys <= scores_.size() && p.head_dim <= sums_.size() &&
@@ -101,6 +104,7 @@ void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
 
 void RefBackend::AppendKv(const AppendKvParams& p) {
   const KvRegion& r = p.region;
+  PRECIS_CHECK(r.dtype != DType::kI8 || r.head_dim <= rounded_head_.size());
   for (size_t i = 0; i < p.slots.size(); ++i) {
     const SlotRef at = p.slots[i];
     std::byte* page = p.pool.base + static_cast<size_t>(at.page) * p.pool.page_bytes;
@@ -111,10 +115,11 @@ void RefBackend::AppendKv(const AppendKvParams& p) {
       }
       for (size_t d = 0; d < r.head_dim; ++d) {
         const size_t column = i * p.row_stride + g * r.head_dim + d;
-        StoreElement(page + r.k_offset, r.dtype, (g * r.head_dim + d) * r.slots + at.slot,
-                     p.k[column]);
-        StoreElement(page + r.v_offset, r.dtype, (g * r.slots + at.slot) * r.head_dim + d,
-                     p.v[column]);
+        StoreElement(page + r.k_offset, r.dtype, r.KIndex(g, at.slot, d), p.k[column]);
+        StoreElement(page + r.v_offset, r.dtype, r.VIndex(g, at.slot, d), p.v[column]);
+      }
+      for (size_t d = r.head_dim; d < r.dim_words() * r.pack(); ++d) {
+        StoreElement(page + r.k_offset, r.dtype, r.KIndex(g, at.slot, d), 0.0f);
       }
     }
   }

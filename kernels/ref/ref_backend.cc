@@ -90,6 +90,7 @@ StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view /*labe
 Status RefBackend::Prepare(const BackendLimits& limits) {
   scores_.resize(std::max(limits.max_source_tokens, limits.max_target_tokens));
   sums_.resize(limits.head_dim);
+  rounded_head_.resize(limits.head_dim);
   return OkStatus();
 }
 

@@ -41,9 +41,11 @@ class RefBackend final : public Backend {
  private:
   // Returns what the row in `row_` must be multiplied with.
   double LoadRow(const Activations& in, size_t row, DType weights);
+  void AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* page);
 
-  std::vector<double> scores_;  // one query against all its keys
-  std::vector<double> sums_;    // [head_dim], of values
+  std::vector<double> scores_;        // one query against all its keys
+  std::vector<double> sums_;          // [head_dim], of values
+  std::vector<int8_t> rounded_head_;  // [head_dim], of a key or value
   // One row of a GEMM's input, as wide as the widest matrix, and what it is rounded from to int8.
   std::vector<double> row_;
   std::vector<float> row_to_round_;

@@ -138,20 +138,22 @@ struct PagedBatch {
     }
   }
   void MakeRegion() {
-    const size_t bytes = c.groups.size() * c.slots * c.head_dim * ElementBytes(c.kv);
-    const size_t aligned = (bytes + 63) / 64 * 64;
-    const size_t scales =
-        c.kv == DType::kI8 ? (c.groups.size() * c.slots * sizeof(float) + 63) / 64 * 64 : 0;
+    const size_t heads_of_kv = c.groups.size();
+    const size_t pack = 4 / ElementBytes(c.kv);
+    const auto aligned = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+    const size_t k = aligned(heads_of_kv * ((c.head_dim + pack - 1) / pack) * c.slots * 4);
+    const size_t v = aligned(heads_of_kv * ((c.slots + pack - 1) / pack) * c.head_dim * 4);
+    const size_t scales = c.kv == DType::kI8 ? aligned(heads_of_kv * c.slots * sizeof(float)) : 0;
     // Not at 0, and V or its scales last: what hangs over their end hangs over the page's.
     region = {.k_offset = 64,
-              .v_offset = 64 + aligned + scales,
+              .v_offset = 64 + k + scales,
               .slots = c.slots,
-              .num_kv_heads = static_cast<uint32_t>(c.groups.size()),
+              .num_kv_heads = static_cast<uint32_t>(heads_of_kv),
               .head_dim = c.head_dim,
               .dtype = c.kv,
-              .k_scale_offset = 64 + aligned,
-              .v_scale_offset = 64 + 2 * aligned + scales};
-    page_bytes = 64 + 2 * (aligned + scales);
+              .k_scale_offset = 64 + k,
+              .v_scale_offset = 64 + k + scales + v};
+    page_bytes = 64 + k + v + 2 * scales;
   }
   void AddRow(uint32_t keys) {
     rows.push_back({static_cast<uint32_t>(pages.size()), keys, keys - 1});

@@ -96,7 +96,8 @@ TEST(RowOps, RowsDoNotDependOnTheirNeighbours) {
   }
 }
 
-// Filled slots move, with K, V and scales of all layers; everything else of the target page stays.
+// Filled slots move, with K, V and scales of all layers, of V in whole words; everything else of
+// the target page stays.
 TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
@@ -112,18 +113,18 @@ TEST(RowOps, CopySlotsCopiesFilledSlotsOnly) {
   cpu->CopySlots({copies, {reinterpret_cast<std::byte*>(bytes.data()), kPage}, layers});
   std::vector<uint8_t> want = before;
   for (const KvRegion& r : layers) {
-    const size_t e = ElementBytes(r.dtype);
+    const auto copy = [&](size_t at, size_t n) {
+      std::copy_n(before.begin() + static_cast<ptrdiff_t>(2 * kPage + at), n,
+                  want.begin() + static_cast<ptrdiff_t>(at));
+    };
+    const uint32_t pack = 4 / static_cast<uint32_t>(ElementBytes(r.dtype));
+    const uint32_t k_words = (r.head_dim + pack - 1) / pack;
+    const uint32_t v_words = (kSlots + pack - 1) / pack;
     for (uint32_t g = 0; g < r.num_kv_heads; ++g) {
-      for (uint32_t d = 0; d < r.head_dim; ++d) {
-        for (uint32_t slot = 0; slot < 3; ++slot) {
-          const size_t k = r.k_offset + ((g * r.head_dim + d) * kSlots + slot) * e;
-          const size_t v = r.v_offset + ((g * kSlots + slot) * r.head_dim + d) * e;
-          for (size_t b = 0; b < e; ++b) {
-            want[k + b] = before[2 * kPage + k + b];
-            want[v + b] = before[2 * kPage + v + b];
-          }
-        }
+      for (uint32_t word = 0; word < k_words; ++word) {
+        copy(r.k_offset + (g * k_words + word) * kSlots * 4, 3 * 4);
       }
+      copy(r.v_offset + g * v_words * r.head_dim * 4, (3 + pack - 1) / pack * r.head_dim * 4);
       const size_t scales = r.dtype == DType::kI8 ? 3 * sizeof(float) : 0;
       for (size_t b = 0; b < scales; ++b) {
         for (const size_t offset : {r.k_scale_offset, r.v_scale_offset}) {
