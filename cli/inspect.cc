@@ -13,15 +13,6 @@ void Line(std::string& out, const char* name, const std::string& value) {
   out += fmt::format("{:<18} {}\n", name, value);
 }
 
-// "2 in every layer", or "2 4 2 2, by layer".
-std::string ByLayer(const std::vector<uint32_t>& kv_heads) {
-  if (kv_heads.empty()) return "none";
-  const bool equal = std::all_of(kv_heads.begin(), kv_heads.end(),
-                                 [&](uint32_t heads) { return heads == kv_heads.front(); });
-  if (equal) return fmt::format("{} in every layer", kv_heads.front());
-  return fmt::format("{}, by layer", fmt::join(kv_heads, " "));
-}
-
 void AddShape(const Inspection& inspection, std::string& out) {
   const ModelInfo& info = inspection.info;
   Line(out, "model", fmt::format("{} ({})", info.name, info.fingerprint));
@@ -38,8 +29,8 @@ void AddShape(const Inspection& inspection, std::string& out) {
 void AddGrouping(const ModelInfo& info, std::string& out) {
   Line(out, "attention", info.attention_variant);
   Line(out, "query heads", fmt::format("{}", info.num_heads));
-  Line(out, "self KV heads", ByLayer(info.self_kv_heads));
-  Line(out, "cross KV heads", ByLayer(info.cross_kv_heads));
+  Line(out, "self KV heads", HeadsByLayer(info.self_kv_heads));
+  Line(out, "cross KV heads", HeadsByLayer(info.cross_kv_heads));
   if (info.folded.empty()) Line(out, "folded at load", "nothing");
   for (const std::string& fold : info.folded) Line(out, "folded at load", fold);
 }
@@ -63,6 +54,14 @@ void AddMemory(const Inspection& inspection, const InspectLoad& load, std::strin
 }
 
 }  // namespace
+
+std::string HeadsByLayer(const std::vector<uint32_t>& kv_heads) {
+  if (kv_heads.empty()) return "none";
+  const bool equal = std::all_of(kv_heads.begin(), kv_heads.end(),
+                                 [&](uint32_t heads) { return heads == kv_heads.front(); });
+  if (equal) return fmt::format("{} in every layer", kv_heads.front());
+  return fmt::format("{}, by layer", fmt::join(kv_heads, " "));
+}
 
 std::string FormatInspection(const Inspection& inspection, const InspectLoad& load) {
   std::string out;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "engine/inspect.h"
 
@@ -17,6 +18,9 @@ struct InspectLoad {
 };
 
 std::string FormatInspection(const Inspection& inspection, const InspectLoad& load);
+
+// "2 in every layer", or "2 4 2 2, by layer".
+std::string HeadsByLayer(const std::vector<uint32_t>& kv_heads);
 
 // "1.5 MiB", "640 B".
 std::string FormatBytes(uint64_t bytes);

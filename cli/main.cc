@@ -16,6 +16,7 @@ int Main(int argc, char** argv) {
   AddVerifyCommand(app, exit_code);
   AddInspectCommand(app, exit_code);
   AddBenchCommand(app, exit_code);
+  AddConvertCommand(app, exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

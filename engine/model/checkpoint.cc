@@ -139,6 +139,25 @@ StatusOr<std::vector<float>> Checkpoint::Read(std::string_view name,
   return values;
 }
 
+StatusOr<const TensorEntry*> Checkpoint::Stored(std::string_view name) const {
+  const Tensor* tensor = Find(name);
+  if (tensor == nullptr) return NotFound(fmt::format("{}: tensor is missing", Describe(name)));
+  return tensor->entry;
+}
+
+StatusOr<std::string> Checkpoint::FileOf(std::string_view name) const {
+  const Tensor* tensor = Find(name);
+  if (tensor == nullptr) return NotFound(fmt::format("{}: tensor is missing", Describe(name)));
+  return std::filesystem::path(tensor->file->path()).filename().string();
+}
+
+Status Checkpoint::ReadStored(std::string_view name, uint64_t offset,
+                              std::span<std::byte> out) const {
+  const Tensor* tensor = Find(name);
+  if (tensor == nullptr) return NotFound(fmt::format("{}: tensor is missing", Describe(name)));
+  return tensor->file->ReadStored(*tensor->entry, offset, out);
+}
+
 std::string Checkpoint::Describe(std::string_view name) const {
   const Tensor* tensor = Find(name);
   if (tensor != nullptr) {

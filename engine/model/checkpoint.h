@@ -32,6 +32,10 @@ class Checkpoint {
                                     std::initializer_list<int64_t> expected_shape) {
     return Read(name, std::span<const int64_t>(expected_shape.begin(), expected_shape.size()));
   }
+  // A tensor as it lies in its file, for who copies it; checked in nothing but its place.
+  StatusOr<const TensorEntry*> Stored(std::string_view name) const;
+  StatusOr<std::string> FileOf(std::string_view name) const;  // "model.safetensors"
+  Status ReadStored(std::string_view name, uint64_t offset, std::span<std::byte> out) const;
   // "dir/model.safetensors: decoder.block.0...": how messages name a tensor.
   std::string Describe(std::string_view name) const;
 

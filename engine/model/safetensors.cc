@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/check.h"
 #include "engine/model/json_file.h"
 #include "fmt/format.h"
 
@@ -129,6 +130,13 @@ StatusOr<std::vector<float>> SafetensorsFile::Read(const TensorEntry& entry,
     }
   }
   return values;
+}
+
+Status SafetensorsFile::ReadStored(const TensorEntry& entry, uint64_t offset,
+                                   std::span<std::byte> out) const {
+  PRECIS_CHECK(offset <= entry.num_bytes() && out.size() <= entry.num_bytes() - offset);
+  const Status status = Pread(data_offset_ + entry.begin + offset, out);
+  return status.ok() ? status : Annotate(status, fmt::format("{}: {}", path_, Shown(entry.name)));
 }
 
 Status SafetensorsFile::Hash(const TensorEntry& entry, ContentHash* hash) const {

@@ -31,6 +31,8 @@ class SafetensorsFile {
 
   // f32, bf16 or f16 as f32, every value finite; the stored bytes go into `hash`.
   StatusOr<std::vector<float>> Read(const TensorEntry& entry, ContentHash* hash) const;
+  // `out.size()` stored bytes of a tensor of any type, from its byte `offset`.
+  Status ReadStored(const TensorEntry& entry, uint64_t offset, std::span<std::byte> out) const;
   // Only the stored bytes, of any type.
   Status Hash(const TensorEntry& entry, ContentHash* hash) const;
 
