@@ -126,7 +126,10 @@ class Served(unittest.TestCase):
                 lines = self.bench("serving", *words, "--rates", "100", "--seconds", "0.3")
                 self.assertEqual([line["kind"] for line in lines], ["unloaded", "rate"])
                 self.assertEqual(lines[0]["requests"], 2)
-                self.assertEqual((lines[1]["requests"], lines[1]["unfinished"]), (30, 0))
+                # Arrivals last 0.3 s, or 10 times the p95 that is borne: 3 times the unloaded one.
+                seconds = max(0.3, 10 * 3 * lines[0]["total_p95_ms"] / 1000)
+                self.assertAlmostEqual(lines[1]["requests"], 100 * seconds, delta=1)
+                self.assertEqual(lines[1]["unfinished"], 0)
                 self.assertGreater(lines[1]["total_p50_ms"], 0)
 
     def test_bench_throughput_runs_the_trace(self):
