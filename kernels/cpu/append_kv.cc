@@ -75,30 +75,6 @@ HWY_INLINE void EncodeKey(const float* key, size_t dims, float factor, uint32_t*
   }
 }
 
-// Four words of four tokens, transposed.
-HWY_INLINE void Transpose4x4(const uint32_t* from, uint32_t* to, size_t to_stride) {
-#if HWY_TARGET == HWY_SCALAR
-  for (size_t i = 0; i < 4; ++i) {
-    for (size_t j = 0; j < 4; ++j) to[i * to_stride + j] = from[j * kTileWords + i];
-  }
-#else
-  const hn::FixedTag<uint32_t, 4> d4;
-  const hn::Repartition<uint64_t, decltype(d4)> d2;
-  const auto a = hn::LoadU(d4, from);
-  const auto b = hn::LoadU(d4, from + kTileWords);
-  const auto c = hn::LoadU(d4, from + 2 * kTileWords);
-  const auto e = hn::LoadU(d4, from + 3 * kTileWords);
-  const auto ab_low = hn::BitCast(d2, hn::InterleaveLower(d4, a, b));
-  const auto ab_high = hn::BitCast(d2, hn::InterleaveUpper(d4, a, b));
-  const auto ce_low = hn::BitCast(d2, hn::InterleaveLower(d4, c, e));
-  const auto ce_high = hn::BitCast(d2, hn::InterleaveUpper(d4, c, e));
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_low, ce_low)), d4, to);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_low, ce_low)), d4, to + to_stride);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_high, ce_high)), d4, to + 2 * to_stride);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_high, ce_high)), d4, to + 3 * to_stride);
-#endif
-}
-
 // to[word * slots + token] of a tile.
 HWY_INLINE void ScatterTile(const uint32_t* tile, size_t tokens, size_t words, uint32_t* to,
                             size_t slots) {
@@ -107,7 +83,7 @@ HWY_INLINE void ScatterTile(const uint32_t* tile, size_t tokens, size_t words, u
     const uint32_t* from = tile + i * kTileWords;
     size_t word = 0;
     for (; word + 4 <= words; word += 4) {
-      Transpose4x4(from + word, to + word * slots + i, slots);
+      Transpose4x4(from + word, kTileWords, to + word * slots + i, slots);
     }
     for (; word < words; ++word) {
       for (size_t j = 0; j < 4; ++j) to[word * slots + i + j] = from[j * kTileWords + word];

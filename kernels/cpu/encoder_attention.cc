@@ -45,30 +45,6 @@ HWY_INLINE void CopyRows(const float* from, size_t stride, size_t rows, size_t c
   }
 }
 
-// Four keys by four dimensions, transposed.
-HWY_INLINE void Transpose4x4(const float* from, size_t stride, float* to, size_t to_stride) {
-#if HWY_TARGET == HWY_SCALAR
-  for (size_t i = 0; i < 4; ++i) {
-    for (size_t j = 0; j < 4; ++j) to[i * to_stride + j] = from[j * stride + i];
-  }
-#else
-  const hn::FixedTag<float, 4> d4;
-  const hn::Repartition<double, decltype(d4)> d2;
-  const auto a = hn::LoadU(d4, from);
-  const auto b = hn::LoadU(d4, from + stride);
-  const auto c = hn::LoadU(d4, from + 2 * stride);
-  const auto e = hn::LoadU(d4, from + 3 * stride);
-  const auto ab_low = hn::BitCast(d2, hn::InterleaveLower(d4, a, b));
-  const auto ab_high = hn::BitCast(d2, hn::InterleaveUpper(d4, a, b));
-  const auto ce_low = hn::BitCast(d2, hn::InterleaveLower(d4, c, e));
-  const auto ce_high = hn::BitCast(d2, hn::InterleaveUpper(d4, c, e));
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_low, ce_low)), d4, to);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_low, ce_low)), d4, to + to_stride);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_high, ce_high)), d4, to + 2 * to_stride);
-  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_high, ce_high)), d4, to + 3 * to_stride);
-#endif
-}
-
 HWY_INLINE void TransposeKeys(const float* keys, size_t stride, size_t num_keys, size_t head_dim,
                               float* to, size_t to_stride) {
   size_t key = 0;

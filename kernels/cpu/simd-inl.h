@@ -85,6 +85,31 @@ HWY_INLINE VF LoadPartial(const uint16_t* p, size_t count, float fill) {
   return LoadPartial(lanes, count, fill);
 }
 
+// Four rows of four values of 32 bits, transposed.
+template <typename T>
+HWY_INLINE void Transpose4x4(const T* from, size_t stride, T* to, size_t to_stride) {
+#if HWY_TARGET == HWY_SCALAR
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t j = 0; j < 4; ++j) to[i * to_stride + j] = from[j * stride + i];
+  }
+#else
+  const hn::FixedTag<T, 4> d4;
+  const hn::Repartition<hwy::MakeWide<T>, decltype(d4)> d2;
+  const auto a = hn::LoadU(d4, from);
+  const auto b = hn::LoadU(d4, from + stride);
+  const auto c = hn::LoadU(d4, from + 2 * stride);
+  const auto e = hn::LoadU(d4, from + 3 * stride);
+  const auto ab_low = hn::BitCast(d2, hn::InterleaveLower(d4, a, b));
+  const auto ab_high = hn::BitCast(d2, hn::InterleaveUpper(d4, a, b));
+  const auto ce_low = hn::BitCast(d2, hn::InterleaveLower(d4, c, e));
+  const auto ce_high = hn::BitCast(d2, hn::InterleaveUpper(d4, c, e));
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_low, ce_low)), d4, to);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_low, ce_low)), d4, to + to_stride);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, ab_high, ce_high)), d4, to + 2 * to_stride);
+  hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, ab_high, ce_high)), d4, to + 3 * to_stride);
+#endif
+}
+
 // The factor that takes values to int8, 0 where they are zero or not finite, and what takes them
 // back. As kernels/int8_rows.h has it, bit for bit.
 template <typename T>
