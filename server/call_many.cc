@@ -78,9 +78,10 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
   Ticket ticket_;
+  // From a read's start until its message is taken in, `reading_` keeps the two for that read alone.
   grpc::ByteBuffer read_;
+  std::unordered_set<std::string> ids_;
   grpc::ByteBuffer in_flight_;
-  std::unordered_set<std::string> ids_;  // of the reading thread: one read at a time
   Mutex mutex_;
   std::shared_ptr<ManyReply> self_ PRECIS_GUARDED_BY(mutex_);
   AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);  // for the read under way
@@ -88,7 +89,7 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
   std::shared_ptr<SummaryTask> writing_task_ PRECIS_GUARDED_BY(mutex_);
   uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not written
-  bool reading_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool reading_ PRECIS_GUARDED_BY(mutex_) = false;  // until what was read is taken in
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
@@ -132,18 +133,16 @@ void ManyReply::TryRead() {
 }
 
 void ManyReply::OnReadDone(bool ok) {
-  bool closing = false;
-  {
-    MutexLock lock(mutex_);
-    reading_ = false;
-    closing = closing_;
-  }
-  if (closing) return;  // what was read was never accepted
   if (!ok) {
     Close(OkStatus());  // the client has said all
     return;
   }
   ReadItem();
+  {
+    // Not before: a read begun by another thread would write over the message that is taken in.
+    MutexLock lock(mutex_);
+    reading_ = false;
+  }
   TryRead();
 }
 
@@ -160,6 +159,10 @@ Status ManyReply::CheckId(const std::string& id) {
 }
 
 void ManyReply::ReadItem() {
+  {
+    MutexLock lock(mutex_);
+    if (closing_) return;  // what was read was never accepted
+  }
   v1::SummarizeManyRequest message;
   Status status = ParseMessage(read_, &message);
   const std::string id = status.ok() ? message.id() : SalvageString(read_, 6);
@@ -190,15 +193,17 @@ void ManyReply::ReadItem() {
     MutexLock lock(mutex_);
     if (closing_) return;  // its permit is gone
     call.permit = std::move(permit_);
+    ++outstanding_;  // accepted: the stream can't end before it is answered
   }
   call.permit.SetTokens(EstimateCost(call.request, core_.summarizer.engine()));
   auto task = std::make_shared<SummaryTask>(core_, std::move(call.ticket), std::move(call.permit));
   {
     MutexLock lock(mutex_);
-    ++outstanding_;
     running_.emplace(id, task);
   }
   task->Run(std::move(call.request), std::make_shared<ManyItem>(shared_from_this(), id));
+  // A client that left before the task was listed.
+  if (context_->IsCancelled()) task->Abort(WhyCancelled(*context_));
 }
 
 void ManyReply::ItemFinished(const std::string& id, const StatusOr<Summary>& result) {

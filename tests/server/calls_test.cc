@@ -328,16 +328,12 @@ TEST(Calls, SamplesStreamByTheirIndex) {
   EXPECT_TRUE(server.BecomesIdle());
 }
 
-TEST(Calls, ManyAnswersEachDocumentOnceAndFailsItemsAlone) {
-  ServerOptions options = TestOptions();
-  options.max_queue = 4;  // fewer than the documents: reads wait for permits
-  options.stream_outstanding = 3;
-  TestServer server(options);
+// Sends `documents` documents on one stream, every fifth of them bad, and looks at what comes back.
+void CheckBulkStream(v1::SummarizationService::Stub& stub, int documents) {
   grpc::ClientContext context;
-  auto stream = server.stub().SummarizeMany(&context);
-  constexpr int kDocuments = 40;
-  std::thread writer([&stream] {
-    for (int i = 0; i < kDocuments; ++i) {
+  auto stream = stub.SummarizeMany(&context);
+  std::thread writer([&stream, documents] {
+    for (int i = 0; i < documents; ++i) {
       auto request = IdsRequest<v1::SummarizeManyRequest>(i, 1 + i % 7);
       request.set_id(fmt::format("doc{}", i));
       if (i % 5 == 4) request.mutable_options()->set_top_p(7);
@@ -351,8 +347,8 @@ TEST(Calls, ManyAnswersEachDocumentOnceAndFailsItemsAlone) {
   writer.join();
   const auto status = stream->Finish();
   EXPECT_TRUE(status.ok()) << status.error_message();
-  ASSERT_EQ(results.size(), static_cast<size_t>(kDocuments));
-  for (int i = 0; i < kDocuments; ++i) {
+  ASSERT_EQ(results.size(), static_cast<size_t>(documents));
+  for (int i = 0; i < documents; ++i) {
     const auto& result = results[fmt::format("doc{}", i)];
     if (i % 5 == 4) {
       EXPECT_EQ(result.error().code(), StatusCode::INVALID_ARGUMENT);
@@ -361,6 +357,31 @@ TEST(Calls, ManyAnswersEachDocumentOnceAndFailsItemsAlone) {
       EXPECT_EQ(result.summary().sequences(0).text(), ExpectedText(i, 1 + i % 7));
     }
   }
+}
+
+TEST(Calls, ManyAnswersEachDocumentOnceAndFailsItemsAlone) {
+  ServerOptions options = TestOptions();
+  options.max_queue = 4;  // fewer than the documents: reads wait for permits
+  options.stream_outstanding = 3;
+  TestServer server(options);
+  CheckBulkStream(server.stub(), 40);
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+// Reads are begun by the thread that took in the last message, by one that wrote a result, and by
+// one that gave a permit back: here all of them at once.
+TEST(Calls, ManyStreamsSideBySideTakeInEachMessageOnce) {
+  ServerOptions options = TestOptions();
+  options.max_queue = 8;
+  options.stream_outstanding = 3;
+  TestServer server(options);
+  std::vector<std::thread> clients;
+  for (int client = 0; client < 4; ++client) {
+    clients.emplace_back([&server] {
+      for (int round = 0; round < 10; ++round) CheckBulkStream(server.stub(), 60);
+    });
+  }
+  for (auto& client : clients) client.join();
   EXPECT_TRUE(server.BecomesIdle());
 }
 
