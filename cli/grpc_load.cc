@@ -73,9 +73,10 @@ class GrpcTarget::Call final : public grpc::ClientReadReactor<v1::StreamSummariz
   }
   void Cancel() { context_.TryCancel(); }
 
-  // After done().
+  // After done(). A full queue's refusal is an outcome: a rate that the server does not hold.
   StatusOr<LoadOutcome> TakeOutcome() {
     MutexLock lock(mutex_);
+    if (status_.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) return std::move(outcome_);
     if (!status_.ok()) return Unavailable(ToText(ReadRpcError(status_), "the server"));
     if (generated_ != wanted_) {
       return Internal(

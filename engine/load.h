@@ -24,7 +24,7 @@ struct LoadOutcome {
   double first_token_s = 0;           // 0: there was none
   double total_s = 0;                 // to the end, or until it was given up
   std::vector<double> inter_token_s;  // between tokens that were told apart
-  bool finished = false;              // with all of its tokens
+  bool finished = false;              // with all of its tokens; else given up, or refused
 };
 
 class LoadTarget {
@@ -32,8 +32,8 @@ class LoadTarget {
   virtual ~LoadTarget() = default;
   // Sends a request and returns at once.
   virtual Status Send(size_t index, const LoadRequest& request) = 0;
-  // Appends the outcomes of requests that have finished. An error where one has failed, or has not
-  // got exactly its tokens.
+  // Appends the outcomes of requests that have finished, or were refused for the load. An error where
+  // one has failed, or has not got exactly its tokens.
   virtual Status Take(std::vector<LoadOutcome>* outcomes) = 0;
   // Gives up what has not finished, and waits until it is gone.
   virtual void GiveUp() = 0;

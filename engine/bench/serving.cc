@@ -43,6 +43,9 @@ class ServingRun {
     for (size_t i = 0; i < requests.size(); ++i) {
       PRECIS_ASSIGN_OR_RETURN(std::vector<LoadOutcome> one,
                               run_load_({requests[i]}, {0}, kMostSeconds, [](size_t) {}));
+      if (!one[0].finished) {
+        return Unavailable("a request with no other of ours beside it was not served");
+      }
       alone_s_.push_back(one[0].total_s);
       wall_s += one[0].total_s;
       outcomes.push_back(std::move(one[0]));

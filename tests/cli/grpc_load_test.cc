@@ -65,11 +65,22 @@ TEST(GrpcTarget, RefusesASummaryOfAnotherLength) {
 
 TEST(GrpcTarget, TellsTheServersError) {
   FakeService service;
-  service.status = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
+  service.status = grpc::Status(grpc::StatusCode::INTERNAL, "a step has failed");
   GrpcTarget target(service.address());
   ASSERT_TRUE(target.Send(0, {{1}, 3}).ok());
   std::vector<LoadOutcome> outcomes;
-  EXPECT_THAT(std::string(TakeAll(target, &outcomes).message()), HasSubstr("the queue is full"));
+  EXPECT_THAT(std::string(TakeAll(target, &outcomes).message()), HasSubstr("a step has failed"));
+}
+
+TEST(GrpcTarget, AFullQueuesRefusalIsAnOutcome) {
+  FakeService service;
+  service.status = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
+  GrpcTarget target(service.address());
+  ASSERT_TRUE(target.Send(2, {{1}, 3}).ok());
+  std::vector<LoadOutcome> outcomes;
+  ASSERT_EQ(TakeAll(target, &outcomes), OkStatus());
+  EXPECT_EQ(outcomes[0].index, 2u);
+  EXPECT_FALSE(outcomes[0].finished);
 }
 
 TEST(GrpcTarget, SaysThatThereIsNoServer) {

@@ -29,7 +29,7 @@ class QueueTarget final : public LoadTarget {
     while (!waiting_.empty() && waiting_.front().end_s <= Now()) {
       const Waiting& w = waiting_.front();
       const double total_s = w.end_s - w.sent_s;
-      outcomes->push_back({w.index, total_s / 2, total_s, {total_s / 4}, true});
+      outcomes->push_back({w.index, total_s / 2, total_s, {total_s / 4}, !refuses});
       waiting_.erase(waiting_.begin());
     }
     return OkStatus();
@@ -39,6 +39,7 @@ class QueueTarget final : public LoadTarget {
     waiting_.clear();
   }
 
+  bool refuses = false;
   size_t fails_at = SIZE_MAX;
   size_t given_up = 0;
   std::vector<std::vector<int32_t>> sources;
@@ -160,6 +161,14 @@ TEST(BenchServing, FindsARateBelowWhatTheTargetCanServe) {
   ASSERT_TRUE(found->has_value());
   EXPECT_GT(**found, 0);
   EXPECT_LT(**found, 150);  // 20 requests may come in a burst
+}
+
+TEST(BenchServing, ATargetThatRefusesWhatComesAloneIsAnError) {
+  QueueTarget target(0.001);
+  target.refuses = true;
+  const auto found =
+      BenchServing(FastOptions(), SmallModel(), target, [](const ServingResult&) {}, {});
+  EXPECT_THAT(std::string(found.status().message()), HasSubstr("was not served"));
 }
 
 TEST(BenchServing, RefusesWhatMakesNoSense) {
