@@ -32,8 +32,8 @@ class LoadTarget {
   virtual ~LoadTarget() = default;
   // Sends a request and returns at once.
   virtual Status Send(size_t index, const LoadRequest& request) = 0;
-  // Appends the outcomes of requests that have finished, or were refused for the load. An error where
-  // one has failed, or has not got exactly its tokens.
+  // Appends the outcomes of requests that have finished, or were refused for the load. An error
+  // where one has failed, or has not got exactly its tokens.
   virtual Status Take(std::vector<LoadOutcome>* outcomes) = 0;
   // Gives up what has not finished, and waits until it is gone.
   virtual void GiveUp() = 0;
