@@ -489,7 +489,6 @@ std::vector<BadCase> BadCases() {
          word->add_ids(511);
          word->add_ids(512);
        }},
-      {"options.noise_seed", kNotYet, [=](R& r) { options(r)->set_noise_seed(1); }},
   };
 }
 
