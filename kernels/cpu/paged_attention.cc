@@ -104,16 +104,13 @@ struct PageCursor {
 // core has more misses of L2 under way than of L1 (docs/performance/attention.md).
 class PageFetcher {
  public:
-  // `first`: the item's pass for the first of its KV heads. begin: where the query heads of each
-  // begin, and of the one behind; one of them has some.
-  PageFetcher(const PagedAttentionParams& p, const PagedPass& first,
-              std::span<const uint32_t> begin)
+  // `first`: the item's pass for the first of its KV heads.
+  PageFetcher(const PagedAttentionParams& p, const PagedPass& first, size_t num_kv_heads)
       : p_(p),
-        begin_(begin),
         pages_(p.pages.subspan(first.rows[0].first_page + first.begin / p.region.slots)),
         num_pages_((first.end - 1) / p.region.slots - first.begin / p.region.slots + 1),
         first_head_(first.kv_head),
-        num_kv_heads_(begin.size() - 1),
+        num_kv_heads_(num_kv_heads),
         k_bytes_(p.region.k_head_bytes()),
         v_bytes_(p.region.v_head_bytes()),
         scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
@@ -141,27 +138,27 @@ class PageFetcher {
   }
 
  private:
-  // To the next KV head that serves a query head.
+  static constexpr size_t kLineBytes = 64;
+  static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
+  static constexpr int kIntoL2 = 2;
+
+  // To the next KV head that serves a query head, of which the item has at least one.
   void SkipIdleHeads() {
     for (;; ++head_) {
       if (head_ == num_kv_heads_) {
         head_ = 0;
         ++page_;
       }
-      if (begin_[head_] != begin_[head_ + 1]) return;
+      const uint32_t* begin = &p_.groups.begin[first_head_ + head_];
+      if (begin[0] != begin[1]) return;
     }
   }
-
-  static constexpr size_t kLineBytes = 64;
-  static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
-  static constexpr int kIntoL2 = 2;
 
   static HWY_INLINE void Fetch(const std::byte* from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, kIntoL2);
   }
 
   const PagedAttentionParams& p_;
-  std::span<const uint32_t> begin_;
   std::span<const int32_t> pages_;
   size_t num_pages_;
   size_t first_head_;  // of the item
@@ -249,16 +246,15 @@ HWY_INLINE void ScaleProbabilities(const PageCursor& at, const PagedPass& pass,
 // A work item: the passes of neighbouring KV heads, which go over the pages together.
 struct PagedItem {
   // The share of a KV head, counted from the item's first; `queries` is where its queries begin.
-  PagedPass Pass(size_t i, size_t* queries) const {
+  PagedPass Pass(const PagedAttentionParams& p, size_t i, size_t* queries) const {
     const size_t kv_head = first_kv_head + i;
-    const size_t first = groups.begin[kv_head];
-    *queries = rows.size() * (first - groups.begin[first_kv_head]);
-    return {rows, groups.heads.subspan(first, groups.begin[kv_head + 1] - first), kv_head, begin,
-            end};
+    const size_t first = p.groups.begin[kv_head];
+    *queries = rows.size() * (first - p.groups.begin[first_kv_head]);
+    return {rows, p.groups.heads.subspan(first, p.groups.begin[kv_head + 1] - first), kv_head,
+            begin, end};
   }
 
   std::span<const PagedRow> rows;
-  HeadGroups groups;  // of all these rows
   size_t first_kv_head;
   size_t num_kv_heads;
   size_t begin;  // as in PagedPass
@@ -270,7 +266,7 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
                            const PagedScratch& all, const PagedProducts& products) {
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(i, &queries);
+    const PagedPass pass = item.Pass(p, i, &queries);
     if (pass.heads.empty()) continue;
     const PagedScratch s = all.From(queries);
     SoftmaxRows(p, pass, s);
@@ -289,12 +285,11 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
 HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item,
                             const PagedScratch& all, const PagedProducts& products) {
   size_t queries = 0;
-  const PagedPass first = item.Pass(0, &queries);
-  PageFetcher fetcher(p, first,
-                      item.groups.begin.subspan(item.first_kv_head, item.num_kv_heads + 1));
+  const PagedPass first = item.Pass(p, 0, &queries);
+  PageFetcher fetcher(p, first, item.num_kv_heads);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
-      const PagedPass pass = item.Pass(i, &queries);
+      const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
       fetcher.Next();
       const PagedScratch s = all.From(queries);
@@ -304,7 +299,7 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
   WeighPages(p, item, all, products);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
-      const PagedPass pass = item.Pass(i, &queries);
+      const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
       fetcher.Next();
       AddPage(at, pass, all.From(queries), products);
@@ -376,17 +371,17 @@ HWY_INLINE void AttendItem(const PagedAttentionParams& p, PagedItem item, size_t
   }
   if (item.end == item.begin) return;
   const size_t all_queries =
-      item.rows.size() * (item.groups.begin[item.first_kv_head + item.num_kv_heads] -
-                          item.groups.begin[item.first_kv_head]);
+      item.rows.size() *
+      (p.groups.begin[item.first_kv_head + item.num_kv_heads] - p.groups.begin[item.first_kv_head]);
   const PagedScratch all(scratch, all_queries, p.region.head_dim);
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(i, &queries);
+    const PagedPass pass = item.Pass(p, i, &queries);
     LoadQueries(p, pass, first_row, all.From(queries), products);
   }
   AttendPages(p, item, all, products);
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(i, &queries);
+    const PagedPass pass = item.Pass(p, i, &queries);
     const PagedScratch s = all.From(queries);
     for (size_t row = 0; row < item.rows.size(); ++row) {
       if (pass.Keys(row, pass.begin, 1) == 0) continue;
@@ -401,11 +396,12 @@ HWY_INLINE const PagedProducts& ProductsOf(DType dtype) {
   return dtype == DType::kBF16 ? kBF16Products : kF32Products;
 }
 
-void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
+void PagedAttention(const PagedAttentionParams& params, const PagedTask& task,
                     const PagedProducts* products, float* scratch, const PagedPartials& partials) {
-  const HeadGroups groups = GroupsOf(p, task.first_row);
+  PagedAttentionParams p = params;
+  p.groups = GroupsOf(params, task.first_row);  // of all rows of the task
   const size_t heads =
-      groups.begin[task.first_kv_head + task.num_kv_heads] - groups.begin[task.first_kv_head];
+      p.groups.begin[task.first_kv_head + task.num_kv_heads] - p.groups.begin[task.first_kv_head];
   if (heads == 0) return;
   if (products == nullptr) products = &ProductsOf(p.region.dtype);
   const size_t begin = task.chunk * kPagedChunkKeys;
@@ -413,10 +409,8 @@ void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
   for (size_t done = 0; done < task.num_rows; done += most) {
     const size_t count = task.num_rows - done < most ? task.num_rows - done : most;
     const size_t row = task.first_row + done;
-    AttendItem(
-        p,
-        {p.rows.subspan(row, count), groups, task.first_kv_head, task.num_kv_heads, begin, begin},
-        row, *products, scratch, partials);
+    AttendItem(p, {p.rows.subspan(row, count), task.first_kv_head, task.num_kv_heads, begin, begin},
+               row, *products, scratch, partials);
   }
 }
 

@@ -149,7 +149,8 @@ TEST_F(ConvertTest, VariantsThatFollowTheSequenceArePooledLikeGqa) {
       const std::string name = std::string("decoder.block.") + attention + "cached_norm";
       const bool has_one = std::string(variant).starts_with("dgqa");
       EXPECT_EQ((*made)->Has(name), has_one) << variant;
-      if (has_one) EXPECT_THAT(*(*made)->Read(name, {2}), ElementsAre(0.0f, 0.0f));
+      if (!has_one) continue;
+      EXPECT_THAT(*(*made)->Read(name, {2}), ElementsAre(0.0f, 0.0f));
     }
   }
 }
