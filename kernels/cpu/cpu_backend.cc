@@ -26,9 +26,23 @@ constexpr uint32_t kGroupRows = 16;
 constexpr uint32_t kItemsAThread = 4;
 
 // The same of dimensions that get noise: drawing a number takes a few multiplications.
-constexpr size_t kParallelNoise = 4 << 10;
+constexpr size_t kParallelNoise = 1 << 10;
 
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
+
+// Among how many threads the KV heads of a row can share out its work: fewer than there are where
+// one of them serves most query heads.
+size_t HeadsAtOnce(const PagedAttentionParams& p) {
+  if (p.dealt.empty()) return p.region.num_kv_heads;
+  uint32_t largest = 1;
+  for (size_t i = 0; i < p.rows.size(); ++i) {
+    const std::span<const uint32_t> begin = GroupsOf(p, i).begin;
+    for (size_t g = 0; g + 1 < begin.size(); ++g) {
+      largest = std::max(largest, begin[g + 1] - begin[g]);
+    }
+  }
+  return p.groups.heads.size() / largest;
+}
 
 // Whether row i may go together with the row before it.
 bool JoinsRowBefore(const PagedAttentionParams& p, size_t i) {
@@ -203,7 +217,8 @@ uint32_t CpuBackend::GroupRowsBy(const PagedAttentionParams& p, uint32_t most) {
 uint32_t CpuBackend::GroupRows(const PagedAttentionParams& p) {
   uint32_t most = kGroupRows;
   uint32_t items = GroupRowsBy(p, most);
-  while (items * p.region.num_kv_heads < num_threads_ && most > 1) {
+  const size_t heads = HeadsAtOnce(p);
+  while (items * heads < num_threads_ && most > 1) {
     most /= 2;
     items = GroupRowsBy(p, most);
   }
