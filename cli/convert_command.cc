@@ -51,7 +51,8 @@ void AddConvertCommand(CLI::App& app, int& exit_code) {
       ->required();
   CLI::Option* const variant =
       command->add_option("--variant", typed->variant,
-                          "Of an MHA checkpoint: gqa, mqa, wgqa, colwgqa, rowwgqa, simgqa, qcqa");
+                          "Of an MHA checkpoint: gqa, mqa, wgqa, colwgqa, rowwgqa, simgqa, qcqa, "
+                          "kdgqa, dgqa_diff, dgqa_ema, pgqa");
   command
       ->add_option("--fold", typed->fold,
                    "Of a grouped checkpoint: gqa (learned weights folded), or mha (repeated heads, "

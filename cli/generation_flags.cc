@@ -95,7 +95,7 @@ void AddSampling(CLI::App& app, const Options& o) {
              [o](float v) { o->set_top_p(v); });
   Add<uint64_t>(app, "seed", "Seed of sampling; without it one is drawn and told",
                 [o](uint64_t v) { o->set_seed(v); });
-  Add<uint64_t>(app, "noise_seed", "Seed of attention variants that add noise",
+  Add<uint64_t>(app, "noise_seed", "Seed of attention variants that have noise (pgqa)",
                 [o](uint64_t v) { o->set_noise_seed(v); });
 }
 

@@ -22,7 +22,7 @@ struct ConvertProgress {
 struct ConvertOptions {
   std::string source;
   std::string destination;  // must not exist; appears whole or not at all
-  std::string variant;      // what to make of an MHA checkpoint: gqa, mqa, wgqa, ..., qcqa
+  std::string variant;      // what to make of an MHA checkpoint: gqa, mqa, wgqa, ..., pgqa
   std::string fold;         // or what to fold a grouped checkpoint to: gqa, mha
   uint32_t kv_heads = 0;    // a layer has in the decoder (qcqa: on average); 0: as kv_bytes allows
   uint64_t kv_bytes = 0;    // most bytes of keys and values of a source token, and of a new token

@@ -88,7 +88,7 @@ v1::Priority ToPriority(Priority priority) {
 }
 
 void FillOptions(const GenerationOptions& o, LongDocumentPolicy policy, Priority priority,
-                 v1::GenerationOptions* out) {
+                 const ModelInfo& model, v1::GenerationOptions* out) {
   out->set_max_new_tokens(o.max_new_tokens);
   out->set_min_new_tokens(o.min_new_tokens);
   out->set_num_beams(o.num_beams);
@@ -103,6 +103,7 @@ void FillOptions(const GenerationOptions& o, LongDocumentPolicy policy, Priority
     out->set_top_p(o.top_p);
     out->set_seed(o.seed);
   }
+  if (model.subtracts_noise) out->set_noise_seed(o.noise_seed);
   FillTokenConstraints(o, out);
   for (const std::string& stop : o.stop) out->add_stop(stop);
   out->set_prefix(o.prefix);
@@ -131,7 +132,7 @@ v1::Summary ToSummary(const Summary& summary, const ModelInfo& model,
   for (const SummaryText& sequence : summary.sequences) {
     FillSequence(sequence, options.num_beams > 1, out.add_sequences());
   }
-  FillOptions(options, summary.long_document_policy, summary.priority,
+  FillOptions(options, summary.long_document_policy, summary.priority, model,
               out.mutable_effective_options());
   out.set_prefix_source(ToPrefixSource(summary.effective.prefix_from));
   if (options.Samples()) out.set_seed_used(options.seed);
@@ -167,7 +168,7 @@ v1::Model ToModel(const Engine& engine) {
   // A checkpoint may have defaults that a request must override; then there are none to tell.
   if (const auto resolved = ResolveOptions(model.defaults, {}, engine.generation_limits(), 0);
       resolved.ok()) {
-    FillOptions(resolved->options, LongDocumentPolicy::kRefuse, Priority::kNormal,
+    FillOptions(resolved->options, LongDocumentPolicy::kRefuse, Priority::kNormal, model,
                 out.mutable_default_options());
     out.set_default_prefix_source(ToPrefixSource(resolved->prefix_from));
   }

@@ -36,7 +36,6 @@ Status UnknownValue(const char* field, int value) {
 // What later releases bring.
 Status CheckUnimplemented(const v1::GenerationOptions& o) {
   if (o.has_log_probabilities()) return NotYet("log_probabilities");
-  if (o.has_noise_seed()) return NotYet("noise_seed");
   return OkStatus();
 }
 
@@ -74,6 +73,7 @@ StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
   Copy(o.has_top_k(), o.top_k(), out.top_k);
   Copy(o.has_top_p(), o.top_p(), out.top_p);
   Copy(o.has_seed(), o.seed(), out.seed);
+  Copy(o.has_noise_seed(), o.noise_seed(), out.noise_seed);
   CopyTokenConstraints(o, &out);
   if (o.has_prefix()) out.prefix = o.prefix();
   out.stop.assign(o.stop().begin(), o.stop().end());

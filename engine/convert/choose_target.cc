@@ -15,10 +15,11 @@
 namespace precis {
 namespace {
 
-constexpr AttentionVariant kMakeable[] = {AttentionVariant::kGqa,     AttentionVariant::kMqa,
-                                          AttentionVariant::kWgqa,    AttentionVariant::kColWgqa,
-                                          AttentionVariant::kRowWgqa, AttentionVariant::kSimGqa,
-                                          AttentionVariant::kQcqa};
+constexpr AttentionVariant kMakeable[] = {
+    AttentionVariant::kGqa,     AttentionVariant::kMqa,     AttentionVariant::kWgqa,
+    AttentionVariant::kColWgqa, AttentionVariant::kRowWgqa, AttentionVariant::kSimGqa,
+    AttentionVariant::kQcqa,    AttentionVariant::kKdGqa,   AttentionVariant::kDgqaDiff,
+    AttentionVariant::kDgqaEma, AttentionVariant::kPgqa};
 
 std::optional<AttentionVariant> Makeable(const std::string& name) {
   for (const AttentionVariant variant : kMakeable) {
@@ -38,7 +39,8 @@ std::string FoldHint(const ResolvedAttention& source) {
 }
 
 // KV heads of all decoder layers of a kind together, at most.
-StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& config) {
+StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& config,
+                          AttentionVariant variant) {
   const uint32_t layers = config.num_decoder_layers;
   if (options.kv_heads > config.num_heads) {
     return InvalidArgument(fmt::format("--kv-heads: {} is more than num_heads {} of {}",
@@ -47,7 +49,7 @@ StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& conf
   if (options.kv_heads != 0) return options.kv_heads * layers;
   PRECIS_ASSIGN_OR_RETURN(const DType type,
                           ParseDType("--kv-dtype", options.kv_dtype, std::nullopt));
-  const uint64_t of_one = BytesOfOneHead(config, type);
+  const uint64_t of_one = BytesOfOneHead(config, type, variant);
   if (options.kv_bytes < of_one) {
     return InvalidArgument(fmt::format(
         "--kv-bytes: {} is less than the {} that one KV head in each of {} decoder layers takes in "
@@ -63,7 +65,7 @@ StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& conf
 StatusOr<uint32_t> EvenKvHeads(const ConvertOptions& options, const ModelConfig& config,
                                AttentionVariant variant) {
   if (variant == AttentionVariant::kMqa) return 1u;
-  PRECIS_ASSIGN_OR_RETURN(const uint32_t budget, Budget(options, config));
+  PRECIS_ASSIGN_OR_RETURN(const uint32_t budget, Budget(options, config, variant));
   uint32_t groups = budget / config.num_decoder_layers;
   if (options.kv_heads == 0) {
     while (config.num_heads % groups != 0) --groups;
@@ -180,7 +182,8 @@ class Searcher {
     PRECIS_ASSIGN_OR_RETURN(const DType type,
                             ParseDType("--kv-dtype", options_.kv_dtype, std::nullopt));
     const uint32_t layers = config_.num_decoder_layers;
-    const uint64_t of_a_layers_head = BytesOfOneHead(config_, type) / layers;
+    const uint64_t of_a_layers_head =
+        BytesOfOneHead(config_, type, AttentionVariant::kQcqa) / layers;
     const auto share = [](double error, const Kind& kind) {
       return kind.energy > 0 ? error / kind.energy : 0;
     };
@@ -221,10 +224,11 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
     return InvalidArgument(
         fmt::format("{}: attention_variant: is mha: there is nothing to fold", config.file));
   }
-  if (!Makeable(std::string(AttentionVariantName(source.variant)))) {
-    return Unimplemented(
-        fmt::format("{}: attention_variant: {} has no fixed heads that could be folded",
-                    config.file, AttentionVariantName(source.variant)));
+  if (DealsHeads(source.variant) || source.variant == AttentionVariant::kPgqa) {
+    return InvalidArgument(
+        fmt::format("{}: attention_variant: {} {}: no other grouping gives its answers",
+                    config.file, AttentionVariantName(source.variant),
+                    DealsHeads(source.variant) ? "has no fixed groups" : "subtracts noise"));
   }
   ChosenTarget out;
   out.fold = source;
@@ -259,9 +263,10 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
 
 }  // namespace
 
-uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype) {
+uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype, AttentionVariant variant) {
   const std::vector<uint32_t> one(config.num_decoder_layers, 1);
-  return MakeKvLayout(one, one, config.head_dim, kv_dtype).self.bytes_per_token;
+  return MakeKvLayout(one, one, config.head_dim, kv_dtype, DealsHeads(variant))
+      .self.bytes_per_token;
 }
 
 bool NeedsSearch(const ConvertOptions& options) {
@@ -319,7 +324,7 @@ StatusOr<ChosenTarget> ChooseTarget(const ConvertOptions& options, Checkpoint& c
   if (options.random_weights) target.random_weights = options.seed;
   Searcher searcher(options, checkpoint, config, work);
   if (variant == AttentionVariant::kQcqa) {
-    PRECIS_ASSIGN_OR_RETURN(const uint32_t budget, Budget(options, config));
+    PRECIS_ASSIGN_OR_RETURN(const uint32_t budget, Budget(options, config, variant));
     PRECIS_RETURN_IF_ERROR(searcher.GroupByCapacity(budget, &out));
     target.num_kv_heads = LargestOf(target.groupings);
     return out;
@@ -331,8 +336,8 @@ StatusOr<ChosenTarget> ChooseTarget(const ConvertOptions& options, Checkpoint& c
   }
   out.fold = {variant, target.num_kv_heads};
   target.groupings = Groupings(config, out.fold);
-  const bool pooled = variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa;
-  if (pooled && target.num_kv_heads < config.num_heads) target.projections = Projections::kFolded;
+  if (MayBeStoredGrouped(variant) && target.num_kv_heads < config.num_heads)
+    target.projections = Projections::kFolded;
   return out;
 }
 

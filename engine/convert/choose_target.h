@@ -32,7 +32,7 @@ StatusOr<ChosenTarget> ChooseTarget(const ConvertOptions& options, Checkpoint& c
 // Whether ChooseTarget has a phase of work before the writing.
 bool NeedsSearch(const ConvertOptions& options);
 
-// Bytes of keys and values of a token with one KV head in each decoder layer.
-uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype);
+// Bytes that a token keeps with one KV head in each decoder layer.
+uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype, AttentionVariant variant);
 
 }  // namespace precis

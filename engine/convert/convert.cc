@@ -253,11 +253,12 @@ class Conversion {
     report.self_kv_heads = CountsOf(chosen_.target.groupings.self);
     report.cross_kv_heads = CountsOf(chosen_.target.groupings.cross);
     report.kv_dtype = options_.kv_dtype;
-    const uint64_t of_one = BytesOfOneHead(config_, kv_dtype);
+    const uint64_t of_one = BytesOfOneHead(config_, kv_dtype, chosen_.target.variant);
     const uint64_t of_a_layers_head = of_one / config_.num_decoder_layers;
     report.new_token_bytes = SumOf(report.self_kv_heads) * of_a_layers_head;
     report.source_token_bytes = SumOf(report.cross_kv_heads) * of_a_layers_head;
-    report.mha_token_bytes = of_one * config_.num_heads;
+    report.mha_token_bytes =
+        BytesOfOneHead(config_, kv_dtype, AttentionVariant::kMha) * config_.num_heads;
     report.curve = chosen_.curve;
     report.not_copied = NotCopied();
     return report;

@@ -71,6 +71,7 @@ class Planner {
     }
     for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
       for (const bool cross : {false, true}) {
+        if (HasCachedNorm(target_.variant)) PRECIS_RETURN_IF_ERROR(PlanCachedNorm(layer, cross));
         for (const char which : {'k', 'v'}) {
           PRECIS_RETURN_IF_ERROR(PlanProjection(layer, cross, which));
         }
@@ -114,6 +115,16 @@ class Planner {
     const std::string name = tensor.name;
     files_[file].insert_or_assign(name, std::move(tensor));
     return OkStatus();
+  }
+
+  // Of zeros: a head's share begins as that of its norm.
+  Status PlanCachedNorm(uint32_t layer, bool cross) {
+    const std::string prefix = DecoderAttentionPrefix(layer, cross);
+    const std::vector<int64_t> shape = {target_.num_kv_heads};
+    const auto make = [shape]() -> StatusOr<std::vector<float>> {
+      return std::vector<float>(SizeOf(shape), 0.0f);
+    };
+    return Add(prefix + "k.weight", Made(prefix + "cached_norm", shape, make));
   }
 
   Status PlanProjection(uint32_t layer, bool cross, char which) {

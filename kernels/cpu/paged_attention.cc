@@ -114,6 +114,7 @@ class PageFetcher {
         k_bytes_(p.region.k_head_bytes()),
         v_bytes_(p.region.v_head_bytes()),
         scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
+    SkipIdleHeads();
     const size_t ahead = (kAheadBytes + k_bytes_ - 1) / k_bytes_;
     for (size_t i = 0; i < ahead; ++i) Next();
   }
@@ -132,15 +133,26 @@ class PageFetcher {
     } else {
       Fetch(page + p_.region.v_offset + head * v_bytes_, v_bytes_);
     }
-    if (++head_ < num_kv_heads_) return;
-    head_ = 0;
-    ++page_;
+    ++head_;
+    SkipIdleHeads();
   }
 
  private:
   static constexpr size_t kLineBytes = 64;
   static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
   static constexpr int kIntoL2 = 2;
+
+  // To the next KV head that serves a query head, of which the item has at least one.
+  void SkipIdleHeads() {
+    for (;; ++head_) {
+      if (head_ == num_kv_heads_) {
+        head_ = 0;
+        ++page_;
+      }
+      const uint32_t* begin = &p_.groups.begin[first_head_ + head_];
+      if (begin[0] != begin[1]) return;
+    }
+  }
 
   static HWY_INLINE void Fetch(const std::byte* from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, kIntoL2);
@@ -255,6 +267,7 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
     const PagedPass pass = item.Pass(p, i, &queries);
+    if (pass.heads.empty()) continue;
     const PagedScratch s = all.From(queries);
     SoftmaxRows(p, pass, s);
     if (p.region.dtype == DType::kI8) {
@@ -276,8 +289,9 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
   PageFetcher fetcher(p, first, item.num_kv_heads);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
-      fetcher.Next();
       const PagedPass pass = item.Pass(p, i, &queries);
+      if (pass.heads.empty()) continue;
+      fetcher.Next();
       const PagedScratch s = all.From(queries);
       products.score(KeysOf(at, pass), s.q, s.dim, pass.queries(), s.scores + at.key - pass.begin);
     }
@@ -285,8 +299,9 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
   WeighPages(p, item, all, products);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
-      fetcher.Next();
       const PagedPass pass = item.Pass(p, i, &queries);
+      if (pass.heads.empty()) continue;
+      fetcher.Next();
       AddPage(at, pass, all.From(queries), products);
     }
   }
@@ -381,8 +396,10 @@ HWY_INLINE const PagedProducts& ProductsOf(DType dtype) {
   return dtype == DType::kBF16 ? kBF16Products : kF32Products;
 }
 
-void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
+void PagedAttention(const PagedAttentionParams& params, const PagedTask& task,
                     const PagedProducts* products, float* scratch, const PagedPartials& partials) {
+  PagedAttentionParams p = params;
+  p.groups = GroupsOf(params, task.first_row);  // of all rows of the task
   const size_t heads =
       p.groups.begin[task.first_kv_head + task.num_kv_heads] - p.groups.begin[task.first_kv_head];
   if (heads == 0) return;

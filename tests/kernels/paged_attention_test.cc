@@ -194,6 +194,94 @@ TEST_F(PagedAttentionTest, RowsThatShareATableHaveTheBitsOfRowsAlone) {
   }
 }
 
+// Cases whose heads may be dealt out anew: groups of neighbours.
+std::vector<PagedCase> DealtCases() {
+  std::vector<PagedCase> cases;
+  for (PagedCase& c : Cases()) {
+    uint32_t next = 0;
+    bool in_order = c.groups.size() > 1;
+    for (const auto& group : c.groups) {
+      for (const uint32_t head : group) in_order = in_order && head == next++;
+    }
+    if (in_order) cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+TEST_F(PagedAttentionTest, RowsWithASplitOfTheirOwnHaveTheBitsOfRowsAloneAndAreNearRef) {
+  const auto many_threads = Cpu(64);
+  ASSERT_TRUE(many_threads->Prepare(kPagedLimits).ok());
+  ASSERT_GE(DealtCases().size(), 30u);
+  for (const PagedCase& c : DealtCases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    ShareTables(&batch);
+    batch.DealByRow();
+    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
+    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
+    const Guarded apart = batch.Run(many_threads.get(), 0, batch.rows.size());
+    EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, batch.rows.size()), c.out, Absolute(c)))
+        << c.Name();
+    EXPECT_EQ(std::memcmp(all.data(), apart.data(), row_bytes * batch.rows.size()), 0) << c.Name();
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      const Guarded one = batch.Run(cpu_.get(), i, 1);
+      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
+                            row_bytes),
+                0)
+          << c.Name() << ", row " << i;
+    }
+  }
+}
+
+TEST_F(PagedAttentionTest, TheEvenSplitHasTheBitsOfStaticGroups) {
+  for (const PagedCase& c : DealtCases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    const Guarded fixed = batch.Run(cpu_.get(), 0, batch.rows.size());
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      batch.dealt.insert(batch.dealt.end(), batch.begin.begin(), batch.begin.end());
+    }
+    const Guarded dealt = batch.Run(cpu_.get(), 0, batch.rows.size());
+    EXPECT_EQ(std::memcmp(fixed.data(), dealt.data(), fixed.size() * ElementBytes(c.out)), 0)
+        << c.Name();
+  }
+}
+
+// A KV head without query heads takes no part, whatever its keys hold.
+TEST_F(PagedAttentionTest, AKvHeadThatServesNoHeadIsNotRead) {
+  for (const PagedCase& c : DealtCases()) {
+    PagedBatch batch(c);
+    batch.Append(cpu_.get());
+    const auto num_heads = static_cast<uint32_t>(c.num_heads());
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      batch.dealt.insert(batch.dealt.end(), c.groups.size(), 0u);
+      batch.dealt.push_back(num_heads);  // all are the last KV head's
+    }
+    const Guarded before = batch.Run(cpu_.get(), 0, batch.rows.size());
+    const size_t last = batch.rows.size() - 1;
+    for (const uint32_t key : {0u, 700u}) {
+      const PagedRow& row = batch.rows[last];
+      const SlotRef slot{batch.pages[row.first_page + key / c.slots], key % c.slots};
+      // The last head keeps what it has: its key and value as Append() wrote them.
+      const size_t width = c.groups.size() * c.head_dim;
+      const float scale = std::sqrt(6.0f / std::sqrt(static_cast<float>(c.head_dim)));
+      auto k = RandomFloats(row.num_keys * width, static_cast<uint32_t>(10 + last), scale);
+      auto v = RandomFloats(row.num_keys * width, static_cast<uint32_t>(50 + last));
+      for (size_t d = 0; d + c.head_dim < width; ++d) k[key * width + d] = NAN;
+      for (size_t d = 0; d + c.head_dim < width; ++d) v[key * width + d] = NAN;
+      cpu_->AppendKv({k.data() + key * width,
+                      v.data() + key * width,
+                      width,
+                      {&slot, 1},
+                      batch.Pool(),
+                      batch.region});
+    }
+    const Guarded after = batch.Run(cpu_.get(), 0, batch.rows.size());
+    EXPECT_EQ(std::memcmp(before.data(), after.data(), before.size() * ElementBytes(c.out)), 0)
+        << c.Name();
+  }
+}
+
 TEST_F(PagedAttentionTest, ADraftThatIsNotFiniteLeavesTheRowsBeforeItAlone) {
   for (const PagedCase& c : Cases()) {
     PagedBatch batch(c);

@@ -53,6 +53,26 @@ TEST(Calls, EffectiveOptionsSentBackAreTaken) {
   EXPECT_EQ(second.summary().sequences(0).text(), first.summary().sequences(0).text());
 }
 
+// Taken by every model, so that a client may always send it; told where it is used.
+TEST(Calls, EffectiveOptionsTellTheNoiseSeedOfModelsWithNoise) {
+  for (const bool noisy : {false, true}) {
+    TestModel model;
+    model.subtracts_noise = noisy;
+    TestServer server(TestOptions(), model);
+    v1::SummarizeRequest request = IdsRequest<v1::SummarizeRequest>(1, 5);
+    for (const uint64_t seed : {uint64_t{0}, ~uint64_t{0}}) {
+      if (seed != 0) request.mutable_options()->set_noise_seed(seed);
+      grpc::ClientContext context;
+      v1::SummarizeResponse response;
+      const auto status = server.stub().Summarize(&context, request, &response);
+      ASSERT_TRUE(status.ok()) << status.error_message();
+      const v1::GenerationOptions& effective = response.summary().effective_options();
+      EXPECT_EQ(effective.has_noise_seed(), noisy);
+      EXPECT_EQ(effective.noise_seed(), noisy ? seed : 0);
+    }
+  }
+}
+
 TEST(Calls, EffectiveOptionsListForcedAndForbiddenTokens) {
   TestServer server;
   v1::SummarizeRequest request = IdsRequest<v1::SummarizeRequest>(1, 5);
@@ -489,7 +509,6 @@ std::vector<BadCase> BadCases() {
          word->add_ids(511);
          word->add_ids(512);
        }},
-      {"options.noise_seed", kNotYet, [=](R& r) { options(r)->set_noise_seed(1); }},
   };
 }
 

@@ -50,6 +50,7 @@ class FakeTokenizer final : public Tokenizer {
 struct TestModel {
   FakeModel model;
   FakeControl* control = nullptr;
+  bool subtracts_noise = false;
 };
 
 inline ServerOptions TestOptions() {
@@ -74,6 +75,7 @@ class TestServer {
     info.fingerprint = "0123456789abcdef";
     info.vocab_size = model.model.vocab_size;
     info.page_bytes = 1;
+    info.subtracts_noise = model.subtracts_noise;
     auto engine = Engine::CreateWithRunner(
         options.engine, std::make_unique<FakeRunner>(model.model, model.control), info);
     LoadedModel loaded;

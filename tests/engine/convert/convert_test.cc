@@ -131,6 +131,42 @@ TEST_F(ConvertTest, WeightedVariantsStartAtTheMean) {
   }
 }
 
+// The squares of keys that their pages keep are counted among the bytes of a token.
+TEST_F(ConvertTest, VariantsThatFollowTheSequenceArePooledLikeGqa) {
+  CopyAsMha("gqa_g2_from_mha", source_);
+  CopyFixture("gqa_g2_from_mha", dir_ / "pooled");
+  for (const auto& [variant, bytes] :
+       {std::pair("kdgqa", 2 * 2 * (2 * 16 * 2 + 4)),
+        std::pair("dgqa_diff", 2 * 2 * (2 * 16 * 2 + 4)),
+        std::pair("dgqa_ema", 2 * 2 * (2 * 16 * 2 + 4)), std::pair("pgqa", 2 * 2 * 2 * 16 * 2)}) {
+    fs::remove_all(destination_);
+    const ConvertReport report = Converted(Options(variant, 2));
+    EXPECT_EQ(report.new_token_bytes, static_cast<uint64_t>(bytes)) << variant;
+    EXPECT_EQ(LoadedKv(destination_), LoadedKv(dir_ / "pooled")) << variant;
+    EXPECT_EQ(Config()["attention_variant"], variant);
+    const auto made = Checkpoint::Open(destination_);
+    for (const char* attention : {"0.layer.0.SelfAttention.", "1.layer.1.EncDecAttention."}) {
+      const std::string name = std::string("decoder.block.") + attention + "cached_norm";
+      const bool has_one = std::string(variant).starts_with("dgqa");
+      EXPECT_EQ((*made)->Has(name), has_one) << variant;
+      if (!has_one) continue;
+      EXPECT_THAT(*(*made)->Read(name, {2}), ElementsAre(0.0f, 0.0f));
+    }
+  }
+}
+
+TEST_F(ConvertTest, WhatFollowsTheSequenceDoesNotFold) {
+  for (const auto& [fixture, why] : {std::pair("kdgqa_g2", "kdgqa has no fixed groups"),
+                                     std::pair("dgqa_ema_g2", "dgqa_ema has no fixed groups"),
+                                     std::pair("pgqa_g2", "pgqa subtracts noise")}) {
+    fs::remove_all(source_);
+    CopyFixture(fixture, source_);
+    for (const char* to : {"gqa", "mha"}) {
+      EXPECT_THAT(Refused(Fold(to)), AllOf(HasSubstr("config.json"), HasSubstr(why)));
+    }
+  }
+}
+
 TEST_F(ConvertTest, RandomWeightsAreStandardNormalAndFollowTheSeed) {
   CopyAsMha("gqa_g2_from_mha", source_);
   ConvertOptions options = Options("rowwgqa", 2);

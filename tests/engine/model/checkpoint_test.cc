@@ -283,7 +283,13 @@ TEST(ResolveAttention, ChecksWhatTheConfigSays) {
   auto cached = Attention(2);
   cached[DecoderAttentionPrefix(0, false) + "cached_norm"] = Filled({2}, 1);
   EXPECT_THAT(Resolved(cached),
-              HasSubstr("cached_norm: the checkpoint is of dgqa_diff or dgqa_ema"));
+              HasSubstr("cached_norm: is of dgqa_diff or of dgqa_ema; say attention_variant"));
+  EXPECT_EQ(Resolved(cached, std::nullopt, AttentionVariant::kDgqaEma), "dgqa_ema 2");
+  for (const AttentionVariant other : {AttentionVariant::kKdGqa, AttentionVariant::kGqa}) {
+    EXPECT_THAT(Resolved(cached, 2, other), HasSubstr("cached_norm: is there, but"));
+  }
+  EXPECT_EQ(Resolved(Attention(2), std::nullopt, AttentionVariant::kKdGqa), "kdgqa 2");
+  EXPECT_EQ(Resolved(Attention(4), 2, AttentionVariant::kPgqa), "pgqa 2");
 }
 
 TEST(ResolveAttention, AgreesWithItselfOnEveryFixtureThatSaysIt) {

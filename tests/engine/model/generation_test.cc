@@ -36,6 +36,7 @@ TEST(ResolveOptions, OursHoldWhenNobodySpeaks) {
   EXPECT_EQ(resolved->options.min_new_tokens, 0u);
   EXPECT_FALSE(resolved->options.Samples());
   EXPECT_EQ(resolved->options.seed, 0u);
+  EXPECT_EQ(resolved->options.noise_seed, 0u);
   EXPECT_EQ(resolved->options.prefix, "");
   EXPECT_EQ(resolved->prefix_from, ResolvedOptions::PrefixFrom::kNone);
   EXPECT_THAT(resolved->warnings, IsEmpty());
@@ -176,6 +177,7 @@ TEST(ResolveOptions, DrawsTheSeedOnlyWhenItIsUsed) {
   EXPECT_EQ(Resolve({.temperature = 1.0f})->options.seed, kSeed);
   EXPECT_EQ(Resolve({.temperature = 1.0f, .seed = 0})->options.seed, 0u);
   EXPECT_EQ(Resolve({.seed = 9})->options.seed, 9u);
+  EXPECT_EQ(Resolve({.noise_seed = 9})->options.noise_seed, 9u);
 }
 
 TEST(ResolveOptions, SamplingDefaultsOfTheCheckpointWaitForATemperature) {

@@ -222,6 +222,23 @@ TEST_F(SmallProjection, RefusesWeightsOfAnotherVariant) {
               HasSubstr("shape [2, 1] in the file, [2, 2] expected"));
 }
 
+TEST_F(SmallProjection, RefusesRowsThatAreNeitherAllHeadsNorTheKvHeads) {
+  for (const AttentionVariant variant :
+       {AttentionVariant::kKdGqa, AttentionVariant::kDgqaDiff, AttentionVariant::kDgqaEma,
+        AttentionVariant::kPgqa, AttentionVariant::kGqa}) {
+    for (const int64_t rows : {2, 4}) {
+      tensors_["decoder.block.0.layer.0.SelfAttention.k.weight"] =
+          ::precis::testing::Filled({rows, 3}, 1.0f);
+      EXPECT_TRUE(Read(variant, {{{0, 1}}}).ok());
+    }
+    tensors_["decoder.block.0.layer.0.SelfAttention.k.weight"] =
+        ::precis::testing::Filled({3, 3}, 1.0f);
+    const Status status = Read(variant, {{{0, 1}}}).status();
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("decoder.block.0.layer.0.SelfAttention.k.weight: shape [3, 3]"));
+  }
+}
+
 TEST_F(SmallProjection, RefusesGroupedStorageWhereHeadsMustFold) {
   tensors_["decoder.block.0.layer.0.SelfAttention.k.weight"] =
       ::precis::testing::Filled({2, 3}, 1.0f);

@@ -1,6 +1,7 @@
 // Regions inside a page: aligned, apart from each other, within the page, in every type.
 #include "engine/model/kv_layout.h"
 
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -19,15 +20,19 @@ size_t EndOf(const KvRegion& r) {
   for (const size_t offset : {r.k_offset, r.v_offset, r.k_scale_offset, r.v_scale_offset}) {
     EXPECT_EQ(offset % 64, 0u);
   }
-  return r.v_scale_offset + scales;
+  if (!r.keeps_key_squares) return r.v_scale_offset + scales;
+  EXPECT_LE(r.v_scale_offset + scales, r.key_squares_offset);
+  EXPECT_EQ(r.key_squares_offset % 64, 0u);
+  return r.key_squares_offset + size_t{r.num_kv_heads} * r.slots * sizeof(float);
 }
 
 TEST(KvLayout, RegionsLieApartAndWithinThePage) {
   const std::vector<uint32_t> self = {8, 2, 3};
   const std::vector<uint32_t> cross = {1, 8, 5};
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
-    for (const uint32_t head_dim : {1u, 24u, 64u}) {
-      const KvLayout layout = MakeKvLayout(self, cross, head_dim, dtype);
+    for (const auto& [head_dim, squares] :
+         {std::pair{1u, false}, {24u, false}, {64u, false}, {1u, true}, {24u, true}}) {
+      const KvLayout layout = MakeKvLayout(self, cross, head_dim, dtype, squares);
       for (const KvKindLayout* kind : {&layout.self, &layout.cross}) {
         size_t end = 0;
         for (const KvRegion& region : kind->layers) {
@@ -41,9 +46,19 @@ TEST(KvLayout, RegionsLieApartAndWithinThePage) {
   }
 }
 
+TEST(KvLayout, KeySquaresTakeAFloatAHeadAndLayer) {
+  const std::vector<uint32_t> heads(6, 2);
+  const KvLayout without = MakeKvLayout(heads, heads, 64, DType::kBF16, false);
+  const KvLayout with = MakeKvLayout(heads, heads, 64, DType::kBF16, true);
+  EXPECT_EQ(without.self.bytes_per_token, 6u * 2 * 2 * 64 * 2);
+  EXPECT_EQ(with.self.bytes_per_token, without.self.bytes_per_token + 6 * 2 * sizeof(float));
+  EXPECT_EQ(with.cross.bytes_per_token, with.self.bytes_per_token);
+  EXPECT_EQ(with.page_bytes, without.page_bytes + 16 * 6 * 2 * sizeof(float));
+}
+
 TEST(KvLayout, Int8TakesAByteAValueAndAFloatAHead) {
   const std::vector<uint32_t> heads(6, 8);
-  const KvLayout layout = MakeKvLayout(heads, heads, 64, DType::kI8);
+  const KvLayout layout = MakeKvLayout(heads, heads, 64, DType::kI8, false);
   EXPECT_EQ(layout.self.bytes_per_token, 6u * 2 * 8 * (64 + 4));
   EXPECT_EQ(layout.page_bytes, 16u * 6 * 2 * 8 * (64 + 4));
   EXPECT_EQ(layout.cross.slots, 16u);

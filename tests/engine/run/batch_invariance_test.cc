@@ -61,6 +61,7 @@ std::vector<Request> Requests(uint32_t vocab) {
     r.options.max_new_tokens = 20 + below(20);
     r.options.num_beams = beams[i];
     r.options.drafting = Drafting::kOff;
+    r.options.noise_seed = i / 2;
     if (i % 4 == 2) {
       r.options.temperature = 0.8f;
       r.options.seed = i;
@@ -172,6 +173,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Checkpoint{"tests/golden/odd_shapes", "auto", "auto"},
                     Checkpoint{"tests/golden/wgqa_g2", "auto", "auto"},
                     Checkpoint{"tests/golden/t5_v11_gated_untied", "auto", "auto"},
+                    Checkpoint{"tests/golden/kdgqa_g4", "f32", "f32"},
+                    Checkpoint{"tests/golden/kdgqa_g4", "auto", "int8"},
+                    Checkpoint{"tests/golden/dgqa_diff_g2", "f32", "bf16"},
+                    Checkpoint{"tests/golden/pgqa_g2", "auto", "auto"},
                     Checkpoint{"tests/golden/odd_shapes", "auto", "int8"},
                     Checkpoint{"tests/golden/wgqa_g2", "int8", "int8"},
                     Checkpoint{"tests/golden/t5_v11_gated_untied", "int8", "auto"}),

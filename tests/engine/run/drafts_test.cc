@@ -54,7 +54,7 @@ std::vector<Request> Requests(uint32_t words) {
   std::vector<Request> out;
   for (uint32_t i = 0; i < 14; ++i) {
     GenerationOptions options = kinds[i % kinds.size()];
-    options.seed = i;
+    options.seed = options.noise_seed = i;
     options.max_new_tokens = i % 4 == 3 ? 5 : 40;
     out.push_back({Source(i, 5 + 23 * (i % 5), words), options});
   }
@@ -191,6 +191,7 @@ std::string Name(const testing::TestParamInfo<std::pair<const char*, const char*
 }
 INSTANTIATE_TEST_SUITE_P(Ref, TextWithDrafts,
                          testing::Values(std::pair("tests/golden/wgqa_g2", "ref"),
+                                         std::pair("tests/golden/dgqa_ema_g2", "ref"),
                                          std::pair("tests/golden/odd_shapes", "ref")),
                          Name);
 #if PRECIS_TEST_CPU_BACKEND
@@ -199,6 +200,8 @@ INSTANTIATE_TEST_SUITE_P(Cpu, TextWithDrafts,
                                          std::pair("tests/golden/odd_shapes", "cpu"),
                                          std::pair("tests/golden/qcqa", "cpu"),
                                          std::pair("tests/golden/mqa", "cpu"),
+                                         std::pair("tests/golden/kdgqa_g4", "cpu"),
+                                         std::pair("tests/golden/pgqa_g2", "cpu"),
                                          std::pair("tests/golden/t5_v11_gated_untied", "cpu"),
                                          std::pair("models/demo", "cpu")),
                          Name);

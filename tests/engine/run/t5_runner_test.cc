@@ -165,15 +165,18 @@ class DecodeStep : public testing::TestWithParam<std::pair<const char*, const ch
 
 TEST_P(DecodeStep, AllocatesNothingOfOurs) {
   const auto& [backend, dtype] = GetParam();
-  EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
-  options.dtype = dtype;
-  auto loaded = T5Runner::Load(options);
-  ASSERT_TRUE(loaded.ok()) << loaded.status();
-  StepDriver driver(*loaded->runner, 5, 100);
-  EXPECT_EQ(CountAllocations([&] {
-              for (uint32_t position = 0; position < 40; ++position) driver.Decode(position);
-            }),
-            0u);
+  for (const char* fixture : {"wgqa_g2", "kdgqa_g4", "dgqa_ema_g2", "pgqa_g2"}) {
+    EngineOptions options = OptionsFor(std::string("tests/golden/") + fixture, backend);
+    options.dtype = dtype;
+    auto loaded = T5Runner::Load(options);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    StepDriver driver(*loaded->runner, 5, 100);
+    EXPECT_EQ(CountAllocations([&] {
+                for (uint32_t position = 0; position < 40; ++position) driver.Decode(position);
+              }),
+              0u)
+        << fixture;
+  }
 }
 
 TEST_P(DecodeStep, WithDraftsAllocatesNothingOfOurs) {
@@ -209,6 +212,33 @@ TEST_P(DecodeStep, WithPromptLookupAllocatesNothingOfOurs) {
               }
             }),
             0u);
+}
+
+// Neighbours' noise and norms aside, the same request has the same splits and noise again.
+TEST(T5Runner, NoiseFollowsTheSeedAndNothingElse) {
+  auto loaded = T5Runner::Load(OptionsFor("tests/golden/pgqa_g2", "ref"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const std::vector<int32_t> source = {5, 6, 7, 1};
+  const std::vector<int32_t> target = {0, 9, 8};
+  const std::vector<float> first = loaded->runner->Logits(source, target, 3);
+  EXPECT_NE(loaded->runner->Logits(source, target, 4), first);
+  EXPECT_EQ(loaded->runner->Logits(source, target, 3), first);
+}
+
+// Winner takes all: at every position and in every layer one KV head serves all query heads, and
+// which one differs.
+TEST(T5Runner, SplitsOfKdgqaWithTwoKvHeadsAreAllOrNothing) {
+  auto loaded = T5Runner::Load(OptionsFor("tests/golden/kdgqa_g2", "ref"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  std::vector<int32_t> target = {0};
+  for (int32_t i = 0; i < 40; ++i) target.push_back(3 + i * 7 % 500);
+  std::vector<HeadSplit> splits;
+  loaded->runner->Logits(std::vector<int32_t>{5, 6, 7, 1}, target, 0, &splits);
+  ASSERT_EQ(splits.size(), target.size() * 2 * 2);
+  for (const HeadSplit& split : splits) {
+    EXPECT_THAT(split.heads,
+                testing::AnyOf(testing::ElementsAre(4, 0), testing::ElementsAre(0, 4)));
+  }
 }
 
 TEST(CountAllocations, SeesAnAllocation) {
