@@ -8,15 +8,19 @@ Runs transformers' T5 (or mT5) in float32 on the CPU: encoder output, teacher-fo
 The format is that of tests/golden/README.md. Text becomes ids by DIR/spiece.model if it is there, else by
 tokenizer.json. Needs what requirements.txt beside this file lists.
 
-Grouped checkpoints (attention_variant other than "mha") are refused: transformers does not know them.
+A grouped checkpoint is given to transformers with its heads repeated. Where heads are dealt out as the model runs
+(kdgqa, dgqa_diff, dgqa_ema, pgqa) transformers cannot follow, and tests/golden/reference.py is the oracle.
 """
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
 import transformers
+
+from training import checkpoint, folding, grouping
 
 BUILT_IN = [
     "The harbour ferry was late again.",
@@ -48,15 +52,19 @@ def make_encoder(folder):
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def load_model(folder):
-    config = json.loads((folder / "config.json").read_text())
-    variant = config.get("attention_variant", "mha")
-    if variant != "mha":
-        sys.exit(f"{folder}/config.json: attention_variant {variant}: transformers runs mha only")
+def load_transformers(folder, config):
     classes = {"t5": transformers.T5ForConditionalGeneration, "mt5": transformers.MT5ForConditionalGeneration}
     if config.get("model_type") not in classes:
         sys.exit(f"{folder}/config.json: model_type {config.get('model_type')} is neither t5 nor mt5")
-    model = classes[config["model_type"]].from_pretrained(folder, torch_dtype=torch.float32).eval()
+    kind = classes[config["model_type"]]
+    if config.get("attention_variant", "mha") == "mha":
+        model = kind.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    else:
+        config, tensors = folding.head_repeated(config, checkpoint.read_tensors(folder))
+        with tempfile.TemporaryDirectory() as place:
+            made = Path(place) / "repeated"
+            checkpoint.write(made, tensors, config, folder, torch.float32)
+            model = kind.from_pretrained(made, torch_dtype=torch.float32).eval()
     # What the checkpoint asks for by default must not mix into the options that golden.json names.
     c = model.generation_config
     model.generation_config = transformers.GenerationConfig(
@@ -66,10 +74,65 @@ def load_model(folder):
     return model
 
 
-def prefix_of(model, given):
+class Transformers:
+    """The oracle for every grouping that is fixed at load."""
+
+    def __init__(self, folder, config):
+        self.model, self.eos = load_transformers(folder, config), config["eos_token_id"]
+        self.source = f"transformers {transformers.__version__}"
+        # transformers sizes its cache by the encoder's depth, and fails where the decoder is deeper
+        deeper = self.model.config.num_decoder_layers > self.model.config.num_layers
+        self.how = {"do_sample": False, "use_cache": not deeper, "return_dict_in_generate": True}
+
+    def forced(self, ids, decoder_ids):
+        """Encoder output [S, D] and logits [T, V]."""
+        out = self.model(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([decoder_ids]))
+        return out.encoder_last_hidden_state[0], out.logits[0]
+
+    def _generate(self, ids, **options):
+        batch = torch.tensor([ids])
+        return self.model.generate(input_ids=batch, attention_mask=torch.ones_like(batch), **self.how, **options)
+
+    def greedy(self, ids, options):
+        """Ids and the smallest gap between the two best logits of a step."""
+        out = self._generate(ids, num_beams=1, output_logits=True, **options)
+        gaps = [top[0] - top[1] for top in (step[0].float().topk(2).values.tolist() for step in out.logits)]
+        return trim(out.sequences[0], self.eos), min(gaps)
+
+    def beams(self, ids, options):
+        out = self._generate(ids, output_scores=True, **options)
+        return [trim(s, self.eos) for s in out.sequences], out.sequences_scores.tolist()
+
+
+class Reference:
+    """The oracle for groupings that follow the keys, or add noise, as the model runs."""
+
+    source = "reference.py"
+
+    def __init__(self, folder, _):
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "golden"))
+        import reference
+        self.model = reference.Reference(folder)
+
+    def forced(self, ids, decoder_ids):
+        return self.model.encode([ids])[0], self.model.logits([ids], [decoder_ids])[0]
+
+    def greedy(self, ids, options):
+        return self.model.greedy(ids, **options)
+
+    def beams(self, ids, options):
+        return self.model.beam_search(ids, **options)[:2]
+
+
+def make_oracle(folder, config):
+    as_it_runs = config.get("attention_variant", "mha") in grouping.KEY_DRIVEN + ("pgqa",)
+    return (Reference if as_it_runs else Transformers)(folder, config)
+
+
+def prefix_of(config, given):
     if given is not None:
         return given
-    specific = getattr(model.config, "task_specific_params", None) or {}
+    specific = config.get("task_specific_params") or {}
     return specific.get("summarization", {}).get("prefix", "")
 
 
@@ -86,45 +149,30 @@ def encoder_summary(x):
 
 
 class CaseMaker:
-    def __init__(self, model, encode, args):
-        self.model, self.encode, self.args = model, encode, args
-        self.eos = model.config.eos_token_id
-        # transformers sizes its cache by the encoder's depth, and fails where the decoder is deeper
-        deeper = model.config.num_decoder_layers > model.config.num_layers
-        self.how = {"do_sample": False, "use_cache": not deeper}
-
-    def greedy(self, ids, **options):
-        out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), num_beams=1, **self.how,
-                                  return_dict_in_generate=True, output_logits=True, **options)
-        gaps = [top[0] - top[1] for top in (step[0].float().topk(2).values.tolist() for step in out.logits)]
-        return trim(out.sequences[0], self.eos), min(gaps)
-
-    def beams(self, ids, **options):
-        out = self.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), return_dict_in_generate=True,
-                                  output_scores=True, **self.how, **options)
-        return {"options": options, "sequences": [trim(s, self.eos) for s in out.sequences],
-                "scores": digits(out.sequences_scores.tolist())}
+    def __init__(self, oracle, config, encode, args):
+        self.oracle, self.encode, self.args = oracle, encode, args
+        self.eos, self.vocabulary = config["eos_token_id"], config["vocab_size"]
 
     def make(self, name, text):
         length = self.args.max_source_length
         ids = self.encode(text)[:length - 1] + [self.eos]
-        batch = torch.tensor([ids])
         greedy_options = {"max_new_tokens": self.args.max_new_tokens}
         beam_options = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3,
                         "max_length": self.args.max_new_tokens + 1}
-        greedy_ids, gap = self.greedy(batch, **greedy_options)
+        greedy_ids, gap = self.oracle.greedy(ids, greedy_options)
         forced = greedy_ids[:FORCED_STEPS]
-        out = self.model(input_ids=batch, decoder_input_ids=torch.tensor([forced]))
-        logits, best = out.logits[0], out.logits[0].topk(5)
-        rows = {0, len(forced) - 1} if self.model.config.vocab_size <= self.args.full_rows_up_to else set()
+        encoded, logits = self.oracle.forced(ids, forced)
+        best = logits.topk(5)
+        rows = {0, len(forced) - 1} if self.vocabulary <= self.args.full_rows_up_to else set()
+        sequences, scores = self.oracle.beams(ids, beam_options)
         return {
             "name": name, "text": text, "max_source_length": length, "input_ids": ids,
-            "encoder_output": encoder_summary(out.encoder_last_hidden_state[0]),
+            "encoder_output": encoder_summary(encoded),
             "decoder_input_ids": forced,
             "logits": {"rows": {str(i): digits(logits[i].tolist()) for i in sorted(rows)},
                        "top5_ids": best.indices.tolist(), "top5_values": digits(best.values.tolist())},
             "greedy_options": greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
-            "greedy_more": [], "beams": [self.beams(batch, **beam_options)],
+            "greedy_more": [], "beams": [{"options": beam_options, "sequences": sequences, "scores": digits(scores)}],
         }
 
 
@@ -156,16 +204,17 @@ def main():
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
-    model = load_model(args.dir)
-    maker = CaseMaker(model, make_encoder(args.dir), args)
-    prefix = prefix_of(model, args.prefix)
+    config = checkpoint.read_config(args.dir)
+    oracle = make_oracle(args.dir, config)
+    maker = CaseMaker(oracle, config, make_encoder(args.dir), args)
+    prefix = prefix_of(config, args.prefix)
     cases = []
     for n, text in enumerate(read_texts(args.texts)):
         cases.append(maker.make(f"text_{n + 1}", prefix + text))
         print(f"{cases[-1]['name']}: {len(cases[-1]['input_ids'])} source tokens, "
               f"{len(cases[-1]['greedy_ids'])} greedy, smallest gap {cases[-1]['greedy_min_gap']}", flush=True)
     out = args.out or args.dir / "golden.json"
-    write(out, {"format": 1, "fixture": args.dir.resolve().name, "source": f"transformers {transformers.__version__}",
+    write(out, {"format": 1, "fixture": args.dir.resolve().name, "source": oracle.source,
                 "torch": torch.__version__.split("+")[0], "transformers": transformers.__version__,
                 "margins": {"greedy": min(c["greedy_min_gap"] for c in cases)}, "batches": [], "cases": cases})
     print(f"{out}: {len(cases)} cases")

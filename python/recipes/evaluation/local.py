@@ -1,0 +1,38 @@
+"""Greedy summaries of a checkpoint by PyTorch, without a server: for groupings that no server at hand serves."""
+import torch
+from tqdm import tqdm
+
+from training import checkpoint, text
+
+
+@torch.no_grad()
+def greedy(model, ids, mask, most, seed=0):
+    """Ids of each row's summary without start and end. ids, mask: [B, S]. Every step decodes its whole prefix again."""
+    config = model.config
+    memory = model.memory(model.encode(ids, mask), mask)
+    out = torch.full((len(ids), 1), config["decoder_start_token_id"])
+    done = torch.zeros(len(ids), dtype=torch.bool)
+    for _ in range(most):
+        best = model.vocabulary(model.decode(memory, out, seed)[:, -1]).argmax(-1)
+        out = torch.cat([out, torch.where(done, config["pad_token_id"], best)[:, None]], 1)
+        done |= best == config["eos_token_id"]
+        if done.all():
+            break
+    ended = (row[1:].tolist() for row in out)
+    return [row[:row.index(config["eos_token_id"])] if config["eos_token_id"] in row else row for row in ended]
+
+
+def summarize(folder, documents, prefix, source_length=512, most=48, batch=32):
+    model, pieces = checkpoint.load(folder).eval(), text.read_pieces(folder)
+    eos, known = model.config["eos_token_id"], pieces.get_piece_size()
+    sources = [text.cut(s, source_length, eos) for s in pieces.encode([prefix + d for d in documents])]
+    order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+    summaries = [None] * len(sources)
+    with tqdm(total=len(sources), desc=str(folder), unit="text") as bar:
+        for start in range(0, len(order), batch):
+            part = order[start:start + batch]
+            made = text.to_batch([sources[i] for i in part], [[eos]] * len(part))
+            for i, ids in zip(part, greedy(model, made.ids, made.mask, most)):
+                summaries[i] = pieces.decode([t for t in ids if t < known])
+            bar.update(len(part))
+    return summaries

@@ -1,0 +1,137 @@
+"""Documents and summaries as batches of ids: read, cut, sorted by length, and for pretraining corrupted.
+
+Batches depend on the seed and the epoch only, so that a run that goes on after a kill sees what it would have seen.
+"""
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import torch
+
+SORTED_TOGETHER = 64        # batches whose texts are sorted by length among themselves: little padding, much chance
+NO_LABEL = -100
+
+
+@dataclass
+class Batch:
+    ids: torch.Tensor       # [B, S]
+    mask: torch.Tensor      # [B, S], 1 for real tokens
+    labels: torch.Tensor    # [B, T], NO_LABEL behind </s>
+
+
+def read_jsonl(path):
+    """Rows with a document and a summary; anything else is an error that names the line."""
+    rows = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        sys.exit(f"{path}: {e}")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as e:
+            sys.exit(f"{path}:{number}: no JSON: {e}")
+        for key in ("document", "summary"):
+            if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
+                sys.exit(f"{path}:{number}: '{key}' is no text")
+        rows.append(row)
+    return rows or sys.exit(f"{path}: no texts")
+
+
+def read_pieces(folder):
+    path = Path(folder) / "spiece.model"
+    if not path.exists():
+        sys.exit(f"{path}: not there; the recipes train with SentencePiece only")
+    return sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+
+def cut(ids, length, eos):
+    return ids[:length - 1] + [eos]
+
+
+def pad(rows, value, multiple=1):
+    longest = -(-max(len(r) for r in rows) // multiple) * multiple
+    out = torch.full((len(rows), longest), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        out[i, :len(row)] = torch.as_tensor(row)
+    return out
+
+
+def to_batch(sources, targets):
+    ids = pad(sources, 0, multiple=8)
+    mask = pad([[1] * len(s) for s in sources], 0, multiple=8)
+    return Batch(ids, mask, pad(targets, NO_LABEL))
+
+
+class Summaries:
+    """Document to summary."""
+
+    def __init__(self, rows, pieces, config, prefix, source_length, target_length):
+        eos = config["eos_token_id"]
+        documents = pieces.encode([prefix + row["document"] for row in rows])
+        summaries = pieces.encode([row["summary"] for row in rows])
+        self.pairs = [(cut(d, source_length, eos), cut(s, target_length, eos)) for d, s in zip(documents, summaries)]
+        self.lengths = np.array([len(d) for d, _ in self.pairs])
+
+    def pair(self, i, _):
+        return self.pairs[i]
+
+
+class Spans:
+    """T5's span corruption: 15 % of a text is cut out in spans of three; the target says what stood there.
+
+    The text is the synopsis and the description behind it: their common words teach copying.
+    """
+
+    SHARE, SPAN = 0.15, 3.0
+
+    def __init__(self, rows, pieces, config, length):
+        self.eos, self.first_sentinel = config["eos_token_id"], config["vocab_size"] - 1
+        texts = pieces.encode([row["summary"] + ". " + row["document"] for row in rows])
+        self.texts = [np.array(t[:length]) for t in texts if len(t) >= 8]
+        self.lengths = np.array([len(t) for t in self.texts])
+
+    @staticmethod
+    def _parts(total, count, rng):
+        """total as a sum of count numbers of at least one, all ways alike."""
+        ends = np.sort(rng.choice(total - 1, count - 1, replace=False)) + 1
+        return np.diff(np.concatenate([[0], ends, [total]]))
+
+    def pair(self, i, rng):
+        text = self.texts[i]
+        gone = max(1, round(len(text) * self.SHARE))
+        spans = max(1, min(round(gone / self.SPAN), len(text) - gone))
+        lost, kept = self._parts(gone, spans, rng), self._parts(len(text) - gone, spans, rng)
+        source, target, at = [], [], 0
+        for n, (keep, lose) in enumerate(zip(kept, lost)):
+            source += [*text[at:at + keep], self.first_sentinel - n]
+            target += [self.first_sentinel - n, *text[at + keep:at + keep + lose]]
+            at += keep + lose
+        return source + [self.eos], target + [self.eos]
+
+
+def epoch(texts, tokens, seed, number, skip=0):
+    """Batches of about so many source tokens: every text once. skip: how many batches were seen before."""
+    rng = np.random.default_rng([seed, number])
+    order = rng.permutation(len(texts.lengths))
+    window = max(1, SORTED_TOGETHER * tokens // max(1, int(texts.lengths.mean())))
+    batches = []
+    for start in range(0, len(order), window):
+        part = order[start:start + window]
+        part = part[np.argsort(texts.lengths[part], kind="stable")]
+        batch = []
+        for i in part:
+            if batch and (len(batch) + 1) * texts.lengths[i] > tokens:
+                batches.append(batch)
+                batch = []
+            batch.append(i)
+        batches.append(batch)
+    for b in rng.permutation(len(batches))[skip:]:
+        own = np.random.default_rng([seed, number, int(b)])
+        pairs = [texts.pair(i, own) for i in batches[b]]
+        yield to_batch([s for s, _ in pairs], [t for _, t in pairs])

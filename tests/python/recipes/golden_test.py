@@ -1,0 +1,59 @@
+"""golden.py: transformers with repeated heads and the reference agree, and a file of it is well formed."""
+import contextlib
+import io
+import json
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import recipes_testing
+
+recipes_testing.need("torch", "transformers", "safetensors", "numpy", "sentencepiece")
+
+import torch
+
+import golden
+from training import checkpoint
+
+torch.set_num_threads(1)
+IDS = [6, 30, 22, 171, 44, 5, 1]
+
+
+class Golden(unittest.TestCase):
+    def setUp(self):
+        torch.set_grad_enabled(False)
+        self.addCleanup(torch.set_grad_enabled, True)
+
+    def test_repeated_heads_answer_as_the_reference(self):
+        for name in ("wgqa_g2", "qcqa"):
+            with self.subTest(name):
+                folder = recipes_testing.FIXTURES / name
+                config = checkpoint.read_config(folder)
+                one, two = (kind(folder, config) for kind in (golden.Transformers, golden.Reference))
+                for a, b in zip(one.forced(IDS, [0, 9, 8]), two.forced(IDS, [0, 9, 8])):
+                    self.assertLess((a - b).abs().max().item(), 1e-4)
+                options = {"max_new_tokens": 8}
+                self.assertEqual(one.greedy(IDS, options)[0], two.greedy(IDS, options)[0])
+                options = {"num_beams": 3, "max_length": 9, "length_penalty": 2.0, "early_stopping": True}
+                self.assertEqual(one.beams(IDS, options)[0], two.beams(IDS, options)[0])
+
+    def test_heads_that_follow_keys_are_left_to_the_reference(self):
+        folder = recipes_testing.FIXTURES / "kdgqa_g2"
+        self.assertEqual(golden.make_oracle(folder, checkpoint.read_config(folder)).source, "reference.py")
+
+    def test_a_file_names_its_oracle_and_its_cases(self):
+        folder = recipes_testing.FIXTURES / "wgqa_g2"
+        with tempfile.TemporaryDirectory() as place:
+            texts, out = Path(place) / "texts.jsonl", Path(place) / "golden.json"
+            texts.write_text('{"text": "The harbour ferry was late again."}\n')
+            words = ["golden.py", str(folder), "--texts", str(texts), "--out", str(out), "--max-new-tokens", "4"]
+            with mock.patch("sys.argv", words), contextlib.redirect_stdout(io.StringIO()):
+                golden.main()
+            made = json.loads(out.read_text())
+        self.assertTrue(made["source"].startswith("transformers "))
+        self.assertEqual([c["name"] for c in made["cases"]], ["text_1"])
+
+
+if __name__ == "__main__":
+    recipes_testing.main()

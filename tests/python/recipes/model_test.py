@@ -1,0 +1,135 @@
+"""The recipes' T5 computes what tests/golden/reference.py does, for every grouping and with padding."""
+import json
+import unittest
+
+import recipes_testing
+
+recipes_testing.need("torch", "safetensors", "numpy", "sentencepiece", "tqdm")
+
+import torch
+from reference import Reference, counter_uniform
+
+from evaluation import local
+from training import checkpoint, conversion, folding, grouping
+
+torch.set_num_threads(1)
+NEAR = 5e-5  # logits of the fixtures are of size 10
+NAMES = sorted(p.parent.name for p in recipes_testing.FIXTURES.glob("*/golden.json"))
+
+
+def case_of(name, number=0):
+    golden = json.loads((recipes_testing.FIXTURES / name / "golden.json").read_text())
+    case = golden["cases"][number]
+    return torch.tensor([case["input_ids"]]), torch.tensor([case["decoder_input_ids"]]), case
+
+
+def load(name):
+    return checkpoint.load(recipes_testing.FIXTURES / name).eval()
+
+
+class Model(unittest.TestCase):
+    def setUp(self):
+        torch.set_grad_enabled(False)
+        self.addCleanup(torch.set_grad_enabled, True)
+
+    def test_every_variant_has_a_fixture(self):
+        configs = [checkpoint.read_config(recipes_testing.FIXTURES / n) for n in NAMES]
+        self.assertEqual({c.get("attention_variant", "mha") for c in configs}, set(grouping.VARIANTS))
+
+    def test_logits_are_the_reference_s(self):
+        for name in NAMES:
+            with self.subTest(name):
+                ids, forced, case = case_of(name)
+                seed = case["greedy_options"].get("noise_seed", 0)
+                wanted = Reference(recipes_testing.FIXTURES / name).logits(ids, forced, seed=seed)
+                got = load(name)(ids, torch.ones_like(ids), forced, seed)
+                self.assertLess((got - wanted).abs().max().item(), NEAR)
+
+    def test_padding_and_neighbours_change_nothing(self):
+        for name in ("wgqa_g2", "kdgqa_g4", "dgqa_ema_g2", "pgqa_g2"):
+            with self.subTest(name):
+                model, (ids, forced, _) = load(name), case_of(name)
+                other = case_of(name, 1)[0]
+                width = max(ids.shape[1], other.shape[1]) + 3
+                rows = [torch.nn.functional.pad(x, (0, width - x.shape[1])) for x in (ids, other)]
+                mask = torch.stack([(torch.arange(width) < x.shape[1]).long() for x in (ids, other)])
+                alone = model(ids, torch.ones_like(ids), forced)
+                together = model(torch.cat(rows), mask, forced.expand(2, -1))[:1]
+                self.assertLess((alone - together).abs().max().item(), NEAR)
+
+    def test_greedy_ids_are_the_golden_ones(self):
+        for name in ("wgqa_g2", "kdgqa_g4", "pgqa_g2"):
+            with self.subTest(name):
+                ids, _, case = case_of(name)
+                options = case["greedy_options"]
+                made = local.greedy(load(name), ids, torch.ones_like(ids), options["max_new_tokens"],
+                                    options.get("noise_seed", 0))
+                self.assertEqual(made[0], [t for t in case["greedy_ids"][1:] if t != 1])
+
+    def test_the_noise_is_the_documented_one(self):
+        drawn = grouping.uniforms(20240917, 1, "cross", 4, 18, 16)
+        self.assertEqual(drawn[3, 17, 15].item(), 3054435 * 2**-24)
+        self.assertEqual(drawn[2, 5, 7].item(), counter_uniform(20240917, 1, 1, 2, 5, 7))
+
+    def test_norms_that_say_nothing_are_an_even_split(self):
+        for variant, cached in (("kdgqa", None), ("dgqa_diff", torch.ones(3))):
+            made = grouping.key_driven_map(variant, torch.ones(1, 3), 8, cached)
+            self.assertEqual(made.tolist(), [[0, 0, 0, 1, 1, 1, 2, 2]])
+
+
+class Conversion(unittest.TestCase):
+    def setUp(self):
+        self.source = recipes_testing.FIXTURES / "t5_v10_relu_tied"
+        self.tensors, self.config = checkpoint.read_tensors(self.source), checkpoint.read_config(self.source)
+        self.ids, self.forced, _ = case_of("t5_v10_relu_tied")
+
+    def logits(self, tensors, config):
+        with torch.no_grad():
+            model = checkpoint.build(config, tensors, "made").eval()
+            return model(self.ids, torch.ones_like(self.ids), self.forced)
+
+    def converted(self, variant, *words):
+        return conversion.convert(self.tensors, self.config, variant, *words)
+
+    def test_weighted_heads_start_at_the_mean(self):
+        wanted = self.logits(*self.converted("gqa", 2))
+        for variant in grouping.WEIGHTED:
+            made = self.converted(variant, 2)
+            self.assertLess((self.logits(*made) - wanted).abs().max().item(), NEAR)
+
+    def test_random_weights_differ_from_the_mean(self):
+        torch.manual_seed(1)
+        made = self.converted("wgqa", 2, "random")
+        self.assertGreater((self.logits(*made) - self.logits(*self.converted("wgqa", 2))).abs().max().item(), 0.1)
+
+    def test_a_fold_answers_as_what_it_was_made_of(self):
+        for name in ("wgqa_g2", "colwgqa_g2", "rowwgqa_g2", "qcqa", "simgqa_g2", "mqa", "gqa_g2_from_mha"):
+            with self.subTest(name), torch.no_grad():
+                folder = recipes_testing.FIXTURES / name
+                config, tensors = checkpoint.read_config(folder), checkpoint.read_tensors(folder)
+                ids, forced, _ = case_of(name)
+                plain = checkpoint.build(*folding.head_repeated(config, tensors), "folded").eval()
+                got, wanted = plain(ids, torch.ones_like(ids), forced), load(name)(ids, torch.ones_like(ids), forced)
+                self.assertLess((got - wanted).abs().max().item(), NEAR)
+
+    def test_what_cannot_be_converted_is_named(self):
+        for words, reason in ((("gqa", 3), "--kv-heads 3"), (("wgqa", None), "--kv-heads: wgqa needs it"),
+                              (("mqa", 2), "--kv-heads 2: mqa has one")):
+            with self.assertRaisesRegex(SystemExit, reason):
+                self.converted(*words)
+
+    def test_weights_of_nothing_are_named(self):
+        name = "decoder.block.1.layer.1.EncDecAttention.v.weight"
+        self.tensors[name].zero_()
+        with self.assertRaisesRegex(SystemExit, name):
+            self.converted("gqa", 2)
+
+    def test_a_tensor_of_another_shape_is_named(self):
+        name = "encoder.block.0.layer.0.SelfAttention.q.weight"
+        for wrong, reason in ((self.tensors[name][1:], "not"), (self.tensors[name] * float("nan"), "not finite")):
+            with self.assertRaisesRegex(SystemExit, f"{name}.*{reason}"):
+                checkpoint.build(self.config, {**self.tensors, name: wrong}, "made")
+
+
+if __name__ == "__main__":
+    recipes_testing.main()
