@@ -240,6 +240,18 @@ void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32
                            {first_chunk_.data(), partials_.data()});
 }
 
+// One thread's share of the work items; all threads of a team call it.
+void CpuBackend::AttendItems(const PagedAttentionParams& p, uint32_t items, uint32_t together) {
+  if (items <= static_cast<uint32_t>(omp_get_num_threads())) {
+    // Nothing to ask for.
+    const auto thread = static_cast<uint32_t>(omp_get_thread_num());
+    if (thread < items) AttendItem(p, thread, together);
+    return;
+  }
+#pragma omp for schedule(dynamic) nowait
+  for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
+}
+
 void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t num_heads = p.groups.heads.size();
   const size_t head_dim = p.region.head_dim;
@@ -251,21 +263,19 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
       items_of_head * static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, together));
   const size_t chunk_floats = num_heads * PartialFloats(head_dim);
 #pragma omp parallel num_threads(num_threads_)
-  {
-#pragma omp for schedule(dynamic)
-    for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
-      // The implied barrier: all partials are written.
-#pragma omp for
-    for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
-      const size_t row = i / num_heads;
-      const size_t head = i % num_heads;
-      const size_t first = first_chunk_[row];
-      const size_t chunks = first_chunk_[row + 1] - first;
-      if (chunks == 1) continue;
-      kernels_.merge_partials(
-          partials_.data() + first * chunk_floats + head * PartialFloats(head_dim), chunks,
-          chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
-    }
+  AttendItems(p, items, together);
+  // Rows of one chunk each have nothing to merge.
+  if (first_chunk_[p.rows.size()] == p.rows.size()) return;
+#pragma omp parallel for num_threads(num_threads_)
+  for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
+    const size_t row = i / num_heads;
+    const size_t head = i % num_heads;
+    const size_t first = first_chunk_[row];
+    const size_t chunks = first_chunk_[row + 1] - first;
+    if (chunks == 1) continue;
+    kernels_.merge_partials(
+        partials_.data() + first * chunk_floats + head * PartialFloats(head_dim), chunks,
+        chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
   }
 }
 
