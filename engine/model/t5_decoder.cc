@@ -78,13 +78,14 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   backend_.RmsNorm(x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y);
   backend_.Gemm(y, *layer.self_qkv, false, wide_.data());
   const float* k = wide_.data() + inner_;
-  backend_.AppendKv({.k = k,
-                     .v = k + (width - inner_) / 2,
-                     .row_stride = width,
-                     .slots = batch.slots,
-                     .pool = pool_,
-                     .region = region});
-  backend_.PagedAttention({.q = wide_.data(),
+  const AppendKvParams append = {.k = k,
+                                 .v = k + (width - inner_) / 2,
+                                 .row_stride = width,
+                                 .slots = batch.slots,
+                                 .pool = pool_,
+                                 .region = region};
+  backend_.PagedAttention({.append = &append,
+                           .q = wide_.data(),
                            .q_stride = width,
                            .rows = batch.self_rows,
                            .pages = batch.self_pages,

@@ -153,7 +153,21 @@ void CpuBackend::AppendKv(const AppendKvParams& p) {
   const size_t width = static_cast<size_t>(p.region.num_kv_heads) * p.region.head_dim;
 #pragma omp parallel for num_threads(num_threads_) if (rows * width >= kParallelElements)
   for (size_t begin = 0; begin < rows; begin += kAppendRows) {
-    kernels_.append_kv(p, begin, std::min(begin + kAppendRows, rows));
+    kernels_.append_kv(p, {begin, std::min(begin + kAppendRows, rows), 0, p.region.num_kv_heads});
+  }
+}
+
+// One thread's share of what attention appends first; all threads of a team call it. As near as can
+// be what the same thread reads then.
+void CpuBackend::AppendShareOfThread(const AppendKvParams& p) const {
+  const auto threads = static_cast<size_t>(omp_get_num_threads());
+  const auto thread = static_cast<size_t>(omp_get_thread_num());
+  const size_t rows = p.slots.size();
+  const size_t heads = p.region.num_kv_heads;
+  if (rows >= threads) {
+    kernels_.append_kv(p, {rows * thread / threads, rows * (thread + 1) / threads, 0, heads});
+  } else {
+    kernels_.append_kv(p, {0, rows, heads * thread / threads, heads * (thread + 1) / threads});
   }
 }
 
@@ -201,12 +215,16 @@ uint32_t CpuBackend::GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_h
   return items;
 }
 
+bool CpuBackend::HaveEqualKeys(std::span<const PagedRow> rows) {
+  return std::ranges::all_of(rows,
+                             [&](const PagedRow& row) { return row.num_keys == rows[0].num_keys; });
+}
+
 // Neighbouring KV heads of one work item: as many as leave every thread enough of the `items` that
 // a head has. Heads lie side by side in a page, and long pieces are read faster than short ones.
 // How heads are put together does not change their bits.
 uint32_t CpuBackend::HeadsTogether(const PagedAttentionParams& p, uint32_t items) const {
-  const bool equal = std::ranges::all_of(
-      p.rows, [&](const PagedRow& row) { return row.num_keys == p.rows[0].num_keys; });
+  const bool equal = HaveEqualKeys(p.rows);
   uint32_t heads = p.region.num_kv_heads;
   const auto uneven = [&] {
     const size_t all = items * CeilDiv(p.region.num_kv_heads, heads);
@@ -242,10 +260,12 @@ void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32
 
 // One thread's share of the work items; all threads of a team call it.
 void CpuBackend::AttendItems(const PagedAttentionParams& p, uint32_t items, uint32_t together) {
-  if (items <= static_cast<uint32_t>(omp_get_num_threads())) {
-    // Nothing to ask for.
+  const auto threads = static_cast<uint32_t>(omp_get_num_threads());
+  if (items <= threads || (items <= threads * kItemsAThread && HaveEqualKeys(p.rows))) {
+    // Neighbours, of which a thread may have appended the last keys.
     const auto thread = static_cast<uint32_t>(omp_get_thread_num());
-    if (thread < items) AttendItem(p, thread, together);
+    const uint32_t end = items * (thread + 1) / threads;
+    for (uint32_t i = items * thread / threads; i < end; ++i) AttendItem(p, i, together);
     return;
   }
 #pragma omp for schedule(dynamic) nowait
@@ -263,7 +283,13 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
       items_of_head * static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, together));
   const size_t chunk_floats = num_heads * PartialFloats(head_dim);
 #pragma omp parallel num_threads(num_threads_)
-  AttendItems(p, items, together);
+  {
+    if (p.append != nullptr) {
+      AppendShareOfThread(*p.append);
+#pragma omp barrier
+    }
+    AttendItems(p, items, together);
+  }
   // Rows of one chunk each have nothing to merge.
   if (first_chunk_[p.rows.size()] == p.rows.size()) return;
 #pragma omp parallel for num_threads(num_threads_)

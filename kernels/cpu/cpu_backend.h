@@ -63,7 +63,9 @@ class CpuBackend final : public Backend {
   uint32_t GroupRowsBy(std::span<const PagedRow> rows, uint32_t most);
   uint32_t HeadsTogether(const PagedAttentionParams& params, uint32_t items) const;
   const PagedProducts* ProductsFor(const KvRegion& region) const;
-  void AttendItems(const PagedAttentionParams& p, uint32_t items, uint32_t together);
+  static bool HaveEqualKeys(std::span<const PagedRow> rows);
+  void AppendShareOfThread(const AppendKvParams& params) const;
+  void AttendItems(const PagedAttentionParams& params, uint32_t items, uint32_t together);
   void AttendItem(const PagedAttentionParams& params, uint32_t item, uint32_t heads_together);
 
   const Isa isa_;

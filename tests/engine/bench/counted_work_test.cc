@@ -138,9 +138,9 @@ TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
       {OpKind::kGemm,
        {(6 * layers + panels) * kSteps, 2 * kSteps * weights, kSteps * weights * element()}},
       {OpKind::kActivate, {layers * kSteps, 0, 0}},
-      {OpKind::kAppendKv, {layers * kSteps, 0, layers * kSteps * token}},
+      // A step's token is appended by the way.
       {OpKind::kSelfAttention,
-       {layers * kSteps, layers * 4 * self_keys * inner(), layers * self_keys * token}},
+       {layers * kSteps, layers * 4 * self_keys * inner(), layers * (self_keys + kSteps) * token}},
       {OpKind::kCrossAttention,
        {layers * kSteps, layers * 4 * kSteps * kSource * inner(),
         layers * kSteps * kSource * token}},

@@ -33,6 +33,7 @@ class PathRecorder final : public ForwardingBackend {
     ForwardingBackend::EncoderAttention(p);
   }
   void PagedAttention(const PagedAttentionParams& p) override {
+    if (p.append != nullptr) Add("append", p.append->region.head_dim, p.append->region.dtype);
     Add("paged attention", p.region.head_dim, p.region.dtype);
     for (const PagedRow& row : p.rows) {
       paths_->insert(row.num_keys > kPagedChunkKeys ? "paged attention: merged chunks"

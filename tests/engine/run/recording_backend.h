@@ -45,11 +45,11 @@ class RecordingBackend final : public ForwardingBackend {
     ForwardingBackend::EncoderAttention(p);
   }
   void AppendKv(const AppendKvParams& p) override {
-    Add(fmt::format("append {} heads {}", p.slots.size(), p.region.num_kv_heads),
-        p.slots.size() * TokenBytes(p.region));
+    AddAppend(p);
     ForwardingBackend::AppendKv(p);
   }
   void PagedAttention(const PagedAttentionParams& p) override {
+    if (p.append != nullptr) AddAppend(*p.append);
     uint64_t keys = 0;
     for (const PagedRow& row : p.rows) keys += row.num_keys;
     Add(fmt::format("paged attention {} rows {} keys {} of {} heads", p.rows.size(), keys,
@@ -66,6 +66,10 @@ class RecordingBackend final : public ForwardingBackend {
   static uint64_t TokenBytes(const KvRegion& r) {
     const uint64_t scale = r.dtype == DType::kI8 ? sizeof(float) : 0;
     return uint64_t{2} * r.num_kv_heads * (r.head_dim * ElementBytes(r.dtype) + scale);
+  }
+  void AddAppend(const AppendKvParams& p) {
+    Add(fmt::format("append {} heads {}", p.slots.size(), p.region.num_kv_heads),
+        p.slots.size() * TokenBytes(p.region));
   }
   void Add(std::string op, uint64_t bytes) { record_->push_back({std::move(op), bytes}); }
 
