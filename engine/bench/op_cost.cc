@@ -71,6 +71,13 @@ OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
           .regions = 1};
 }
 
+OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
+                  bool accumulate) {
+  OpCost cost = GemmCost(rows, w, accumulate);
+  cost.local_bytes += making.local_bytes - 2 * Bytes(rows);
+  return cost;
+}
+
 OpCost ActivateCost(ActivationKind kind, const Activations& out) {
   const uint64_t values = uint64_t{out.rows} * out.cols;
   const uint64_t read = (kind == ActivationKind::kGatedGelu ? 2 : 1) * values * sizeof(float);

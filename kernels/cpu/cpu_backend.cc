@@ -24,6 +24,36 @@ constexpr uint32_t kGroupRows = 16;
 // Work items a thread that level out items of different sizes.
 constexpr uint32_t kItemsAThread = 4;
 
+class NormedRows final : public PanelGemm::RowMaker {
+ public:
+  NormedRows(const CpuKernels& kernels, const float* x, const float* gain, float eps)
+      : kernels_(kernels), x_(x), gain_(gain), eps_(eps) {}
+  void Make(size_t row, const Activations& out) const override {
+    kernels_.rms_norm(x_ + row * out.cols, gain_, eps_, out, 0);
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  const float* const x_;
+  const float* const gain_;
+  const float eps_;
+};
+
+class ActivatedRows final : public PanelGemm::RowMaker {
+ public:
+  ActivatedRows(const CpuKernels& kernels, ActivationKind kind, const float* in)
+      : kernels_(kernels), kind_(kind), in_(in) {}
+  void Make(size_t row, const Activations& out) const override {
+    const size_t width = kind_ == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
+    kernels_.activate(kind_, in_ + row * width, out, 0);
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  const ActivationKind kind_;
+  const float* const in_;
+};
+
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
 
 }  // namespace
@@ -113,6 +143,18 @@ void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumul
   if (PanelGemm::Has(w)) return panel_gemm_.Run(in, w, accumulate, out);
   if (w.dtype() == DType::kI8) return int8_gemm_.Run(in, w, accumulate, out);
   gemm_->Run(in, w, accumulate, out);
+}
+
+void CpuBackend::GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                            const PackedMatrix& w, float* out) {
+  if (!PanelGemm::Has(w)) return Backend::GemmOfNorm(x, gain, eps, rows, w, out);
+  panel_gemm_.RunOf(NormedRows(kernels_, x, gain, eps), rows, w, false, out);
+}
+
+void CpuBackend::GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                                 const PackedMatrix& w, float* out) {
+  if (!PanelGemm::Has(w)) return Backend::GemmOfActivated(kind, in, rows, w, out);
+  panel_gemm_.RunOf(ActivatedRows(kernels_, kind, in), rows, w, true, out);
 }
 
 void CpuBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {

@@ -53,6 +53,11 @@ class PathRecorder final : public ForwardingBackend {
     paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
     ForwardingBackend::Activate(kind, in, out);
   }
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override {
+    paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
+    ForwardingBackend::GemmOfActivated(kind, in, rows, w, out);
+  }
 
  private:
   void Add(const std::string& op, uint32_t head_dim, DType dtype) {

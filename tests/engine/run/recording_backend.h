@@ -40,6 +40,18 @@ class RecordingBackend final : public ForwardingBackend {
     Add(fmt::format("activate {} {} x {}", static_cast<int>(kind), out.rows, out.cols), 0);
     ForwardingBackend::Activate(kind, in, out);
   }
+  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                  const PackedMatrix& w, float* out) override {
+    Add(fmt::format("gemm of norm {} x {} x {}", rows.rows, w.k(), w.n()), w.bytes());
+    ForwardingBackend::GemmOfNorm(x, gain, eps, rows, w, out);
+  }
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override {
+    Add(fmt::format("gemm of activated {} {} x {} x {}", static_cast<int>(kind), rows.rows, w.k(),
+                    w.n()),
+        w.bytes());
+    ForwardingBackend::GemmOfActivated(kind, in, rows, w, out);
+  }
   void EncoderAttention(const EncoderAttentionParams& p) override {
     Add(fmt::format("encoder attention {} x {} heads {}", p.out.rows, p.num_keys, p.num_heads), 0);
     ForwardingBackend::EncoderAttention(p);
