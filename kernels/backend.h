@@ -79,6 +79,20 @@ class Backend {
   // out[rows, d_ff] from in[rows, d_ff] (relu) or [rows, 2 * d_ff] (gated).
   virtual void Activate(ActivationKind kind, const float* in, const Activations& out) = 0;
 
+  // A GEMM of what a norm or an activation makes, with the bits of one after the other. What `rows`
+  // holds afterwards is the backend's affair: threads may make rows where they need them.
+  virtual void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                          const PackedMatrix& w, float* out) {
+    RmsNorm(x, gain, eps, rows);
+    Gemm(rows, w, false, out);
+  }
+  // out += ...
+  virtual void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                               const PackedMatrix& w, float* out) {
+    Activate(kind, in, rows);
+    Gemm(rows, w, true, out);
+  }
+
   virtual void EncoderAttention(const EncoderAttentionParams& params) = 0;
   virtual void AppendKv(const AppendKvParams& params) = 0;
   virtual void PagedAttention(const PagedAttentionParams& params) = 0;

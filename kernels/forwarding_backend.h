@@ -39,6 +39,14 @@ class ForwardingBackend : public Backend {
   void Activate(ActivationKind kind, const float* in, const Activations& out) override {
     inner_->Activate(kind, in, out);
   }
+  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                  const PackedMatrix& w, float* out) override {
+    inner_->GemmOfNorm(x, gain, eps, rows, w, out);
+  }
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override {
+    inner_->GemmOfActivated(kind, in, rows, w, out);
+  }
   void EncoderAttention(const EncoderAttentionParams& p) override { inner_->EncoderAttention(p); }
   void AppendKv(const AppendKvParams& p) override { inner_->AppendKv(p); }
   void PagedAttention(const PagedAttentionParams& p) override { inner_->PagedAttention(p); }

@@ -165,6 +165,9 @@ struct PositionBias {
 // Keys are reduced in an order that depends on their absolute positions only, so that a row's bits
 // do not depend on the other rows, nor on whether it shares its table with them.
 struct PagedAttentionParams {
+  // What is appended first, as if on its own, or null. Of these rows it then is near when it is
+  // read.
+  const AppendKvParams* append = nullptr;
   const float* q;   // [rows, num_heads * head_dim], q_stride apart
   size_t q_stride;  // floats
   std::span<const PagedRow> rows;

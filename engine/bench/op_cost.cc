@@ -77,6 +77,13 @@ OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
           .regions = 1};
 }
 
+OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
+                  bool accumulate) {
+  OpCost cost = GemmCost(rows, w, accumulate);
+  cost.local_bytes += making.local_bytes - 2 * Bytes(rows);
+  return cost;
+}
+
 OpCost ActivateCost(ActivationKind kind, const Activations& out) {
   const uint64_t values = uint64_t{out.rows} * out.cols;
   const uint64_t read = (kind == ActivationKind::kGatedGelu ? 2 : 1) * values * sizeof(float);
@@ -119,13 +126,14 @@ OpCost PagedAttentionCost(const PagedAttentionParams& p) {
   }
   const uint64_t heads = p.groups.heads.size();
   const uint64_t width = heads * p.region.head_dim;
+  const OpCost append = p.append != nullptr ? AppendKvCost(*p.append) : OpCost{};
   const uint64_t reads = std::max<uint64_t>(tables * p.region.num_kv_heads, 1);
   return {.kind = p.bias.data != nullptr ? OpKind::kSelfAttention : OpKind::kCrossAttention,
           .dtype = p.region.dtype,
           .rows = (p.rows.size() * heads + reads - 1) / reads,
           .flops = AttentionFlops(query_keys, width),
-          .streamed_bytes = read_keys * TokenBytes(p.region),
-          .local_bytes = p.rows.size() * width * sizeof(float) + Bytes(p.out),
+          .streamed_bytes = read_keys * TokenBytes(p.region) + append.streamed_bytes,
+          .local_bytes = p.rows.size() * width * sizeof(float) + Bytes(p.out) + append.local_bytes,
           .regions = 1};
 }
 

@@ -48,6 +48,9 @@ std::string OpName(const OpCost& cost);
 OpCost EmbedCost(size_t ids, DType table, size_t d);
 OpCost NormCost(const Activations& out);
 OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate);
+// Of a GEMM the rows of which are made on the way: they are neither written nor read.
+OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
+                  bool accumulate);
 OpCost ActivateCost(ActivationKind kind, const Activations& out);
 OpCost EncoderAttentionCost(const EncoderAttentionParams& params);
 OpCost AppendKvCost(const AppendKvParams& params);

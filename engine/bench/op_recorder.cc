@@ -41,6 +41,24 @@ void OpRecorder::RmsNorm(const float* x, const float* gain, float eps, const Act
 void OpRecorder::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
   Record([&] { return GemmCost(in, w, accumulate); },
          [&] { ForwardingBackend::Gemm(in, w, accumulate, out); });
+  NoteMatrix(w);
+}
+
+void OpRecorder::GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                            const PackedMatrix& w, float* out) {
+  Record([&] { return GemmOfCost(NormCost(rows), rows, w, false); },
+         [&] { ForwardingBackend::GemmOfNorm(x, gain, eps, rows, w, out); });
+  NoteMatrix(w);
+}
+
+void OpRecorder::GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                                 const PackedMatrix& w, float* out) {
+  Record([&] { return GemmOfCost(ActivateCost(kind, rows), rows, w, true); },
+         [&] { ForwardingBackend::GemmOfActivated(kind, in, rows, w, out); });
+  NoteMatrix(w);
+}
+
+void OpRecorder::NoteMatrix(const PackedMatrix& w) {
   if (record_ == nullptr) return;
   record_->of(phase_).matrices[&w] = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype());
 }

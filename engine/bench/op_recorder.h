@@ -56,6 +56,10 @@ class OpRecorder final : public ForwardingBackend {
   void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
   void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
   void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                  const PackedMatrix& w, float* out) override;
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override;
   void EncoderAttention(const EncoderAttentionParams& params) override;
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
@@ -68,6 +72,7 @@ class OpRecorder final : public ForwardingBackend {
  private:
   template <typename Cost, typename Op>
   void Record(const Cost& cost, const Op& op);
+  void NoteMatrix(const PackedMatrix& w);
 
   const SteadyClock clock_;
   RunRecord* record_ = nullptr;

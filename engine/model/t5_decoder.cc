@@ -78,15 +78,15 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const size_t width = layer.self_qkv->n();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.RmsNorm(x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y);
-  backend_.Gemm(y, *layer.self_qkv, false, wide_.data());
+  backend_.GemmOfNorm(x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y,
+                      *layer.self_qkv, wide_.data());
   const float* k = wide_.data() + inner_;
-  backend_.AppendKv({.k = k,
-                     .v = k + (width - inner_) / 2,
-                     .row_stride = width,
-                     .slots = batch.slots,
-                     .pool = pool_,
-                     .region = region});
+  const AppendKvParams append = {.k = k,
+                                 .v = k + (width - inner_) / 2,
+                                 .row_stride = width,
+                                 .slots = batch.slots,
+                                 .pool = pool_,
+                                 .region = region};
   if (region.keeps_key_squares) {
     backend_.SumKeySquares({.k = k,
                             .row_stride = width,
@@ -95,7 +95,8 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                             .pool = pool_,
                             .region = region});
   }
-  attention_.Run({.q = wide_.data(),
+  attention_.Run({.append = &append,
+                  .q = wide_.data(),
                   .q_stride = width,
                   .rows = batch.self_rows,
                   .pages = batch.self_pages,
@@ -113,8 +114,8 @@ void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.RmsNorm(x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y);
-  backend_.Gemm(y, *layer.cross_q, false, wide_.data());
+  backend_.GemmOfNorm(x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y,
+                      *layer.cross_q, wide_.data());
   attention_.Run({.q = wide_.data(),
                   .q_stride = inner_,
                   .rows = batch.cross_rows,

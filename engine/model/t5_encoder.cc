@@ -53,8 +53,8 @@ void T5Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
                    weights_.types.others, config_.d_model, x);
   }
   const Activations y = normed_.Rows(0, rows);
-  backend_.RmsNorm(x, layer.norm.data(), config_.layer_norm_epsilon, y);
-  backend_.Gemm(y, *layer.qkv, false, workspace.qkv.data() + item.row_begin * 3 * inner_);
+  backend_.GemmOfNorm(x, layer.norm.data(), config_.layer_norm_epsilon, y, *layer.qkv,
+                      workspace.qkv.data() + item.row_begin * 3 * inner_);
 }
 
 void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,

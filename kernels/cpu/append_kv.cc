@@ -128,15 +128,34 @@ HWY_INLINE void AppendWholeWords(const RunValues& values, size_t first, uint32_t
   }
 }
 
-// One token's part of its words of V. Part: the type of a value.
+// Part `part` of the words at `to`, from the low parts of `from`. No other byte is written.
 template <typename Part>
-HWY_INLINE void AppendParts(const RunValues& values, size_t token, Part* v) {
+HWY_INLINE void StorePart(VU from, size_t part, uint32_t* to) {
+  const hn::Repartition<Part, DU> d;
+  constexpr size_t kPack = kKvWordBytes / sizeof(Part);
+  const auto index = hn::And(hn::Iota(d, 0), hn::Set(d, static_cast<Part>(kPack - 1)));
+  const auto mask = hn::Eq(index, hn::Set(d, static_cast<Part>(part)));
+  const auto moved = hn::ShiftLeftSame(from, static_cast<int>(part * sizeof(Part) * 8));
+  hn::BlendedStore(hn::BitCast(d, moved), mask, d, reinterpret_cast<Part*>(to));
+}
+
+// One token's part `part` of its words of V. Part: the type of a value, unsigned.
+template <typename Part>
+HWY_INLINE void AppendParts(const RunValues& values, size_t token, size_t part, uint32_t* words) {
   constexpr size_t kPack = kKvWordBytes / sizeof(Part);
   HWY_ALIGN Part parts[kMaxLanes];
+  Part* v = reinterpret_cast<Part*>(words) + part;
   for (size_t i = 0; i < values.head_dim; i += LanesF()) {
     const size_t left = values.head_dim - i;
     const VF x = LoadUpTo(values.Row(token) + i, left);
-    StoreParts<kPack>(Encode<kPack>(x, values.factors[token]), reinterpret_cast<std::byte*>(parts));
+    const VU encoded = Encode<kPack>(x, values.factors[token]);
+#if HWY_TARGET == HWY_AVX3
+    if (left >= LanesF()) {
+      StorePart<Part>(encoded, part, words + i);
+      continue;
+    }
+#endif
+    StoreParts<kPack>(encoded, reinterpret_cast<std::byte*>(parts));
     const size_t count = left < LanesF() ? left : LanesF();
     for (size_t j = 0; j < count; ++j) v[(i + j) * kPack] = parts[j];
   }
@@ -153,7 +172,7 @@ HWY_INLINE void AppendValues(const RunValues& values, size_t count, size_t slot,
       AppendWholeWords<kPack>(values, i, word);
       i += kPack;
     } else {
-      AppendParts(values, i, reinterpret_cast<Part*>(word) + part);
+      AppendParts<Part>(values, i, part, word);
       ++i;
     }
   }
@@ -167,12 +186,12 @@ HWY_INLINE void FindFactors(const AppendRun& run, float* scales, RunValues* valu
 }
 
 template <typename Part>
-HWY_INLINE void AppendRunOf(const AppendKvParams& p, const AppendRun& run) {
+HWY_INLINE void AppendRunOf(const AppendKvParams& p, const AppendRun& run, const AppendShare& of) {
   constexpr size_t kPack = kKvWordBytes / sizeof(Part);
   const KvRegion& r = p.region;
   const size_t k_bytes = (r.head_dim + kPack - 1) / kPack * r.slots * kKvWordBytes;
   const size_t v_bytes = (r.slots + kPack - 1) / kPack * r.head_dim * kKvWordBytes;
-  for (size_t g = 0; g < r.num_kv_heads; ++g) {
+  for (size_t g = of.first_kv_head; g < of.end_kv_head; ++g) {
     const size_t from = run.row * p.row_stride + g * r.head_dim;
     RunValues keys{p.k + from, p.row_stride, r.head_dim, {}};
     RunValues values{p.v + from, p.row_stride, r.head_dim, {}};
@@ -199,15 +218,15 @@ HWY_INLINE AppendRun RunAt(const AppendKvParams& p, size_t row, size_t end) {
           p.pool.base + static_cast<size_t>(first.page) * p.pool.page_bytes};
 }
 
-void AppendKv(const AppendKvParams& params, size_t begin, size_t end) {
-  for (size_t row = begin; row < end;) {
-    const AppendRun run = RunAt(params, row, end);
+void AppendKv(const AppendKvParams& params, const AppendShare& share) {
+  for (size_t row = share.first_row; row < share.end_row;) {
+    const AppendRun run = RunAt(params, row, share.end_row);
     if (params.region.dtype == DType::kI8) {
-      AppendRunOf<int8_t>(params, run);
+      AppendRunOf<uint8_t>(params, run, share);
     } else if (params.region.dtype == DType::kBF16) {
-      AppendRunOf<uint16_t>(params, run);
+      AppendRunOf<uint16_t>(params, run, share);
     } else {
-      AppendRunOf<uint32_t>(params, run);
+      AppendRunOf<uint32_t>(params, run, share);
     }
     row += run.count;
   }

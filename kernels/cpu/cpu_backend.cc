@@ -28,6 +28,36 @@ constexpr uint32_t kItemsAThread = 4;
 // The same of dimensions that get noise: drawing a number takes a few multiplications.
 constexpr size_t kParallelNoise = 1 << 10;
 
+class NormedRows final : public PanelGemm::RowMaker {
+ public:
+  NormedRows(const CpuKernels& kernels, const float* x, const float* gain, float eps)
+      : kernels_(kernels), x_(x), gain_(gain), eps_(eps) {}
+  void Make(size_t row, const Activations& out) const override {
+    kernels_.rms_norm(x_ + row * out.cols, gain_, eps_, out, 0);
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  const float* const x_;
+  const float* const gain_;
+  const float eps_;
+};
+
+class ActivatedRows final : public PanelGemm::RowMaker {
+ public:
+  ActivatedRows(const CpuKernels& kernels, ActivationKind kind, const float* in)
+      : kernels_(kernels), kind_(kind), in_(in) {}
+  void Make(size_t row, const Activations& out) const override {
+    const size_t width = kind_ == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
+    kernels_.activate(kind_, in_ + row * width, out, 0);
+  }
+
+ private:
+  const CpuKernels& kernels_;
+  const ActivationKind kind_;
+  const float* const in_;
+};
+
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
 
 // Among how many threads the KV heads of a row can share out its work: fewer than there are where
@@ -140,6 +170,18 @@ void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumul
   gemm_->Run(in, w, accumulate, out);
 }
 
+void CpuBackend::GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                            const PackedMatrix& w, float* out) {
+  if (!PanelGemm::Has(w)) return Backend::GemmOfNorm(x, gain, eps, rows, w, out);
+  panel_gemm_.RunOf(NormedRows(kernels_, x, gain, eps), rows, w, false, out);
+}
+
+void CpuBackend::GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                                 const PackedMatrix& w, float* out) {
+  if (!PanelGemm::Has(w)) return Backend::GemmOfActivated(kind, in, rows, w, out);
+  panel_gemm_.RunOf(ActivatedRows(kernels_, kind, in), rows, w, true, out);
+}
+
 void CpuBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
   const size_t width = kind == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
 #pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
@@ -178,7 +220,21 @@ void CpuBackend::AppendKv(const AppendKvParams& p) {
   const size_t width = static_cast<size_t>(p.region.num_kv_heads) * p.region.head_dim;
 #pragma omp parallel for num_threads(num_threads_) if (rows * width >= kParallelElements)
   for (size_t begin = 0; begin < rows; begin += kAppendRows) {
-    kernels_.append_kv(p, begin, std::min(begin + kAppendRows, rows));
+    kernels_.append_kv(p, {begin, std::min(begin + kAppendRows, rows), 0, p.region.num_kv_heads});
+  }
+}
+
+// One thread's share of what attention appends first; all threads of a team call it. As near as can
+// be what the same thread reads then.
+void CpuBackend::AppendShareOfThread(const AppendKvParams& p) const {
+  const auto threads = static_cast<size_t>(omp_get_num_threads());
+  const auto thread = static_cast<size_t>(omp_get_thread_num());
+  const size_t rows = p.slots.size();
+  const size_t heads = p.region.num_kv_heads;
+  if (rows >= threads) {
+    kernels_.append_kv(p, {rows * thread / threads, rows * (thread + 1) / threads, 0, heads});
+  } else {
+    kernels_.append_kv(p, {0, rows, heads * thread / threads, heads * (thread + 1) / threads});
   }
 }
 
@@ -225,12 +281,16 @@ uint32_t CpuBackend::GroupRows(const PagedAttentionParams& p) {
   return items;
 }
 
+bool CpuBackend::HaveEqualKeys(std::span<const PagedRow> rows) {
+  return std::ranges::all_of(rows,
+                             [&](const PagedRow& row) { return row.num_keys == rows[0].num_keys; });
+}
+
 // Neighbouring KV heads of one work item: as many as leave every thread enough of the `items` that
 // a head has. Heads lie side by side in a page, and long pieces are read faster than short ones.
 // How heads are put together does not change their bits.
 uint32_t CpuBackend::HeadsTogether(const PagedAttentionParams& p, uint32_t items) const {
-  const bool equal = std::ranges::all_of(
-      p.rows, [&](const PagedRow& row) { return row.num_keys == p.rows[0].num_keys; });
+  const bool equal = HaveEqualKeys(p.rows);
   uint32_t heads = p.region.num_kv_heads;
   const auto uneven = [&] {
     const size_t all = items * CeilDiv(p.region.num_kv_heads, heads);
@@ -264,6 +324,20 @@ void CpuBackend::AttendItem(const PagedAttentionParams& p, uint32_t item, uint32
                            {first_chunk_.data(), partials_.data()});
 }
 
+// One thread's share of the work items; all threads of a team call it.
+void CpuBackend::AttendItems(const PagedAttentionParams& p, uint32_t items, uint32_t together) {
+  const auto threads = static_cast<uint32_t>(omp_get_num_threads());
+  if (items <= threads || (items <= threads * kItemsAThread && HaveEqualKeys(p.rows))) {
+    // Neighbours, of which a thread may have appended the last keys.
+    const auto thread = static_cast<uint32_t>(omp_get_thread_num());
+    const uint32_t end = items * (thread + 1) / threads;
+    for (uint32_t i = items * thread / threads; i < end; ++i) AttendItem(p, i, together);
+    return;
+  }
+#pragma omp for schedule(dynamic) nowait
+  for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
+}
+
 void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t num_heads = p.groups.heads.size();
   const size_t head_dim = p.region.head_dim;
@@ -277,20 +351,24 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t chunk_floats = num_heads * PartialFloats(head_dim);
 #pragma omp parallel num_threads(num_threads_)
   {
-#pragma omp for schedule(dynamic)
-    for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
-      // The implied barrier: all partials are written.
-#pragma omp for
-    for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
-      const size_t row = i / num_heads;
-      const size_t head = i % num_heads;
-      const size_t first = first_chunk_[row];
-      const size_t chunks = first_chunk_[row + 1] - first;
-      if (chunks == 1) continue;
-      kernels_.merge_partials(
-          partials_.data() + first * chunk_floats + head * PartialFloats(head_dim), chunks,
-          chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
+    if (p.append != nullptr) {
+      AppendShareOfThread(*p.append);
+#pragma omp barrier
     }
+    AttendItems(p, items, together);
+  }
+  // Rows of one chunk each have nothing to merge.
+  if (first_chunk_[p.rows.size()] == p.rows.size()) return;
+#pragma omp parallel for num_threads(num_threads_)
+  for (size_t i = 0; i < p.rows.size() * num_heads; ++i) {
+    const size_t row = i / num_heads;
+    const size_t head = i % num_heads;
+    const size_t first = first_chunk_[row];
+    const size_t chunks = first_chunk_[row + 1] - first;
+    if (chunks == 1) continue;
+    kernels_.merge_partials(
+        partials_.data() + first * chunk_floats + head * PartialFloats(head_dim), chunks,
+        chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
   }
 }
 

@@ -39,6 +39,10 @@ class CpuBackend final : public Backend {
   void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
   void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
   void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                  const PackedMatrix& w, float* out) override;
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override;
   void EncoderAttention(const EncoderAttentionParams& params) override;
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
@@ -67,6 +71,9 @@ class CpuBackend final : public Backend {
   uint32_t GroupRowsBy(const PagedAttentionParams& params, uint32_t most);
   uint32_t HeadsTogether(const PagedAttentionParams& params, uint32_t items) const;
   const PagedProducts* ProductsFor(const KvRegion& region) const;
+  static bool HaveEqualKeys(std::span<const PagedRow> rows);
+  void AppendShareOfThread(const AppendKvParams& params) const;
+  void AttendItems(const PagedAttentionParams& params, uint32_t items, uint32_t together);
   void AttendItem(const PagedAttentionParams& params, uint32_t item, uint32_t heads_together);
 
   const Isa isa_;

@@ -37,6 +37,14 @@ size_t NoiseScratchFloats(size_t head_dim);
 // and their sum.
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 
+// What one thread appends: rows of params.slots, and KV heads of each.
+struct AppendShare {
+  size_t first_row;
+  size_t end_row;
+  size_t first_kv_head;
+  size_t end_kv_head;
+};
+
 // One work item of paged attention: neighbouring rows that share a page table (and the split of the
 // query heads, where rows have their own), neighbouring KV
 // heads, whose keys lie side by side in a page, and a chunk of keys.
@@ -99,8 +107,7 @@ struct CpuKernels {
   void (*rms_norm)(const float* x, const float* gain, float eps, const Activations& out,
                    size_t index);
   void (*activate)(ActivationKind kind, const float* in, const Activations& out, size_t index);
-  // Rows [begin, end) of params.slots.
-  void (*append_kv)(const AppendKvParams& params, size_t begin, size_t end);
+  void (*append_kv)(const AppendKvParams& params, const AppendShare& share);
   // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
   void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
                             size_t rows, float* scratch);

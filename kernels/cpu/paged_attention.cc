@@ -30,7 +30,8 @@ struct PagedScratch {
         q(base),
         scores(q + queries * dim),
         out(scores + queries * kScoreStride),
-        running(reinterpret_cast<PagedRunning*>(out + queries * dim)) {}
+        scales(out + queries * dim),
+        running(reinterpret_cast<PagedRunning*>(scales + kScoreStride)) {}
   // The share of the queries from `first` on.
   PagedScratch From(size_t first) const {
     PagedScratch share = *this;
@@ -44,6 +45,7 @@ struct PagedScratch {
   float* q;               // [queries, dim]
   float* scores;          // [queries, kScoreStride]
   float* out;             // [queries, dim]
+  float* scales;          // [kScoreStride], of int8: those of a head's values
   PagedRunning* running;  // [queries]
 };
 
@@ -64,12 +66,17 @@ struct PagedPass {
   }
 };
 
-// Walks over the pages that hold the keys of a pass.
+HWY_INLINE size_t PagesOfRun(const KvRegion& region, size_t num_kv_heads) {
+  const size_t pages = kRunBytes / (num_kv_heads * region.k_head_bytes());
+  return pages < 1 ? 1 : pages < kRunPages ? pages : kRunPages;
+}
+
+// Walks over the pages that hold the keys of a pass, a run of them at a time.
 struct PageCursor {
-  PageCursor(const PagedAttentionParams& params, const PagedPass& pass)
+  // For `num_kv_heads` that go together.
+  PageCursor(const PagedAttentionParams& params, const PagedPass& pass, size_t num_kv_heads)
       : p(params),
-        k_head_bytes(p.region.k_head_bytes()),
-        v_head_bytes(p.region.v_head_bytes()),
+        most_pages(PagesOfRun(params.region, num_kv_heads)),
         first_page(pass.rows[0].first_page),
         end(pass.end),
         key(pass.begin) {
@@ -83,20 +90,24 @@ struct PageCursor {
   void Find() {
     const size_t slots = p.region.slots;
     slot = key % slots;
-    count = slots - slot < end - key ? slots - slot : end - key;
-    const auto index = static_cast<size_t>(p.pages[first_page + key / slots]);
-    page = p.pool.base + index * p.pool.page_bytes;
+    const size_t whole = most_pages * slots - slot;
+    count = whole < end - key ? whole : end - key;
+    num_pages = (slot + count - 1) / slots + 1;
+    for (size_t i = 0; i < num_pages; ++i) {
+      const auto index = static_cast<size_t>(p.pages[first_page + key / slots + i]);
+      pages[i] = p.pool.base + index * p.pool.page_bytes;
+    }
   }
 
   const PagedAttentionParams& p;
-  size_t k_head_bytes;
-  size_t v_head_bytes;
+  size_t most_pages;
   size_t first_page;  // index into p.pages
   size_t end;
   size_t key;
-  const std::byte* page = nullptr;
+  const std::byte* pages[kRunPages];
+  size_t num_pages = 0;
   size_t slot = 0;   // of `key` in its page
-  size_t count = 0;  // keys in this page
+  size_t count = 0;  // keys in these pages
 };
 
 // Fetches what a work item will read, some heads ahead: the K of its pages, with all scales, then
@@ -115,12 +126,22 @@ class PageFetcher {
         v_bytes_(p.region.v_head_bytes()),
         scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
     SkipIdleHeads();
-    const size_t ahead = (kAheadBytes + k_bytes_ - 1) / k_bytes_;
-    for (size_t i = 0; i < ahead; ++i) Next();
+    // A run's pages are used head by head.
+    Next((kAheadBytes + k_bytes_ - 1) / k_bytes_ +
+         (PagesOfRun(p.region, num_kv_heads) - 1) * num_kv_heads);
   }
 
-  // The next head's share of a page.
-  void Next() {
+  // The next `count` shares that a head has of a page.
+  void Next(size_t count) {
+    for (; count > 0; --count) FetchShare();
+  }
+
+ private:
+  static constexpr size_t kLineBytes = 64;
+  static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
+  static constexpr int kIntoL2 = 2;
+
+  void FetchShare() {
     if (page_ == 2 * num_pages_) return;
     const bool is_k = page_ < num_pages_;
     const auto index = static_cast<size_t>(pages_[is_k ? page_ : page_ - num_pages_]);
@@ -136,11 +157,6 @@ class PageFetcher {
     ++head_;
     SkipIdleHeads();
   }
-
- private:
-  static constexpr size_t kLineBytes = 64;
-  static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
-  static constexpr int kIntoL2 = 2;
 
   // To the next KV head that serves a query head, of which the item has at least one.
   void SkipIdleHeads() {
@@ -185,30 +201,31 @@ HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass
   }
 }
 
-HWY_INLINE PageShare KeysOf(const PageCursor& at, const PagedPass& pass) {
+HWY_INLINE PageRun KeysOf(const PageCursor& at, const PagedPass& pass) {
   const KvRegion& r = at.p.region;
-  const size_t scale = pass.kv_head * r.slots + at.slot;
-  return {at.page + r.k_offset + pass.kv_head * at.k_head_bytes,
-          reinterpret_cast<const float*>(at.page + r.k_scale_offset) + scale,
-          r.slots,
-          r.head_dim,
-          at.slot,
-          at.count};
+  return {.pages = at.pages,
+          .offset = r.k_offset + pass.kv_head * r.k_head_bytes(),
+          .scale_offset = r.k_scale_offset + pass.kv_head * r.slots * sizeof(float),
+          .slots = r.slots,
+          .head_dim = r.head_dim,
+          .first = at.slot,
+          .count = at.count};
 }
 
-HWY_INLINE PageShare ValuesOf(const PageCursor& at, const PagedPass& pass, size_t count) {
+HWY_INLINE PageRun ValuesOf(const PageCursor& at, const PagedPass& pass, size_t count) {
   const KvRegion& r = at.p.region;
-  return {at.page + r.v_offset + pass.kv_head * at.v_head_bytes,
-          nullptr,
-          r.slots,
-          r.head_dim,
-          at.slot,
-          count};
+  return {.pages = at.pages,
+          .offset = r.v_offset + pass.kv_head * r.v_head_bytes(),
+          .scale_offset = 0,
+          .slots = r.slots,
+          .head_dim = r.head_dim,
+          .first = at.slot,
+          .count = count};
 }
 
-// Adds a page's values. Neighbouring rows that see as many of its keys go together.
-HWY_INLINE void AddPage(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
-                        const PagedProducts& products) {
+// Adds the values of a run of pages. Neighbouring rows that see as many of its keys go together.
+HWY_INLINE void AddRun(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
+                       const PagedProducts& products) {
   const size_t heads = pass.heads.size();
   for (size_t row = 0; row < pass.rows.size();) {
     const size_t keys = pass.Keys(row, at.key, at.count);
@@ -223,22 +240,17 @@ HWY_INLINE void AddPage(const PageCursor& at, const PagedPass& pass, const Paged
   }
 }
 
-// The probabilities of the page of `at` times the scales of their values, for all queries.
-HWY_INLINE void ScaleProbabilities(const PageCursor& at, const PagedPass& pass,
-                                   const PagedScratch& s) {
-  const DF d;
-  const float* scales = reinterpret_cast<const float*>(at.page + at.p.region.v_scale_offset) +
-                        pass.kv_head * at.p.region.slots + at.slot;
-  float* row = s.scores + (at.key - pass.begin);
-  for (size_t i = 0; i < pass.queries(); ++i, row += kScoreStride) {
-    const size_t keys = pass.Keys(i / pass.heads.size(), at.key, at.count);
-    for (size_t j = 0; j < keys; j += LanesF()) {
-      const VF before = LoadF(row + j);
-      const VF scaled = hn::Mul(before, LoadF(scales + j));
-      // What hangs over is the next page's, or zeros.
-      hn::StoreU(
-          keys - j < LanesF() ? hn::IfThenElse(hn::FirstN(d, keys - j), scaled, before) : scaled, d,
-          row + j);
+// The scales of a pass's values, side by side.
+HWY_INLINE void TakeScales(const PagedAttentionParams& p, const PagedPass& pass, float* scales) {
+  const size_t offset = p.region.v_scale_offset + pass.kv_head * p.region.slots * sizeof(float);
+  for (PageCursor at(p, pass, 1); !at.done(); at.Next()) {
+    size_t slot = at.slot;
+    for (size_t page = 0, left = at.count; page < at.num_pages; ++page, slot = 0) {
+      const auto* from = reinterpret_cast<const float*>(at.pages[page] + offset) + slot;
+      const size_t count = left < p.region.slots - slot ? left : p.region.slots - slot;
+      for (size_t i = 0; i < count; ++i) scales[i] = from[i];
+      scales += count;
+      left -= count;
     }
   }
 }
@@ -270,13 +282,11 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
     if (pass.heads.empty()) continue;
     const PagedScratch s = all.From(queries);
     SoftmaxRows(p, pass, s);
-    if (p.region.dtype == DType::kI8) {
-      for (PageCursor at(p, pass); !at.done(); at.Next()) ScaleProbabilities(at, pass, s);
-    }
+    if (p.region.dtype == DType::kI8) TakeScales(p, pass, s.scales);
     for (size_t j = 0; j < pass.queries(); ++j) {
       const size_t keys = pass.Keys(j / pass.heads.size(), pass.begin, pass.end - pass.begin);
-      if (products.round == nullptr || keys == 0) continue;
-      products.round(s.scores + j * kScoreStride, keys, &s.running[j].factor);
+      if (products.weigh == nullptr || keys == 0) continue;
+      products.weigh(s.scores + j * kScoreStride, keys, s.scales, &s.running[j].factor);
     }
     for (size_t j = 0; j < pass.queries() * s.dim; ++j) s.out[j] = 0.0f;
   }
@@ -287,22 +297,22 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
   size_t queries = 0;
   const PagedPass first = item.Pass(p, 0, &queries);
   PageFetcher fetcher(p, first, item.num_kv_heads);
-  for (PageCursor at(p, first); !at.done(); at.Next()) {
+  for (PageCursor at(p, first, item.num_kv_heads); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
       const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
-      fetcher.Next();
+      fetcher.Next(at.num_pages);
       const PagedScratch s = all.From(queries);
       products.score(KeysOf(at, pass), s.q, s.dim, pass.queries(), s.scores + at.key - pass.begin);
     }
   }
   WeighPages(p, item, all, products);
-  for (PageCursor at(p, first); !at.done(); at.Next()) {
+  for (PageCursor at(p, first, item.num_kv_heads); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
       const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
-      fetcher.Next();
-      AddPage(at, pass, all.From(queries), products);
+      fetcher.Next(at.num_pages);
+      AddRun(at, pass, all.From(queries), products);
     }
   }
 }
@@ -454,7 +464,7 @@ HWY_EXPORT(MergePartials);
 
 size_t PagedScratchFloats(size_t num_heads, size_t head_dim) {
   const size_t queries = num_heads > kPagedQueries ? num_heads : kPagedQueries;
-  return queries * (2 * PadToLanes(head_dim) + kScoreStride + 3);
+  return queries * (2 * PadToLanes(head_dim) + kScoreStride + 3) + kScoreStride;
 }
 
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table) {

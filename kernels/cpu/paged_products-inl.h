@@ -25,6 +25,34 @@ using VU = hn::Vec<DU>;
 // int8 come out this much too large, and all that is summed up of them.
 constexpr float kInt8PartScale = 0x1p24f;
 
+// A page's part of a run.
+struct PagePart {
+  explicit PagePart(const PageRun& of) : run(of), first(of.first) { Count(); }
+  void Next() {
+    key += count;
+    first = 0;
+    ++page;
+    Count();
+  }
+  void Count() {
+    const size_t left = run.count - key;
+    count = left < run.slots - first ? left : run.slots - first;
+  }
+  const uint32_t* words() const {
+    return reinterpret_cast<const uint32_t*>(run.pages[page] + run.offset);
+  }
+  // Of int8: that of the first key.
+  const float* scales() const {
+    return reinterpret_cast<const float*>(run.pages[page] + run.scale_offset) + first;
+  }
+
+  const PageRun& run;
+  size_t page = 0;   // index into run.pages
+  size_t key = 0;    // of the run, where the part begins
+  size_t first;      // slot of the first key
+  size_t count = 0;  // keys; none behind the run's end
+};
+
 HWY_INLINE VU LoadWords(const uint32_t* p) { return hn::LoadU(DU(), p); }
 
 // Value i of each word, i < kPack.
@@ -91,16 +119,17 @@ constexpr size_t kScoreRows = 2;
 #endif
 
 template <size_t kRows, size_t kPack>
-HWY_INLINE void ScoreRows(const PageShare& keys, const float* q, size_t dim, float* scores) {
-  const uint32_t* k = static_cast<const uint32_t*>(keys.words) + keys.first;
+HWY_INLINE void ScoreRows(const PagePart& keys, const float* q, size_t dim, float* scores) {
+  const uint32_t* k = keys.words() + keys.first;
   for (size_t j = 0; j < keys.count; j += LanesF()) {
-    ScoreTile<kRows, kPack>(q, dim, k + j, keys.slots, keys.head_dim,
-                            kPack == 4 ? keys.scales + j : nullptr, scores + j);
+    ScoreTile<kRows, kPack>(q, dim, k + j, keys.run.slots, keys.run.head_dim,
+                            kPack == 4 ? keys.scales() + j : nullptr, scores + j);
   }
 }
 
 template <size_t kPack>
-void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries, float* scores) {
+HWY_INLINE void ScorePage(const PagePart& keys, const float* q, size_t dim, size_t queries,
+                          float* scores) {
   for (; queries >= kScoreRows; queries -= kScoreRows) {
     ScoreRows<kScoreRows, kPack>(keys, q, dim, scores);
     q += kScoreRows * dim;
@@ -109,6 +138,13 @@ void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries
   if (queries == 3) ScoreRows<3, kPack>(keys, q, dim, scores);
   if (queries == 2) ScoreRows<2, kPack>(keys, q, dim, scores);
   if (queries == 1) ScoreRows<1, kPack>(keys, q, dim, scores);
+}
+
+template <size_t kPack>
+void ScoreKeys(const PageRun& keys, const float* q, size_t dim, size_t queries, float* scores) {
+  for (PagePart part(keys); part.count > 0; part.Next()) {
+    ScorePage<kPack>(part, q, dim, queries, scores + part.key);
+  }
 }
 
 // acc[i][j] += p[i] * part `part` of the words of vector j.
@@ -126,7 +162,7 @@ HWY_INLINE void AddPart(const VU (&words)[kVectors], size_t part, const float* H
 // Values of kRows queries, kVectors vectors of dimensions: slots in ascending order, one fused
 // multiply-add each.
 template <size_t kRows, size_t kVectors, size_t kPack>
-HWY_INLINE void ValueTile(const PageShare& values, const uint32_t* HWY_RESTRICT v,
+HWY_INLINE void ValueTile(const PagePart& values, const uint32_t* HWY_RESTRICT v,
                           const float* HWY_RESTRICT p, float* HWY_RESTRICT out, size_t dim) {
   const size_t lanes = LanesF();
   VF acc[kRows][kVectors];
@@ -137,7 +173,7 @@ HWY_INLINE void ValueTile(const PageShare& values, const uint32_t* HWY_RESTRICT 
   for (size_t slot = values.first; slot < end;) {
     VU words[kVectors];
     for (size_t j = 0; j < kVectors; ++j) {
-      words[j] = LoadWords(v + slot / kPack * values.head_dim + j * lanes);
+      words[j] = LoadWords(v + slot / kPack * values.run.head_dim + j * lanes);
     }
     if (slot % kPack == 0 && slot + kPack <= end) {
       for (size_t part = 0; part < kPack; ++part, ++p) {
@@ -158,10 +194,10 @@ HWY_INLINE void ValueTile(const PageShare& values, const uint32_t* HWY_RESTRICT 
 
 // All dimensions of kRows queries: whole vectors, read and written up to a vector past them.
 template <size_t kRows, size_t kPack>
-HWY_INLINE void ValueRows(const PageShare& values, const float* p, float* out, size_t dim) {
+HWY_INLINE void ValueRows(const PagePart& values, const float* p, float* out, size_t dim) {
   const size_t lanes = LanesF();
-  const uint32_t* v = static_cast<const uint32_t*>(values.words);
-  size_t vectors = (values.head_dim + lanes - 1) / lanes;
+  const uint32_t* v = values.words();
+  size_t vectors = (values.run.head_dim + lanes - 1) / lanes;
   for (; vectors >= kTileVectors; vectors -= kTileVectors) {
     ValueTile<kRows, kTileVectors, kPack>(values, v, p, out, dim);
     v += kTileVectors * lanes;
@@ -175,9 +211,8 @@ HWY_INLINE void ValueRows(const PageShare& values, const float* p, float* out, s
 }
 
 template <size_t kPack>
-void AddValues(const PageShare& values, const float* p, size_t key, size_t queries, float* out,
-               size_t dim) {
-  p += key;
+HWY_INLINE void AddPage(const PagePart& values, const float* p, size_t queries, float* out,
+                        size_t dim) {
   for (; queries >= kTileRows; queries -= kTileRows) {
     ValueRows<kTileRows, kPack>(values, p, out, dim);
     p += kTileRows * kScoreStride;
@@ -188,8 +223,22 @@ void AddValues(const PageShare& values, const float* p, size_t key, size_t queri
   if (queries == 1) ValueRows<1, kPack>(values, p, out, dim);
 }
 
+template <size_t kPack>
+void AddValues(const PageRun& values, const float* p, size_t key, size_t queries, float* out,
+               size_t dim) {
+  for (PagePart part(values); part.count > 0; part.Next()) {
+    AddPage<kPack>(part, p + key + part.key, queries, out, dim);
+  }
+}
+
 void LoadQuery(const float* q, size_t head_dim, float* out) {
   for (size_t i = 0; i < head_dim; ++i) out[i] = q[i];
+}
+
+void WeighInt8(float* p, size_t n, const float* scales, float* /*factor*/) {
+  for (size_t i = 0; i < n; i += LanesF()) {
+    hn::StoreU(hn::Mul(LoadF(p + i), LoadF(scales + i)), DF(), p + i);
+  }
 }
 
 void FinishInt8(float /*factor*/, size_t head_dim, float* out) {
@@ -200,7 +249,7 @@ void FinishInt8(float /*factor*/, size_t head_dim, float* out) {
 
 constexpr PagedProducts kF32Products = {LoadQuery, ScoreKeys<1>, nullptr, AddValues<1>, nullptr};
 constexpr PagedProducts kBF16Products = {LoadQuery, ScoreKeys<2>, nullptr, AddValues<2>, nullptr};
-constexpr PagedProducts kInt8Products = {LoadQuery, ScoreKeys<4>, nullptr, AddValues<4>,
+constexpr PagedProducts kInt8Products = {LoadQuery, ScoreKeys<4>, WeighInt8, AddValues<4>,
                                          FinishInt8};
 
 }  // namespace HWY_NAMESPACE

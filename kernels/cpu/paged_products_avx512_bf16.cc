@@ -48,12 +48,27 @@ void LoadQuery(const float* q, size_t head_dim, float* out) {
   }
 }
 
+// Keys of a page's part of a run, or their values.
+struct Part {
+  const uint32_t* words;
+  size_t first;  // slot of the first key
+  size_t key;    // of the run
+  size_t count;
+};
+
+// The part of page `page`, the first keys of which are behind `key` of the run.
+inline Part PartOf(const PageRun& run, size_t page, size_t key) {
+  const size_t first = page == 0 ? run.first : 0;
+  const size_t left = run.count - key;
+  return {reinterpret_cast<const uint32_t*>(run.pages[page] + run.offset), first, key,
+          left < run.slots - first ? left : run.slots - first};
+}
+
 // Sums of the words w mod 2, those of the queries' rests apart: a single sum would wait for itself.
 template <size_t kRows>
-inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t dim,
+inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* q, size_t dim,
                       float* scores) {
-  const uint32_t* k = static_cast<const uint32_t*>(keys.words) + keys.first + key;
-  const size_t words = (keys.head_dim + 1) / 2;
+  const size_t words = (run.head_dim + 1) / 2;
   __m512 high[kRows][2];
   __m512 low[kRows][2];
 #pragma GCC unroll 4
@@ -61,9 +76,9 @@ inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t 
     high[i][0] = high[i][1] = low[i][0] = low[i][1] = _mm512_setzero_ps();
   }
   // An odd number of words has a last query word of zeros, but no key of its own to multiply with.
-  for (size_t word = 0; word < words; word += 2, k += 2 * keys.slots) {
+  for (size_t word = 0; word < words; word += 2, k += 2 * run.slots) {
     const __m512bh even = (__m512bh)_mm512_loadu_si512(k);
-    const __m512bh odd = (__m512bh)_mm512_loadu_si512(word + 1 < words ? k + keys.slots : k);
+    const __m512bh odd = (__m512bh)_mm512_loadu_si512(word + 1 < words ? k + run.slots : k);
 #pragma GCC unroll 4
     for (size_t i = 0; i < kRows; ++i) {
       const float* pair = q + i * dim + word;
@@ -77,18 +92,22 @@ inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t 
   for (size_t i = 0; i < kRows; ++i) {
     const __m512 sum =
         _mm512_add_ps(_mm512_add_ps(high[i][0], high[i][1]), _mm512_add_ps(low[i][0], low[i][1]));
-    _mm512_storeu_ps(scores + i * kScoreStride + key, sum);
+    _mm512_storeu_ps(scores + i * kScoreStride, sum);
   }
 }
 
 template <size_t kRows>
-inline void ScoreRows(const PageShare& keys, const float* q, size_t dim, float* scores) {
-  for (size_t key = 0; key < keys.count; key += kLanes) {
-    ScoreTile<kRows>(keys, key, q, dim, scores);
+inline void ScoreRows(const PageRun& run, const float* q, size_t dim, float* scores) {
+  for (size_t page = 0, key = 0; key < run.count; ++page) {
+    const Part part = PartOf(run, page, key);
+    for (size_t i = 0; i < part.count; i += kLanes) {
+      ScoreTile<kRows>(run, part.words + part.first + i, q, dim, scores + key + i);
+    }
+    key += part.count;
   }
 }
 
-void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries, float* scores) {
+void ScoreKeys(const PageRun& keys, const float* q, size_t dim, size_t queries, float* scores) {
   for (; queries >= 4; queries -= 4, q += 4 * dim, scores += 4 * kScoreStride) {
     ScoreRows<4>(keys, q, dim, scores);
   }
@@ -98,24 +117,19 @@ void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries
 }
 
 // In place: of 16 keys each eight words, then eight of the rests.
-void RoundProbabilities(float* p, size_t n, float* /*factor*/) {
+void RoundProbabilities(float* p, size_t n, const float* /*scales*/, float* /*factor*/) {
   for (size_t i = 0; i < n; i += kLanes) Split(_mm512_loadu_ps(p + i), p + i, p + i + kHalf);
 }
 
-// kRows queries by kVectors vectors of dimensions. `word`: of the chunk, where the page's begin.
+// Adds the words of a part to the sums of kRows queries by kVectors vectors of dimensions.
 template <size_t kRows, size_t kVectors>
-inline void ValueTile(const PageShare& values, const uint32_t* v, const float* p, size_t word,
-                      float* out, size_t dim) {
-  __m512 acc[kRows][kVectors];
-#pragma GCC unroll 4
-  for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) acc[i][j] = _mm512_loadu_ps(out + i * dim + j * kLanes);
-  }
-  const size_t words = (values.count + 1) / 2;
-  for (size_t w = 0; w < words; ++w, v += values.head_dim, ++word) {
+inline void AddPart(const Part& part, size_t column, size_t head_dim, const float* p, size_t word,
+                    __m512 (&sums)[kRows][kVectors]) {
+  const uint32_t* v = part.words + part.first / 2 * head_dim + column;
+  const size_t words = (part.count + 1) / 2;
+  for (size_t w = 0; w < words; ++w, v += head_dim, ++word) {
     // The last slot of an odd number is alone in its word: what lies beside it may be NaN.
-    const __m512i mask = _mm512_set1_epi32(2 * w + 2 <= values.count ? -1 : 0xffff);
+    const __m512i mask = _mm512_set1_epi32(2 * w + 2 <= part.count ? -1 : 0xffff);
     __m512bh pairs[kVectors];
 #pragma GCC unroll 4
     for (size_t j = 0; j < kVectors; ++j) {
@@ -128,32 +142,47 @@ inline void ValueTile(const PageShare& values, const uint32_t* v, const float* p
       const __m512bh low = BroadcastPair(weights + kHalf);
 #pragma GCC unroll 4
       for (size_t j = 0; j < kVectors; ++j) {
-        acc[i][j] = _mm512_dpbf16_ps(acc[i][j], pairs[j], high);
-        acc[i][j] = _mm512_dpbf16_ps(acc[i][j], pairs[j], low);
+        sums[i][j] = _mm512_dpbf16_ps(sums[i][j], pairs[j], high);
+        sums[i][j] = _mm512_dpbf16_ps(sums[i][j], pairs[j], low);
       }
     }
+  }
+}
+
+// The dimensions from `column` on. `key`: of the chunk, where the run begins.
+template <size_t kRows, size_t kVectors>
+inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t key, float* out,
+                      size_t dim) {
+  __m512 sums[kRows][kVectors];
+  out += column;
+#pragma GCC unroll 4
+  for (size_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (size_t j = 0; j < kVectors; ++j) sums[i][j] = _mm512_loadu_ps(out + i * dim + j * kLanes);
+  }
+  for (size_t page = 0, done = 0; done < run.count; ++page) {
+    const Part part = PartOf(run, page, done);
+    AddPart(part, column, run.head_dim, p, (key + done) / 2, sums);
+    done += part.count;
   }
 #pragma GCC unroll 4
   for (size_t i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) _mm512_storeu_ps(out + i * dim + j * kLanes, acc[i][j]);
+    for (size_t j = 0; j < kVectors; ++j) _mm512_storeu_ps(out + i * dim + j * kLanes, sums[i][j]);
   }
 }
 
 template <size_t kRows>
-inline void ValueRows(const PageShare& values, const float* p, size_t key, float* out, size_t dim) {
-  const uint32_t* v =
-      static_cast<const uint32_t*>(values.words) + values.first / 2 * values.head_dim;
-  size_t vectors = (values.head_dim + kLanes - 1) / kLanes;
-  for (; vectors >= 4; vectors -= 4, v += 4 * kLanes, out += 4 * kLanes) {
-    ValueTile<kRows, 4>(values, v, p, key / 2, out, dim);
+inline void ValueRows(const PageRun& values, const float* p, size_t key, float* out, size_t dim) {
+  const size_t end = (values.head_dim + kLanes - 1) / kLanes * kLanes;
+  size_t column = 0;
+  for (; column + 4 * kLanes <= end; column += 4 * kLanes) {
+    ValueTile<kRows, 4>(values, column, p, key, out, dim);
   }
-  for (; vectors > 0; --vectors, v += kLanes, out += kLanes) {
-    ValueTile<kRows, 1>(values, v, p, key / 2, out, dim);
-  }
+  for (; column < end; column += kLanes) ValueTile<kRows, 1>(values, column, p, key, out, dim);
 }
 
-void AddValues(const PageShare& values, const float* p, size_t key, size_t queries, float* out,
+void AddValues(const PageRun& values, const float* p, size_t key, size_t queries, float* out,
                size_t dim) {
   for (; queries >= 4; queries -= 4, p += 4 * kScoreStride, out += 4 * dim) {
     ValueRows<4>(values, p, key, out, dim);

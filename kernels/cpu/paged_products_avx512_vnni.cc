@@ -92,11 +92,27 @@ void LoadQuery(const float* q, size_t head_dim, float* out) {
   __builtin_memcpy(out + dim / 2, &tail, sizeof(tail));
 }
 
+// Keys of a page's part of a run, or their values.
+struct Part {
+  const uint32_t* words;
+  const float* scales;  // of keys: those of all slots
+  size_t first;         // slot of the first key
+  size_t count;
+};
+
+// The part of page `page`, the first keys of which are behind `key` of the run.
+inline Part PartOf(const PageRun& run, size_t page, size_t key) {
+  const size_t first = page == 0 ? run.first : 0;
+  const size_t left = run.count - key;
+  return {reinterpret_cast<const uint32_t*>(run.pages[page] + run.offset),
+          reinterpret_cast<const float*>(run.pages[page] + run.scale_offset), first,
+          left < run.slots - first ? left : run.slots - first};
+}
+
 template <size_t kRows>
-inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t dim,
-                      float* scores) {
-  const uint32_t* k = static_cast<const uint32_t*>(keys.words) + keys.first + key;
-  const size_t words = (keys.head_dim + 3) / 4;
+inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* k_scales, const float* q,
+                      size_t dim, float* scores) {
+  const size_t words = (run.head_dim + 3) / 4;
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(-128));
   __m512i high[kRows];
   __m512i low[kRows];
@@ -109,7 +125,7 @@ inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t 
     low[i] = _mm512_set1_epi32(tail.start_low);
     scale[i] = tail.scale;
   }
-  for (size_t word = 0; word < words; ++word, k += keys.slots) {
+  for (size_t word = 0; word < words; ++word, k += run.slots) {
     const __m512i bytes = _mm512_xor_si512(_mm512_loadu_si512(k), offset);
 #pragma GCC unroll 8
     for (size_t i = 0; i < kRows; ++i) {
@@ -117,23 +133,28 @@ inline void ScoreTile(const PageShare& keys, size_t key, const float* q, size_t 
       low[i] = _mm512_dpbusd_epi32(low[i], bytes, Broadcast(q + i * dim + dim / 4 + word));
     }
   }
-  const __m512 key_scales = _mm512_loadu_ps(keys.scales + key);
+  const __m512 key_scales = _mm512_loadu_ps(k_scales);
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
     const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[i], 8), low[i]));
-    _mm512_storeu_ps(scores + i * kScoreStride + key,
+    _mm512_storeu_ps(scores + i * kScoreStride,
                      _mm512_mul_ps(_mm512_mul_ps(sum, _mm512_set1_ps(scale[i])), key_scales));
   }
 }
 
 template <size_t kRows>
-inline void ScoreRows(const PageShare& keys, const float* q, size_t dim, float* scores) {
-  for (size_t key = 0; key < keys.count; key += kLanes) {
-    ScoreTile<kRows>(keys, key, q, dim, scores);
+inline void ScoreRows(const PageRun& run, const float* q, size_t dim, float* scores) {
+  for (size_t page = 0, key = 0; key < run.count; ++page) {
+    const Part part = PartOf(run, page, key);
+    for (size_t i = 0; i < part.count; i += kLanes) {
+      const size_t slot = part.first + i;
+      ScoreTile<kRows>(run, part.words + slot, part.scales + slot, q, dim, scores + key + i);
+    }
+    key += part.count;
   }
 }
 
-void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries, float* scores) {
+void ScoreKeys(const PageRun& keys, const float* q, size_t dim, size_t queries, float* scores) {
   for (; queries >= 4; queries -= 4, q += 4 * dim, scores += 4 * kScoreStride) {
     ScoreRows<4>(keys, q, dim, scores);
   }
@@ -142,36 +163,47 @@ void ScoreKeys(const PageShare& keys, const float* q, size_t dim, size_t queries
   if (queries == 1) ScoreRows<1>(keys, q, dim, scores);
 }
 
+// p *= scales; the largest of them, NaN where one is not finite.
+inline float ScalePeak(float* p, size_t n, const float* scales) {
+  __m512 peak = _mm512_setzero_ps();
+  __m512 not_finite = _mm512_setzero_ps();  // as in Peak
+  for (size_t i = 0; i < n; i += kLanes) {
+    const __m512 x =
+        _mm512_maskz_mul_ps(First(n - i), _mm512_loadu_ps(p + i), _mm512_loadu_ps(scales + i));
+    _mm512_storeu_ps(p + i, x);
+    peak = _mm512_max_ps(peak, x);
+    not_finite = _mm512_fmadd_ps(x, _mm512_setzero_ps(), not_finite);
+  }
+  return _mm512_reduce_max_ps(peak) + _mm512_reduce_add_ps(not_finite);
+}
+
 // In place: of 16 keys each four words of high bytes, then four of low ones. Sums of 512 such
 // weights times 127 stay below 2^31.
-void RoundWeights(float* p, size_t n, float* factor) {
+void WeighProbabilities(float* p, size_t n, const float* scales, float* factor) {
   static_assert(kPagedChunkKeys * 32512ull * 127 < 1ull << 31);
-  const Scale scale = ScaleOf(Peak(p, n));
+  const Scale scale = ScaleOf(ScalePeak(p, n, scales));
   for (size_t i = 0; i < n; i += kLanes) {
-    const __m512i x = Round(_mm512_maskz_loadu_ps(First(n - i), p + i), scale.to_integer);
+    const __m512i x = Round(_mm512_loadu_ps(p + i), scale.to_integer);
     StoreBytes(p + i, _mm512_srli_epi32(x, 8));
     StoreBytes(p + i + kQuarter, x);
   }
   *factor = scale.from_integer;
 }
 
-// kRows queries by kVectors vectors of dimensions. Bytes of slots that a query does not see meet
-// weights of zero. `word`: of the chunk, where the page's begin.
+// Sums of kRows queries by kVectors vectors of dimensions.
 template <size_t kRows, size_t kVectors>
-inline void ValueTile(const PageShare& values, const uint32_t* v, const float* p, size_t word,
-                      float* out, size_t dim) {
+struct Sums {
   __m512i high[kRows][kVectors];
   __m512i low[kRows][kVectors];
-#pragma GCC unroll 4
-  for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kVectors; ++j) {
-      high[i][j] = _mm512_setzero_si512();
-      low[i][j] = _mm512_loadu_si512(out + i * dim + j * kLanes);
-    }
-  }
-  const size_t words = (values.count + 3) / 4;
-  for (size_t w = 0; w < words; ++w, v += values.head_dim, ++word) {
+};
+
+// Adds the words of a part. Bytes of slots that a query does not see meet weights of zero.
+template <size_t kRows, size_t kVectors>
+inline void AddPart(const Part& part, size_t column, size_t head_dim, const float* p, size_t word,
+                    Sums<kRows, kVectors>& sums) {
+  const uint32_t* v = part.words + part.first / 4 * head_dim + column;
+  const size_t words = (part.count + 3) / 4;
+  for (size_t w = 0; w < words; ++w, v += head_dim, ++word) {
     __m512i bytes[kVectors];
 #pragma GCC unroll 4
     for (size_t j = 0; j < kVectors; ++j) bytes[j] = _mm512_loadu_si512(v + j * kLanes);
@@ -182,35 +214,53 @@ inline void ValueTile(const PageShare& values, const uint32_t* v, const float* p
       const __m512i lower = Broadcast(weights + kQuarter);
 #pragma GCC unroll 4
       for (size_t j = 0; j < kVectors; ++j) {
-        high[i][j] = _mm512_dpbusd_epi32(high[i][j], upper, bytes[j]);
-        low[i][j] = _mm512_dpbusd_epi32(low[i][j], lower, bytes[j]);
+        sums.high[i][j] = _mm512_dpbusd_epi32(sums.high[i][j], upper, bytes[j]);
+        sums.low[i][j] = _mm512_dpbusd_epi32(sums.low[i][j], lower, bytes[j]);
       }
     }
+  }
+}
+
+// The dimensions from `column` on. `key`: of the chunk, where the run begins.
+template <size_t kRows, size_t kVectors>
+inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t key, float* out,
+                      size_t dim) {
+  Sums<kRows, kVectors> sums;
+  out += column;
+#pragma GCC unroll 4
+  for (size_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (size_t j = 0; j < kVectors; ++j) {
+      sums.high[i][j] = _mm512_setzero_si512();
+      sums.low[i][j] = _mm512_loadu_si512(out + i * dim + j * kLanes);
+    }
+  }
+  for (size_t page = 0, done = 0; done < run.count; ++page) {
+    const Part part = PartOf(run, page, done);
+    AddPart(part, column, run.head_dim, p, (key + done) / 4, sums);
+    done += part.count;
   }
 #pragma GCC unroll 4
   for (size_t i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (size_t j = 0; j < kVectors; ++j) {
       _mm512_storeu_si512(out + i * dim + j * kLanes,
-                          _mm512_add_epi32(low[i][j], _mm512_slli_epi32(high[i][j], 8)));
+                          _mm512_add_epi32(sums.low[i][j], _mm512_slli_epi32(sums.high[i][j], 8)));
     }
   }
 }
 
 template <size_t kRows>
-inline void ValueRows(const PageShare& values, const float* p, size_t key, float* out, size_t dim) {
-  const uint32_t* v =
-      static_cast<const uint32_t*>(values.words) + values.first / 4 * values.head_dim;
-  size_t vectors = (values.head_dim + kLanes - 1) / kLanes;
-  for (; vectors >= 4; vectors -= 4, v += 4 * kLanes, out += 4 * kLanes) {
-    ValueTile<kRows, 4>(values, v, p, key / 4, out, dim);
+inline void ValueRows(const PageRun& values, const float* p, size_t key, float* out, size_t dim) {
+  const size_t end = (values.head_dim + kLanes - 1) / kLanes * kLanes;
+  size_t column = 0;
+  for (; column + 4 * kLanes <= end; column += 4 * kLanes) {
+    ValueTile<kRows, 4>(values, column, p, key, out, dim);
   }
-  for (; vectors > 0; --vectors, v += kLanes, out += kLanes) {
-    ValueTile<kRows, 1>(values, v, p, key / 4, out, dim);
-  }
+  for (; column < end; column += kLanes) ValueTile<kRows, 1>(values, column, p, key, out, dim);
 }
 
-void AddValues(const PageShare& values, const float* p, size_t key, size_t queries, float* out,
+void AddValues(const PageRun& values, const float* p, size_t key, size_t queries, float* out,
                size_t dim) {
   for (; queries >= 2; queries -= 2, p += 2 * kScoreStride, out += 2 * dim) {
     ValueRows<2>(values, p, key, out, dim);
@@ -227,6 +277,7 @@ void Finish(float factor, size_t head_dim, float* out) {
 
 }  // namespace
 
-const PagedProducts kPagedAvx512Vnni = {LoadQuery, ScoreKeys, RoundWeights, AddValues, Finish};
+const PagedProducts kPagedAvx512Vnni = {LoadQuery, ScoreKeys, WeighProbabilities, AddValues,
+                                        Finish};
 
 }  // namespace precis

@@ -18,6 +18,8 @@ constexpr size_t kLine = 64;
 constexpr size_t kStepBytes = kGemmPanelColumns * kGemmStepBytes;
 // Up to here every thread rounds all rows for itself, which is less than waiting for the others.
 constexpr size_t kFewBytes = 8 << 10;
+// The same of values of rows that are made, which takes longer.
+constexpr size_t kFewMade = 2 << 10;
 // Rows that a tile has at best; fewer are not worth sharing out.
 constexpr size_t kTileRows = 8;
 // Sums of k products of bytes, and what is taken off them, fit into 32 bits.
@@ -115,32 +117,42 @@ StatusOr<std::unique_ptr<PackedMatrix>> PanelGemm::Pack(std::string_view label,
   dtypes_.insert(dtype);
   followers_.emplace_back();
   max_rows_ = std::max(max_rows_, max_rows);
+  max_k_ = std::max(max_k_, k);
   most_bytes_ = std::max(most_bytes_, max_rows * PadToLine(matrix->steps() * kGemmStepBytes));
   return matrix;
 }
 
 void PanelGemm::Prepare() {
   if (dtypes_.empty()) return;
-  shared_ = {std::vector<uint8_t>(most_bytes_), std::vector<float>(max_rows_)};
+  shared_ = {std::vector<uint8_t>(most_bytes_), std::vector<float>(max_rows_), {}};
   // Rows are a cache line at least.
-  own_.assign(num_threads_,
-              {std::vector<uint8_t>(kFewBytes), std::vector<float>(kFewBytes / kLine)});
+  own_.assign(num_threads_, {std::vector<uint8_t>(kFewBytes), std::vector<float>(kFewBytes / kLine),
+                             std::vector<std::byte>(max_k_ * sizeof(float))});
 }
 
 bool PanelGemm::Has(const PackedMatrix& w) { return dynamic_cast<const Matrix*>(&w) != nullptr; }
 
-// Makes row i of `rows`, padded to `stride` bytes.
-void PanelGemm::TakeRow(const Activations& in, DType weights, size_t i, size_t stride,
-                        Rows* rows) const {
+// Makes row i of `rows`, padded to `stride` bytes, from `in` or, where there is a maker, by that,
+// `made` being a row's memory of the calling thread.
+void PanelGemm::TakeRow(const RowMaker* maker, const Activations& in, DType weights, size_t i,
+                        size_t stride, std::byte* made, Rows* rows) const {
   const size_t bytes = in.cols * ElementBytes(in.dtype);
   const auto* from = static_cast<const std::byte*>(in.data) + i * bytes;
   uint8_t* const to = &rows->rows[i * stride];
   if (weights == DType::kI8) {
+    if (maker != nullptr) {
+      maker->Make(i, {made, in.dtype, 1, in.cols});
+      from = made;
+    }
     rows->scales[i] = kernels_.round_row(from, in.dtype, in.cols, to);
+    return;
+  }
+  if (maker != nullptr) {
+    maker->Make(i, {to, in.dtype, 1, in.cols});
   } else {
     std::memcpy(to, from, bytes);
-    std::memset(to + bytes, 0, stride - bytes);
   }
+  std::memset(to + bytes, 0, stride - bytes);
 }
 
 // Notes that `w` is multiplied now, and says what probably comes after it.
@@ -183,17 +195,27 @@ void PanelGemm::RunShare(const Matrix& w, const Place& next, PanelTask task) con
   kernels_.multiply_panels_int8(task);
 }
 
-void PanelGemm::Run(const Activations& in, const PackedMatrix& matrix, bool accumulate,
-                    float* out) {
-  const auto& w = static_cast<const Matrix&>(matrix);
+void PanelGemm::Run(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+  RunRows(nullptr, in, static_cast<const Matrix&>(w), accumulate, out);
+}
+
+void PanelGemm::RunOf(const RowMaker& maker, const Activations& in, const PackedMatrix& w,
+                      bool accumulate, float* out) {
+  RunRows(&maker, in, static_cast<const Matrix&>(w), accumulate, out);
+}
+
+void PanelGemm::RunRows(const RowMaker* maker, const Activations& in, const Matrix& w,
+                        bool accumulate, float* out) {
   PRECIS_CHECK(!own_.empty() && in.cols == w.k() && in.rows <= max_rows_);
   PRECIS_CHECK(w.dtype() == DType::kI8 || in.dtype == DType::kBF16);
   if (in.rows == 0) return;
   const size_t row_bytes = w.steps() * kGemmStepBytes;
-  const bool as_they_are = w.dtype() == DType::kBF16 && in.cols * sizeof(uint16_t) == row_bytes;
+  const bool as_they_are =
+      maker == nullptr && w.dtype() == DType::kBF16 && in.cols * sizeof(uint16_t) == row_bytes;
   const size_t stride = as_they_are ? row_bytes : PadToLine(row_bytes);
   const Place next = Foresee(w);
-  const bool few = in.rows * stride <= kFewBytes;
+  const bool few = in.rows * stride <= kFewBytes &&
+                   (maker == nullptr || in.rows == 1 || in.rows * in.cols <= kFewMade);
 #pragma omp parallel num_threads(num_threads_)
   {
     Rows& own = own_[static_cast<size_t>(omp_get_thread_num())];
@@ -201,10 +223,14 @@ void PanelGemm::Run(const Activations& in, const PackedMatrix& matrix, bool accu
     if (as_they_are) {
       // Nothing to make.
     } else if (few) {
-      for (size_t i = 0; i < in.rows; ++i) TakeRow(in, w.dtype(), i, stride, &rows);
+      for (size_t i = 0; i < in.rows; ++i) {
+        TakeRow(maker, in, w.dtype(), i, stride, own.made.data(), &rows);
+      }
     } else {
 #pragma omp for schedule(static)
-      for (size_t i = 0; i < in.rows; ++i) TakeRow(in, w.dtype(), i, stride, &rows);
+      for (size_t i = 0; i < in.rows; ++i) {
+        TakeRow(maker, in, w.dtype(), i, stride, own.made.data(), &rows);
+      }
     }
     RunShare(w, next,
              {.rows = as_they_are ? static_cast<const uint8_t*>(in.data) : rows.rows.data(),

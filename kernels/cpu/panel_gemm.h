@@ -25,6 +25,14 @@ namespace precis {
 
 class PanelGemm {
  public:
+  // Makes rows of a GEMM's input; several threads at once, and a row more than once.
+  class RowMaker {
+   public:
+    virtual ~RowMaker() = default;
+    // out: one row, of the input's type.
+    virtual void Make(size_t row, const Activations& out) const = 0;
+  };
+
   PanelGemm(uint32_t num_threads, const CpuKernels& kernels);
 
   // Whether a matrix should be packed here: it then is multiplied here, whatever the rows.
@@ -40,6 +48,10 @@ class PanelGemm {
   static bool Has(const PackedMatrix& w);
   // in: bf16; with int8 weights f32 too.
   void Run(const Activations& in, const PackedMatrix& w, bool accumulate, float* out);
+  // Of rows that are made on the way; `in` says how many there are, and of what type (bf16, or f32
+  // of int8 weights), and is not read.
+  void RunOf(const RowMaker& maker, const Activations& in, const PackedMatrix& w, bool accumulate,
+             float* out);
 
   // The types in use; empty without a matrix.
   std::string Describe() const;
@@ -50,6 +62,7 @@ class PanelGemm {
   struct Rows {
     std::vector<uint8_t> rows;
     std::vector<float> scales;
+    std::vector<std::byte> made;  // one row, before it is rounded to int8
   };
   // Where the panels of a matrix lie; by value, for the matrix may be gone.
   struct Place {
@@ -59,7 +72,10 @@ class PanelGemm {
   };
 
   Place Foresee(const Matrix& w);
-  void TakeRow(const Activations& in, DType weights, size_t i, size_t stride, Rows* rows) const;
+  void RunRows(const RowMaker* maker, const Activations& in, const Matrix& w, bool accumulate,
+               float* out);
+  void TakeRow(const RowMaker* maker, const Activations& in, DType weights, size_t i, size_t stride,
+               std::byte* made, Rows* rows) const;
   void RunShare(const Matrix& w, const Place& next, PanelTask task) const;
 
   const uint32_t num_threads_;
@@ -68,6 +84,7 @@ class PanelGemm {
   std::set<DType> dtypes_;
   size_t most_bytes_ = 0;  // of a call's rows
   size_t max_rows_ = 0;
+  size_t max_k_ = 0;
   // [matrices packed]: what was multiplied after each the last time, and which was the last. A step
   // uses the same ones in the same order as the step before; a wrong guess costs a panel's reading.
   std::vector<Place> followers_;

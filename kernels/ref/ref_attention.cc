@@ -126,6 +126,7 @@ void RefBackend::AppendKv(const AppendKvParams& p) {
 }
 
 void RefBackend::PagedAttention(const PagedAttentionParams& p) {
+  if (p.append != nullptr) AppendKv(*p.append);
   const size_t head_dim = p.region.head_dim;
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const PagedRow& row = p.rows[i];

@@ -282,6 +282,42 @@ TEST_F(PagedAttentionTest, AKvHeadThatServesNoHeadIsNotRead) {
   }
 }
 
+// Drafts of one sequence: each sees the keys that the rows before it append in the same call.
+TEST_F(PagedAttentionTest, AppendingFirstHasTheBitsOfAppendingBefore) {
+  const auto many_threads = Cpu(5);  // more than rows: heads are shared out
+  ASSERT_TRUE(many_threads->Prepare(kPagedLimits).ok());
+  for (const PagedCase& c : Cases()) {
+    for (const uint32_t count : {1u, 3u}) {
+      PagedBatch before(c);
+      PagedBatch first(c);
+      for (PagedBatch* batch : {&before, &first}) {
+        batch->Append(cpu_.get());
+        const size_t last = batch->rows.size() - 1;
+        const std::vector<uint32_t> keys = {1098, 1099, 1100};
+        batch->SetRows(std::vector<size_t>(count, last), std::span(keys).first(count));
+      }
+      const size_t width = c.groups.size() * c.head_dim;
+      const auto kv = RandomFloats(count * 2 * width, 9);
+      std::vector<SlotRef> slots;
+      for (const PagedRow& row : first.rows) {
+        slots.push_back(
+            {first.pages[row.first_page + row.position / c.slots], row.position % c.slots});
+      }
+      AppendKvParams append{kv.data(), kv.data() + width, 2 * width,
+                            slots,     before.Pool(),     before.region};
+      cpu_->AppendKv(append);
+      const Guarded want = before.Run(cpu_.get(), 0, count);
+      append.pool = first.Pool();
+      const Guarded got =
+          first.Run(count == 1 ? many_threads.get() : cpu_.get(), 0, count, &append);
+      const size_t bytes = count * c.num_heads() * c.head_dim * ElementBytes(c.out);
+      EXPECT_EQ(std::memcmp(got.data(), want.data(), bytes), 0) << c.Name();
+      EXPECT_EQ(std::memcmp(first.Base(), before.Base(), first.num_pages * first.page_bytes), 0)
+          << c.Name();
+    }
+  }
+}
+
 TEST_F(PagedAttentionTest, ADraftThatIsNotFiniteLeavesTheRowsBeforeItAlone) {
   for (const PagedCase& c : Cases()) {
     PagedBatch batch(c);

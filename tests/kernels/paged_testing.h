@@ -121,10 +121,13 @@ struct PagedBatch {
     }
   }
 
-  Guarded Run(Backend* backend, size_t first, size_t count) {
+  // append: what PagedAttentionParams::append is.
+  Guarded Run(Backend* backend, size_t first, size_t count,
+              const AppendKvParams* append = nullptr) {
     const size_t width = c.num_heads() * c.head_dim;
     Guarded out(count * width, c.out);
-    PagedAttentionParams p{.q = q.data() + first * width,
+    PagedAttentionParams p{.append = append,
+                           .q = q.data() + first * width,
                            .q_stride = width,
                            .rows = std::span(rows).subspan(first, count),
                            .pages = pages,

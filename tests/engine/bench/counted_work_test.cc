@@ -108,11 +108,10 @@ TEST_P(CountedWork, OfADocumentFollowsFromTheConfig) {
                            c.num_decoder_layers * d * kv_width();  // K and V of cross-attention
   const WorkByKind want = {
       {OpKind::kEmbed, {kSlices, 0, kSource * d * element()}},
-      {OpKind::kNorm, {(2 * layers + 1) * kSlices, 0, 0}},
+      {OpKind::kNorm, {kSlices, 0, 0}},  // the last; others are on the way into a GEMM
       {OpKind::kGemm,
        {(4 * layers + c.num_decoder_layers) * kSlices, 2 * kSource * weights,
         kSlices * weights * element()}},
-      {OpKind::kActivate, {layers * kSlices, 0, 0}},
       {OpKind::kEncoderAttention, {layers * kSlices, layers * 4 * kSource * kSource * inner(), 0}},
       {OpKind::kAppendKv,
        {c.num_decoder_layers * kSlices, 0,
@@ -134,13 +133,12 @@ TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
   const uint64_t token = kv_width() * element();  // of K and V in one layer
   const WorkByKind want = {
       {OpKind::kEmbed, {kSteps, 0, kSteps * d * element()}},
-      {OpKind::kNorm, {(3 * layers + 1) * kSteps, 0, 0}},
+      {OpKind::kNorm, {kSteps, 0, 0}},
       {OpKind::kGemm,
        {(6 * layers + panels) * kSteps, 2 * kSteps * weights, kSteps * weights * element()}},
-      {OpKind::kActivate, {layers * kSteps, 0, 0}},
-      {OpKind::kAppendKv, {layers * kSteps, 0, layers * kSteps * token}},
+      // A step's token is appended by the way.
       {OpKind::kSelfAttention,
-       {layers * kSteps, layers * 4 * self_keys * inner(), layers * self_keys * token}},
+       {layers * kSteps, layers * 4 * self_keys * inner(), layers * (self_keys + kSteps) * token}},
       {OpKind::kCrossAttention,
        {layers * kSteps, layers * 4 * kSteps * kSource * inner(),
         layers * kSteps * kSource * token}},

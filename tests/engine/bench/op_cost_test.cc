@@ -105,6 +105,20 @@ TEST_F(PagedCost, NeighboursOfOneTableReadItOnce) {
   EXPECT_EQ(cost.rows, 4u);  // 4 rows of 4 heads over 2 tables of 2 KV heads
 }
 
+TEST_F(PagedCost, WhatIsAppendedFirstCountsAsIfOnItsOwn) {
+  PagedAttentionParams p = Params();
+  const std::vector<SlotRef> slots(1);
+  AppendKvParams append{};
+  append.slots = slots;
+  append.region = p.region;
+  const OpCost without = PagedAttentionCost(p);
+  p.append = &append;
+  const OpCost with = PagedAttentionCost(p);
+  EXPECT_EQ(with.streamed_bytes - without.streamed_bytes, AppendKvCost(append).streamed_bytes);
+  EXPECT_EQ(with.local_bytes - without.local_bytes, AppendKvCost(append).local_bytes);
+  EXPECT_GT(with.local_bytes, without.local_bytes);
+}
+
 TEST_F(PagedCost, ABiasTellsSelfAttention) {
   PagedAttentionParams p = Params();
   const float bias = 0;

@@ -33,6 +33,7 @@ class PathRecorder final : public ForwardingBackend {
     ForwardingBackend::EncoderAttention(p);
   }
   void PagedAttention(const PagedAttentionParams& p) override {
+    if (p.append != nullptr) Add("append", p.append->region.head_dim, p.append->region.dtype);
     Add("paged attention", p.region.head_dim, p.region.dtype);
     for (const PagedRow& row : p.rows) {
       paths_->insert(row.num_keys > kPagedChunkKeys ? "paged attention: merged chunks"
@@ -51,6 +52,11 @@ class PathRecorder final : public ForwardingBackend {
   void Activate(ActivationKind kind, const float* in, const Activations& out) override {
     paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
     ForwardingBackend::Activate(kind, in, out);
+  }
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override {
+    paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
+    ForwardingBackend::GemmOfActivated(kind, in, rows, w, out);
   }
 
  private:

@@ -40,16 +40,28 @@ class RecordingBackend final : public ForwardingBackend {
     Add(fmt::format("activate {} {} x {}", static_cast<int>(kind), out.rows, out.cols), 0);
     ForwardingBackend::Activate(kind, in, out);
   }
+  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
+                  const PackedMatrix& w, float* out) override {
+    Add(fmt::format("gemm of norm {} x {} x {}", rows.rows, w.k(), w.n()), w.bytes());
+    ForwardingBackend::GemmOfNorm(x, gain, eps, rows, w, out);
+  }
+  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
+                       const PackedMatrix& w, float* out) override {
+    Add(fmt::format("gemm of activated {} {} x {} x {}", static_cast<int>(kind), rows.rows, w.k(),
+                    w.n()),
+        w.bytes());
+    ForwardingBackend::GemmOfActivated(kind, in, rows, w, out);
+  }
   void EncoderAttention(const EncoderAttentionParams& p) override {
     Add(fmt::format("encoder attention {} x {} heads {}", p.out.rows, p.num_keys, p.num_heads), 0);
     ForwardingBackend::EncoderAttention(p);
   }
   void AppendKv(const AppendKvParams& p) override {
-    Add(fmt::format("append {} heads {}", p.slots.size(), p.region.num_kv_heads),
-        p.slots.size() * TokenBytes(p.region));
+    AddAppend(p);
     ForwardingBackend::AppendKv(p);
   }
   void PagedAttention(const PagedAttentionParams& p) override {
+    if (p.append != nullptr) AddAppend(*p.append);
     uint64_t keys = 0;
     for (const PagedRow& row : p.rows) keys += row.num_keys;
     Add(fmt::format("paged attention {} rows {} keys {} of {} heads", p.rows.size(), keys,
@@ -66,6 +78,10 @@ class RecordingBackend final : public ForwardingBackend {
   static uint64_t TokenBytes(const KvRegion& r) {
     const uint64_t scale = r.dtype == DType::kI8 ? sizeof(float) : 0;
     return uint64_t{2} * r.num_kv_heads * (r.head_dim * ElementBytes(r.dtype) + scale);
+  }
+  void AddAppend(const AppendKvParams& p) {
+    Add(fmt::format("append {} heads {}", p.slots.size(), p.region.num_kv_heads),
+        p.slots.size() * TokenBytes(p.region));
   }
   void Add(std::string op, uint64_t bytes) { record_->push_back({std::move(op), bytes}); }
 
