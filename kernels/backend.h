@@ -80,7 +80,8 @@ class Backend {
   virtual void Activate(ActivationKind kind, const float* in, const Activations& out) = 0;
 
   // A GEMM of what a norm or an activation makes, with the bits of one after the other. What `rows`
-  // holds afterwards is the backend's affair: threads may make rows where they need them.
+  // holds afterwards is the backend's affair: threads may make rows where they need them, so `out`
+  // lies apart from what they are made of.
   virtual void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
                           const PackedMatrix& w, float* out) {
     RmsNorm(x, gain, eps, rows);
