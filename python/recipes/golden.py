@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from training import checkpoint, folding, grouping
+from training import checkpoint, files, folding, grouping
 
 BUILT_IN = [
     "The harbour ferry was late again.",
@@ -181,7 +181,7 @@ def write(path, golden):
     lines = [f" {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in golden.items() if k != "cases"]
     cases = ["  {\n" + ",\n".join(f"   {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in c.items())
              + "\n  }" for c in golden["cases"]]
-    path.write_text("{\n" + ",\n".join(lines) + ',\n "cases": [\n' + ",\n".join(cases) + "\n ]\n}\n")
+    files.replace_text(path, "{\n" + ",\n".join(lines) + ',\n "cases": [\n' + ",\n".join(cases) + "\n ]\n}\n")
 
 
 def read_texts(path):

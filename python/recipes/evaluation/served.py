@@ -6,10 +6,12 @@ from pathlib import Path
 
 import grpc
 import grpc_tools
+from google.protobuf import json_format
 from grpc_tools import protoc
 from tqdm import tqdm
 
 PROTO = Path(__file__).resolve().parents[3] / "proto"
+PATIENCE_S = 30
 FILES = ("precis/v1/summarization.proto", "google/rpc/status.proto")
 
 
@@ -30,14 +32,11 @@ def stubs():
 
 
 def options_message(messages, options):
-    """GenerationOptions of a dictionary of its fields; a field it does not have is an error."""
-    made = messages.GenerationOptions()
-    for key, value in options.items():
-        try:
-            setattr(made, key, value)
-        except (AttributeError, TypeError, ValueError) as e:
-            sys.exit(f"--option {key}={value}: {e}")
-    return made
+    """GenerationOptions of a dictionary of its fields; what is no field or no value of it is an error."""
+    try:
+        return json_format.ParseDict(options, messages.GenerationOptions())
+    except json_format.ParseError as e:
+        sys.exit(f"--option: {e}")
 
 
 def summarize(address, documents, options):
@@ -47,9 +46,12 @@ def summarize(address, documents, options):
     summaries = [None] * len(documents)
     requests = (messages.SummarizeManyRequest(id=str(i), text=d, options=chosen) for i, d in enumerate(documents))
     with grpc.insecure_channel(address) as channel:
-        stub = services.SummarizationServiceStub(channel)
         try:
-            replies = stub.SummarizeMany(requests, wait_for_ready=True)
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE_S)
+        except grpc.FutureTimeoutError:
+            sys.exit(f"{address}: no server answers there, and it is no file or folder")
+        try:
+            replies = services.SummarizationServiceStub(channel).SummarizeMany(requests)
             for reply in tqdm(replies, total=len(documents), desc=address, unit="text"):
                 if reply.WhichOneof("result") == "error":
                     sys.exit(f"{address}: document {int(reply.id) + 1}: {reply.error.message}")

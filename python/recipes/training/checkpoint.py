@@ -16,12 +16,24 @@ BESIDE = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_to
 KEPT_FLOAT32 = ("wk1", "wv1", "cached_norm")  # they weigh in before any rounding
 
 
+# What old files leave out, as transformers' T5Config has it.
+DEFAULTS = {"feed_forward_proj": "relu", "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+            "layer_norm_epsilon": 1e-6, "eos_token_id": 1, "pad_token_id": 0, "decoder_start_token_id": 0}
+SIZES = ("d_model", "d_kv", "d_ff", "num_heads", "num_layers", "vocab_size")
+
+
 def read_config(folder):
     path = Path(folder) / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         sys.exit(f"{path}: {e}")
+    for key in SIZES:
+        if not isinstance(config.get(key), int) or config[key] < 1:
+            sys.exit(f"{path}: {key}: {config.get(key)} is no size")
+    if config.get("attention_variant", "mha") not in grouping.VARIANTS:
+        sys.exit(f"{path}: attention_variant: {config['attention_variant']} is not known")
+    return DEFAULTS | config
 
 
 def read_tensors(folder):
@@ -63,7 +75,7 @@ def complete(config, tensors):
     """The config with what only the tensors show: a vocabulary matrix of its own."""
     head = tensors.get("lm_head.weight")
     own = head is not None and not torch.equal(head, tensors["shared.weight"])
-    return {"feed_forward_proj": "relu", **config, "separate_lm_head": own}
+    return {**config, "separate_lm_head": own}
 
 
 def pooled(config, tensors):
@@ -77,8 +89,26 @@ def pooled(config, tensors):
             else t for name, t in tensors.items()}
 
 
+def check_groups(config, where):
+    """Every query head has exactly one KV head; else an error that names key and layer."""
+    heads, count = config["num_heads"], config.get("num_key_value_heads", config["num_heads"])
+    variant = config.get("attention_variant", "mha")
+    if variant not in ("mha", "qcqa") and (count < 1 or heads % count):
+        sys.exit(f"{where}: num_key_value_heads: {count} does not divide the {heads} heads")
+    key = {"simgqa": "head_order", "qcqa": "head_groups"}.get(variant)
+    for kind in ("self", "cross") if key else ():
+        for layer in range(config.get("num_decoder_layers") or config["num_layers"]):
+            try:
+                members = sorted(h for group in grouping.groups_of(config, kind, layer) for h in group)
+            except (KeyError, IndexError, TypeError):
+                members = None
+            if members != list(range(heads)):
+                sys.exit(f"{where}: {key}: {kind}, layer {layer}: not every one of the {heads} heads once")
+
+
 def build(config, tensors, where, compute=torch.float32, dropout=0.0):
     """The model of a config, filled with tensors."""
+    check_groups(config, where)
     model = T5(complete(config, tensors), compute, dropout)
     return put(model, pooled(config, tensors), where)
 

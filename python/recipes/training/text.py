@@ -92,6 +92,10 @@ class Spans:
 
     def __init__(self, rows, pieces, config, length):
         self.eos, self.first_sentinel = config["eos_token_id"], config["vocab_size"] - 1
+        spare, spans = config["vocab_size"] - pieces.get_piece_size(), round(round(length * self.SHARE) / self.SPAN)
+        if spare < spans:
+            sys.exit(f"vocab_size {config['vocab_size']}: {spare} rows behind the pieces, but a text of {length} tokens "
+                     f"needs {spans} to mark its spans")
         texts = pieces.encode([row["summary"] + ". " + row["document"] for row in rows])
         self.texts = [np.array(t[:length]) for t in texts if len(t) >= 8]
         self.lengths = np.array([len(t) for t in self.texts])

@@ -45,7 +45,7 @@ class Run:
         else:
             if self.folder.exists() and any(self.folder.iterdir()):
                 sys.exit(f"{self.folder}: not empty and no run of this recipe; nothing is overwritten")
-            self.folder.mkdir(exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             files.replace_text(path, json.dumps(described, indent=1) + "\n")
         if (self.folder / "checkpoint").exists():
             sys.exit(f"{self.folder}/checkpoint: this run is finished")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import evaluate
-from evaluation import scores
+from evaluation import scores, served
 
 torch.set_num_threads(1)
 SERVER = sys.argv[1]
@@ -78,6 +78,18 @@ class Evaluated(unittest.TestCase):
         made = [json.loads(line)["made"] for line in (self.place / "two" / "second.jsonl").read_text().splitlines()]
         self.assertEqual(len(made), 6)
         self.assertTrue(all(made))
+
+    def test_options_are_those_of_the_service(self):
+        messages, _ = served.stubs()
+        made = served.options_message(messages, {"early_stopping": "EARLY_STOPPING_TRUE", "stop": ["."], "num_beams": 2})
+        self.assertEqual((made.early_stopping, list(made.stop), made.num_beams), (2, ["."], 2))
+        for wrong in ({"beams": 2}, {"num_beams": "many"}):
+            with self.assertRaisesRegex(SystemExit, "--option"):
+                served.options_message(messages, wrong)
+
+    def test_a_server_that_is_not_there_is_named(self):
+        with mock.patch.object(served, "PATIENCE_S", 0.2), self.assertRaisesRegex(SystemExit, "no server answers"):
+            self.evaluate("127.0.0.1:1")
 
     def test_what_cannot_be_evaluated_is_named(self):
         (self.place / "there").mkdir()

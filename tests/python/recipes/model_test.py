@@ -1,6 +1,8 @@
 """The recipes' T5 computes what tests/golden/reference.py does, for every grouping and with padding."""
 import json
+import tempfile
 import unittest
+from pathlib import Path
 
 import recipes_testing
 
@@ -123,6 +125,25 @@ class Conversion(unittest.TestCase):
         self.tensors[name].zero_()
         with self.assertRaisesRegex(SystemExit, name):
             self.converted("gqa", 2)
+
+    def test_a_config_without_sizes_is_named(self):
+        for wrong, reason in (({"d_kv": 0}, "d_kv: 0"), ({"attention_variant": "best"}, "best is not known")):
+            with tempfile.TemporaryDirectory() as place:
+                (Path(place) / "config.json").write_text(json.dumps({**self.config, **wrong}))
+                with self.assertRaisesRegex(SystemExit, f"config.json: .*{reason}"):
+                    checkpoint.read_config(place)
+
+    def test_heads_that_are_not_grouped_once_are_named(self):
+        broken = {"qcqa": [[0, 1], [1, 2, 3]], "simgqa": [0, 0, 1, 2]}
+        for variant, key in (("qcqa", "head_groups"), ("simgqa", "head_order")):
+            layers = {"self": [broken[variant]] * 2, "cross": [broken[variant]] * 2}
+            config = {**self.config, "attention_variant": variant, "num_key_value_heads": 2}
+            for wrong in ({key: layers}, {}):
+                with self.assertRaisesRegex(SystemExit, f"{key}: self, layer 0"):
+                    checkpoint.build({**config, **wrong}, self.tensors, "made")
+        config = {**self.config, "attention_variant": "gqa", "num_key_value_heads": 3}
+        with self.assertRaisesRegex(SystemExit, "num_key_value_heads: 3"):
+            checkpoint.build(config, self.tensors, "made")
 
     def test_a_tensor_of_another_shape_is_named(self):
         name = "encoder.block.0.layer.0.SelfAttention.q.weight"

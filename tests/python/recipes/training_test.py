@@ -181,6 +181,12 @@ class Batches(unittest.TestCase):
             self.assertEqual(spelled, list(whole))
             self.assertAlmostEqual(1 - (len(source) - 1 - (first - sentinel)) / len(whole), 0.15, delta=0.08)
 
+    def test_a_vocabulary_without_room_for_marks_is_named(self):
+        rows = [{"document": "a b c d e f g h i", "summary": "b"}]
+        config = {**self.config, "vocab_size": text.read_pieces(SOURCE).get_piece_size() + 2}
+        with self.assertRaisesRegex(SystemExit, "vocab_size 514: 2 rows .* needs 3"):
+            text.Spans(rows, text.read_pieces(SOURCE), config, 64)
+
     def test_every_text_is_seen_once_an_epoch(self):
         seen = sum(len(b.ids) for b in text.epoch(self.summaries, 128, 3, 0))
         self.assertEqual(seen, len(self.summaries.pairs))
