@@ -150,8 +150,9 @@ class Verifier {
     for (const GoldenSplits& golden : c.head_splits) {
       for (const HeadSplit& split : splits) {
         if (split.layer != golden.layer || split.cross != golden.cross) continue;
-        const auto& want = golden.positions.at(split.cross ? 0 : split.position);
-        if (split.heads != want) first_other = std::min<size_t>(first_other, split.position);
+        const size_t at = split.cross ? 0 : split.position;
+        const bool same = at < golden.positions.size() && split.heads == golden.positions[at];
+        if (!same) first_other = std::min<size_t>(first_other, split.position);
       }
     }
     return first_other;

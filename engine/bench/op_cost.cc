@@ -110,6 +110,8 @@ OpCost AppendKvCost(const AppendKvParams& p) {
           .local_bytes = rows * values * sizeof(float)};
 }
 
+// As if every KV head served a query head: of one that serves none nothing is read, but where ops
+// are only written down nobody deals heads out.
 OpCost PagedAttentionCost(const PagedAttentionParams& p) {
   uint64_t query_keys = 0;
   uint64_t read_keys = 0;  // a table that several rows share is read once

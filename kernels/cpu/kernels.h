@@ -45,9 +45,9 @@ struct AppendShare {
   size_t end_kv_head;
 };
 
-// One work item of paged attention: neighbouring rows that share a page table (and the split of the
-// query heads, where rows have their own), neighbouring KV
-// heads, whose keys lie side by side in a page, and a chunk of keys.
+// One work item of paged attention: neighbouring rows that share a page table and, where rows have
+// their own, the split of the query heads; neighbouring KV heads, whose keys lie side by side in a
+// page; and a chunk of keys.
 struct PagedTask {
   size_t first_row;
   size_t num_rows;

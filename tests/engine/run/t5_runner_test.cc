@@ -214,7 +214,6 @@ TEST_P(DecodeStep, WithPromptLookupAllocatesNothingOfOurs) {
             0u);
 }
 
-// Neighbours' noise and norms aside, the same request has the same splits and noise again.
 TEST(T5Runner, NoiseFollowsTheSeedAndNothingElse) {
   auto loaded = T5Runner::Load(OptionsFor("tests/golden/pgqa_g2", "ref"));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
