@@ -199,6 +199,7 @@ StatusOr<ResolvedOptions> ResolveOptions(const GenerationDefaults& defaults,
   PRECIS_RETURN_IF_ERROR(ResolveBeams(checkpoint, request, limits, &out));
   PRECIS_RETURN_IF_ERROR(ResolveTokenConstraints(checkpoint, request, limits, &out.options));
   ResolvePrefix(checkpoint, request, &out);
+  out.options.noise_seed = request.noise_seed.value_or(0);
   out.options.stop = request.stop;
   Pick(request.drafting, checkpoint.drafting, &out.options.drafting);
   return out;

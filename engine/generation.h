@@ -32,10 +32,11 @@ struct GenerationOverrides {
   std::optional<EarlyStopping> early_stopping;
   std::optional<uint32_t> no_repeat_ngram_size;
   std::optional<float> repetition_penalty;
-  std::optional<float> temperature;  // 0: greedy
-  std::optional<uint32_t> top_k;     // 0: all
-  std::optional<float> top_p;        // 1: all
-  std::optional<uint64_t> seed;      // absent: drawn, and said in the reply
+  std::optional<float> temperature;    // 0: greedy
+  std::optional<uint32_t> top_k;       // 0: all
+  std::optional<float> top_p;          // 1: all
+  std::optional<uint64_t> seed;        // absent: drawn, and said in the reply
+  std::optional<uint64_t> noise_seed;  // of attention that subtracts noise
   std::optional<uint32_t> forced_bos_token_id;
   std::optional<uint32_t> forced_eos_token_id;
   std::optional<std::vector<uint32_t>> suppressed_token_ids;  // empty: none
@@ -59,6 +60,7 @@ struct GenerationOptions {
   uint32_t top_k = 0;
   float top_p = 1.0f;
   uint64_t seed = 0;
+  uint64_t noise_seed = 0;
   std::optional<int32_t> forced_bos_token_id;   // the first token
   std::optional<int32_t> forced_eos_token_id;   // the last one, where max_new_tokens is reached
   std::vector<int32_t> suppressed_token_ids;    // never generated, not even where forced

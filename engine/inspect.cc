@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "engine/model/cached_norm.h"
 #include "engine/model/generation_defaults.h"
 #include "engine/model/head_folding.h"
 #include "engine/run/describe_model.h"
@@ -23,6 +24,7 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
     const std::string block = fmt::format("decoder.block.{}.layer.", i);
     for (const bool cross : {false, true}) {
       const std::string prefix = block + (cross ? "1.EncDecAttention." : "0.SelfAttention.");
+      PRECIS_RETURN_IF_ERROR(ReadCachedNorm(checkpoint, attention, prefix).status());
       const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
       for (const char which : {'k', 'v'}) {
         std::string what;

@@ -84,6 +84,11 @@ class Backend {
   virtual void PagedAttention(const PagedAttentionParams& params) = 0;
   virtual void CopySlots(const CopySlotsParams& params) = 0;
 
+  // Of some attention variants only.
+  virtual void SumKeySquares(const SumKeySquaresParams& params) = 0;
+  virtual void DealHeads(const DealHeadsParams& params) = 0;
+  virtual void SubtractNoise(const SubtractNoiseParams& params) = 0;
+
   // Takes one panel more into the summaries of the rows. A row's bits do not depend on the others.
   virtual void SummarizeScores(const SummarizeScoresParams& params) = 0;
 };

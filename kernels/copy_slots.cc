@@ -19,6 +19,10 @@ void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const P
       const size_t at = r.v_offset + g * r.v_head_bytes();
       std::memcpy(to + at, from + at, v_words * kKvWordBytes);
     }
+    if (r.keeps_key_squares) {
+      const size_t bytes = copy.slots * r.num_kv_heads * sizeof(float);
+      std::memcpy(to + r.key_squares_offset, from + r.key_squares_offset, bytes);
+    }
     if (r.dtype != DType::kI8) continue;
     for (const size_t offset : {r.k_scale_offset, r.v_scale_offset}) {
       for (size_t g = 0; g < r.num_kv_heads; ++g) {

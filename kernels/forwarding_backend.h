@@ -43,6 +43,9 @@ class ForwardingBackend : public Backend {
   void AppendKv(const AppendKvParams& p) override { inner_->AppendKv(p); }
   void PagedAttention(const PagedAttentionParams& p) override { inner_->PagedAttention(p); }
   void CopySlots(const CopySlotsParams& p) override { inner_->CopySlots(p); }
+  void SumKeySquares(const SumKeySquaresParams& p) override { inner_->SumKeySquares(p); }
+  void DealHeads(const DealHeadsParams& p) override { inner_->DealHeads(p); }
+  void SubtractNoise(const SubtractNoiseParams& p) override { inner_->SubtractNoise(p); }
   void SummarizeScores(const SummarizeScoresParams& p) override { inner_->SummarizeScores(p); }
 
  private:

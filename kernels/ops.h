@@ -46,6 +46,10 @@ struct KvRegion {
   // 64.
   size_t k_scale_offset = 0;
   size_t v_scale_offset = 0;
+  // Where query heads are dealt out by the norms of keys: [slots, num_kv_heads] floats, the squares
+  // of the sequence's keys up to a slot's own, summed up. As the offsets above.
+  bool keeps_key_squares = false;
+  size_t key_squares_offset = 0;
 
   size_t pack() const { return kKvWordBytes / ElementBytes(dtype); }
   // Words of a token's K of one head, and of a head's slots in V.
@@ -103,6 +107,47 @@ struct AppendKvParams {
   KvRegion region;
 };
 
+// Neighbouring rows that begin at the same page share a page table, which holds the keys of the
+// longest of them: a backend may read a page once for all of them (drafts of one sequence; beams
+// and drafts over the source).
+struct PagedRow {
+  uint32_t first_page;  // index into the call's pages
+  uint32_t num_keys;    // keys 0 .. num_keys-1; at least 1
+  uint32_t position;    // of the query, for the bias
+};
+
+// The last key of each row: what its slot keeps is what the slot before it keeps, plus the squares
+// of this key, one KV head apart from the other. Taken from f32, whatever the pages hold.
+struct SumKeySquaresParams {
+  const float* k;                  // [rows, num_kv_heads * head_dim], row_stride apart
+  size_t row_stride;               // floats
+  std::span<const PagedRow> rows;  // none before the row of the key before its own
+  std::span<const int32_t> pages;
+  KvPool pool;
+  KvRegion region;  // keeps key squares
+};
+
+// What a KV head's share of the query heads is proportional to; n is the norm of a row's keys.
+enum class HeadShares : uint8_t {
+  kScaledNorm,      // KDGQA: (n - least n) / (largest n - least n)
+  kNormDifference,  // DGQA: |n - cached norm|
+  kNormAverage,     // DGQA: 0.9 n + 0.1 cached norm
+};
+
+// Deals the query heads of each row out to its KV heads (docs/design/attention_variants.md).
+struct DealHeadsParams {
+  std::span<const PagedRow> rows;
+  std::span<const int32_t> pages;
+  KvPool pool;
+  KvRegion region;  // keeps key squares
+  HeadShares shares;
+  std::span<const float> cached_norms;  // [num_kv_heads]; of kScaledNorm none
+  uint32_t num_heads;
+  // [rows, num_kv_heads + 1]: KV head g of row i serves query heads begin[g] .. begin[g + 1] - 1 of
+  // row i's share.
+  std::span<uint32_t> begin;
+};
+
 // Which query heads read which KV head: group g is heads[begin[g] .. begin[g+1]).
 struct HeadGroups {
   std::span<const uint32_t> heads;  // [num_heads], a permutation
@@ -114,15 +159,6 @@ struct PositionBias {
   const float* data = nullptr;
   size_t stride = 0;
   size_t zero = 0;
-};
-
-// Neighbouring rows that begin at the same page share a page table, which holds the keys of the
-// longest of them: a backend may read a page once for all of them (drafts of one sequence; beams
-// and drafts over the source).
-struct PagedRow {
-  uint32_t first_page;  // index into PagedAttentionParams::pages
-  uint32_t num_keys;    // keys 0 .. num_keys-1; at least 1
-  uint32_t position;    // of the query, for the bias
 };
 
 // softmax(q K^T + bias) V over the pages of each row. No 1/sqrt(d): T5 does not scale.
@@ -138,6 +174,34 @@ struct PagedAttentionParams {
   HeadGroups groups;
   PositionBias bias;
   Activations out;  // [rows, num_heads * head_dim]
+  // As DealHeadsParams::begin, where rows differ: takes the place of groups.begin, and groups.heads
+  // is 0, 1, 2, ... Empty: all rows are as `groups` says.
+  std::span<const uint32_t> dealt = {};
+};
+
+// Row i of `groups`.
+inline HeadGroups GroupsOf(const PagedAttentionParams& p, size_t row) {
+  if (p.dealt.empty()) return p.groups;
+  const size_t width = p.region.num_kv_heads + size_t{1};
+  return {p.groups.heads, p.dealt.subspan(row * width, width)};
+}
+
+struct NoiseRow {
+  uint64_t seed;
+  uint32_t position;
+};
+
+// PGQA: of each row and head, out = x - (z * std(x) + mean(x)), z being noise of mean 0 and
+// deviation 1 (docs/design/attention_variants.md).
+struct SubtractNoiseParams {
+  const float* x;  // [rows, num_heads * head_dim]
+  std::span<const NoiseRow> rows;
+  uint32_t layer;
+  uint32_t kind;  // 0 self-attention, 1 cross-attention
+  uint32_t num_heads;
+  uint32_t head_dim;
+  uint32_t group_size;  // the noise of a head is 0 at its place in its group
+  Activations out;
 };
 
 // Self-attention of one document, all heads, for query rows begin .. begin+out.rows-1 against all

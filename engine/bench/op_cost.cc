@@ -42,6 +42,12 @@ std::string OpName(const OpCost& cost) {
       return "copy pages";
     case OpKind::kSummarizeScores:
       return "summarize scores";
+    case OpKind::kSumKeySquares:
+      return "sum key squares";
+    case OpKind::kDealHeads:
+      return "deal heads";
+    case OpKind::kSubtractNoise:
+      return "subtract noise";
   }
   return "";
 }
@@ -131,6 +137,26 @@ OpCost CopySlotsCost(const CopySlotsParams& p) {
   return {.kind = OpKind::kCopySlots,
           .rows = p.copies.size(),
           .streamed_bytes = 2 * slots * token_bytes};
+}
+
+OpCost SumKeySquaresCost(const SumKeySquaresParams& p) {
+  const uint64_t values = uint64_t{p.rows.size()} * p.region.num_kv_heads;
+  return {.kind = OpKind::kSumKeySquares,
+          .rows = p.rows.size(),
+          .streamed_bytes = 2 * values * sizeof(float),
+          .local_bytes = values * p.region.head_dim * sizeof(float)};
+}
+
+OpCost DealHeadsCost(const DealHeadsParams& p) {
+  return {.kind = OpKind::kDealHeads,
+          .rows = p.rows.size(),
+          .streamed_bytes = uint64_t{p.rows.size()} * p.region.num_kv_heads * sizeof(float),
+          .local_bytes = p.begin.size_bytes()};
+}
+
+OpCost SubtractNoiseCost(const SubtractNoiseParams& p) {
+  const uint64_t read = uint64_t{p.out.rows} * p.out.cols * sizeof(float);
+  return {.kind = OpKind::kSubtractNoise, .rows = p.out.rows, .local_bytes = read + Bytes(p.out)};
 }
 
 OpCost SummarizeScoresCost(const SummarizeScoresParams& p) {

@@ -22,6 +22,9 @@ enum class OpKind : uint8_t {
   kCrossAttention,  // paged, without
   kCopySlots,
   kSummarizeScores,
+  kSumKeySquares,
+  kDealHeads,
+  kSubtractNoise,
 };
 
 struct OpCost {
@@ -50,6 +53,9 @@ OpCost EncoderAttentionCost(const EncoderAttentionParams& params);
 OpCost AppendKvCost(const AppendKvParams& params);
 OpCost PagedAttentionCost(const PagedAttentionParams& params);
 OpCost CopySlotsCost(const CopySlotsParams& params);
+OpCost SumKeySquaresCost(const SumKeySquaresParams& params);
+OpCost DealHeadsCost(const DealHeadsParams& params);
+OpCost SubtractNoiseCost(const SubtractNoiseParams& params);
 OpCost SummarizeScoresCost(const SummarizeScoresParams& params);
 
 }  // namespace precis

@@ -68,6 +68,20 @@ void OpRecorder::CopySlots(const CopySlotsParams& params) {
   Record([&] { return CopySlotsCost(params); }, [&] { ForwardingBackend::CopySlots(params); });
 }
 
+void OpRecorder::SumKeySquares(const SumKeySquaresParams& params) {
+  Record([&] { return SumKeySquaresCost(params); },
+         [&] { ForwardingBackend::SumKeySquares(params); });
+}
+
+void OpRecorder::DealHeads(const DealHeadsParams& params) {
+  Record([&] { return DealHeadsCost(params); }, [&] { ForwardingBackend::DealHeads(params); });
+}
+
+void OpRecorder::SubtractNoise(const SubtractNoiseParams& params) {
+  Record([&] { return SubtractNoiseCost(params); },
+         [&] { ForwardingBackend::SubtractNoise(params); });
+}
+
 void OpRecorder::SummarizeScores(const SummarizeScoresParams& params) {
   Record([&] { return SummarizeScoresCost(params); },
          [&] { ForwardingBackend::SummarizeScores(params); });

@@ -261,7 +261,8 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
 
 uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype) {
   const std::vector<uint32_t> one(config.num_decoder_layers, 1);
-  return MakeKvLayout(one, one, config.head_dim, kv_dtype).self.bytes_per_token;
+  return MakeKvLayout(one, one, config.head_dim, kv_dtype, /*keeps_key_squares=*/false)
+      .self.bytes_per_token;
 }
 
 bool NeedsSearch(const ConvertOptions& options) {

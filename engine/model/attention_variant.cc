@@ -87,10 +87,8 @@ StatusOr<AttentionVariant> WeightedByShape(const ModelConfig& config, const Chec
 StatusOr<AttentionVariant> VariantByShapes(const ModelConfig& config,
                                            const Checkpoint& checkpoint) {
   if (const std::string norm = FirstWith(config, checkpoint, "cached_norm"); !norm.empty()) {
-    return Unimplemented(
-        fmt::format("{}: the checkpoint is of dgqa_diff or dgqa_ema, which are "
-                    "not served yet",
-                    checkpoint.Describe(norm)));
+    return InvalidArgument(
+        fmt::format("{}: is of dgqa_diff or of dgqa_ema{}", checkpoint.Describe(norm), kSayIt));
   }
   if (const std::string wk1 = FirstWith(config, checkpoint, "wk1"); !wk1.empty()) {
     return WeightedByShape(config, checkpoint, wk1);
@@ -120,7 +118,7 @@ StatusOr<uint32_t> KvHeads(const ModelConfig& config, const Checkpoint& checkpoi
                                        config.file, *said, AttentionVariantName(variant), must_be));
   }
   if (said) return *said;
-  if (variant == AttentionVariant::kGqa) {
+  if (MayBeStoredGrouped(variant)) {
     PRECIS_ASSIGN_OR_RETURN(const uint32_t stored, StoredHeads(config, checkpoint));
     if (stored < config.num_heads && config.num_heads % stored == 0) return stored;
   }
@@ -148,8 +146,29 @@ std::string_view AttentionVariantName(AttentionVariant variant) {
       return "simgqa";
     case AttentionVariant::kQcqa:
       return "qcqa";
+    case AttentionVariant::kKdGqa:
+      return "kdgqa";
+    case AttentionVariant::kDgqaDiff:
+      return "dgqa_diff";
+    case AttentionVariant::kDgqaEma:
+      return "dgqa_ema";
+    case AttentionVariant::kPgqa:
+      return "pgqa";
   }
   return "unknown";
+}
+
+bool HasCachedNorm(AttentionVariant variant) {
+  return variant == AttentionVariant::kDgqaDiff || variant == AttentionVariant::kDgqaEma;
+}
+
+bool DealsHeads(AttentionVariant variant) {
+  return variant == AttentionVariant::kKdGqa || HasCachedNorm(variant);
+}
+
+bool MayBeStoredGrouped(AttentionVariant variant) {
+  return variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa ||
+         variant == AttentionVariant::kPgqa || DealsHeads(variant);
 }
 
 std::string DecoderAttentionPrefix(uint32_t layer, bool cross) {
@@ -162,10 +181,13 @@ StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,
   ResolvedAttention attention;
   if (config.attention_variant) {
     attention.variant = *config.attention_variant;
-    const std::string wk1 = FirstWith(config, checkpoint, "wk1");
-    if (!wk1.empty() && !IsWeighted(attention.variant)) {
+    for (const auto& [suffix, belongs] :
+         {std::pair("wk1", IsWeighted(attention.variant)),
+          std::pair("cached_norm", HasCachedNorm(attention.variant))}) {
+      const std::string name = belongs ? "" : FirstWith(config, checkpoint, suffix);
+      if (name.empty()) continue;
       return InvalidArgument(fmt::format("{}: is there, but attention_variant is {}",
-                                         checkpoint.Describe(wk1),
+                                         checkpoint.Describe(name),
                                          AttentionVariantName(attention.variant)));
     }
   } else {

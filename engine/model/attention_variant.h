@@ -14,6 +14,12 @@ namespace precis {
 
 std::string_view AttentionVariantName(AttentionVariant variant);  // "wgqa"
 
+// How many query heads a KV head serves depends on the sequence.
+bool DealsHeads(AttentionVariant variant);
+bool HasCachedNorm(AttentionVariant variant);
+// k.weight and v.weight may be those of the KV heads already.
+bool MayBeStoredGrouped(AttentionVariant variant);
+
 struct ResolvedAttention {
   AttentionVariant variant = AttentionVariant::kMha;
   uint32_t num_kv_heads = 0;  // of every decoder layer; qcqa: the largest

@@ -71,11 +71,8 @@ Status CheckWeights(const std::string& where, const HeadGrouping& grouping,
 StatusOr<int64_t> StoredRows(const Checkpoint& checkpoint, const std::string& name, int64_t all,
                              int64_t grouped, AttentionVariant variant) {
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
-  // Only gqa and mqa may be stored after pooling: the others say how to fold, so there must be
-  // something to fold.
-  const bool may_be_grouped =
-      variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa;
-  return may_be_grouped && !shape.empty() && shape[0] == grouped ? grouped : all;
+  // The others say how to fold, so there must be something to fold.
+  return MayBeStoredGrouped(variant) && !shape.empty() && shape[0] == grouped ? grouped : all;
 }
 
 std::string FoldedText(const ModelConfig& config, AttentionVariant variant, size_t groups,

@@ -125,12 +125,11 @@ Status ReadNumerics(const JsonKeys& keys, ModelConfig* c) {
 }
 
 constexpr std::array kServed = {
-    AttentionVariant::kMha,    AttentionVariant::kGqa,     AttentionVariant::kMqa,
-    AttentionVariant::kWgqa,   AttentionVariant::kColWgqa, AttentionVariant::kRowWgqa,
-    AttentionVariant::kSimGqa, AttentionVariant::kQcqa,
+    AttentionVariant::kMha,      AttentionVariant::kGqa,     AttentionVariant::kMqa,
+    AttentionVariant::kWgqa,     AttentionVariant::kColWgqa, AttentionVariant::kRowWgqa,
+    AttentionVariant::kSimGqa,   AttentionVariant::kQcqa,    AttentionVariant::kKdGqa,
+    AttentionVariant::kDgqaDiff, AttentionVariant::kDgqaEma, AttentionVariant::kPgqa,
 };
-constexpr std::array<std::string_view, 4> kNotServedYet = {"kdgqa", "dgqa_diff", "dgqa_ema",
-                                                           "pgqa"};
 
 Status ReadVariant(const JsonKeys& keys, ModelConfig* c) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> kv_heads,
@@ -138,10 +137,6 @@ Status ReadVariant(const JsonKeys& keys, ModelConfig* c) {
   c->num_key_value_heads = kv_heads;
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> name, keys.Text("attention_variant"));
   if (name) {
-    if (std::ranges::find(kNotServedYet, *name) != kNotServedYet.end()) {
-      return Unimplemented(
-          fmt::format("{}: attention_variant \"{}\" is not served yet", keys.file(), *name));
-    }
     std::string known;
     for (const AttentionVariant variant : kServed) {
       if (AttentionVariantName(variant) == *name) c->attention_variant = variant;

@@ -16,11 +16,15 @@ enum class AttentionVariant {
   kMha,
   kGqa,
   kMqa,
-  kWgqa,     // one learned number a head; with one KV head: WMQA
-  kColWgqa,  // one a head and output dimension
-  kRowWgqa,  // one a head and input dimension
-  kSimGqa,   // groups follow head_order
-  kQcqa,     // groups are head_groups
+  kWgqa,      // one learned number a head; with one KV head: WMQA
+  kColWgqa,   // one a head and output dimension
+  kRowWgqa,   // one a head and input dimension
+  kSimGqa,    // groups follow head_order
+  kQcqa,      // groups are head_groups
+  kKdGqa,     // query heads are dealt out to KV heads by the norms of the keys so far
+  kDgqaDiff,  // the same by their difference to a cached norm
+  kDgqaEma,   // the same by their average with it
+  kPgqa,      // noise is subtracted from what attention gives
 };
 
 // Which query heads share one KV head: groups[g] lists the heads of KV head g, in folding order.

@@ -24,6 +24,7 @@ void DecodeBatch::Reserve(size_t max_rows, size_t max_self_pages, size_t max_cro
   self_pages.reserve(max_rows * max_self_pages);
   cross_rows.reserve(max_rows);
   cross_pages.reserve(max_rows * max_cross_pages);
+  noise.reserve(max_rows);
 }
 
 void DecodeBatch::Clear() {
@@ -33,6 +34,7 @@ void DecodeBatch::Clear() {
   self_pages.clear();
   cross_rows.clear();
   cross_pages.clear();
+  noise.clear();
 }
 
 T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
@@ -43,6 +45,7 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
       pool_(pool),
       backend_(backend),
       inner_(size_t{config.num_heads} * config.head_dim),
+      attention_(config, weights, max_rows, backend),
       x_(size_t{max_rows} * config.d_model),
       wide_(max_rows * WidestRow(weights)),
       scores_(max_rows * weights.lm_head.front().w->n()),
@@ -84,15 +87,24 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                      .slots = batch.slots,
                      .pool = pool_,
                      .region = region});
-  backend_.PagedAttention({.q = wide_.data(),
-                           .q_stride = width,
-                           .rows = batch.self_rows,
-                           .pages = batch.self_pages,
-                           .pool = pool_,
-                           .region = region,
-                           .groups = layer.self_groups.view(),
-                           .bias = weights_.decoder_position_bias(),
-                           .out = attended});
+  if (region.keeps_key_squares) {
+    backend_.SumKeySquares({.k = k,
+                            .row_stride = width,
+                            .rows = batch.self_rows,
+                            .pages = batch.self_pages,
+                            .pool = pool_,
+                            .region = region});
+  }
+  attention_.Run({.q = wide_.data(),
+                  .q_stride = width,
+                  .rows = batch.self_rows,
+                  .pages = batch.self_pages,
+                  .pool = pool_,
+                  .region = region,
+                  .groups = layer.self_groups.view(),
+                  .bias = weights_.decoder_position_bias(),
+                  .out = attended},
+                 i, AttentionKind::kSelf, batch.noise);
   backend_.Gemm(attended, *layer.self_o, true, x_.data());
 }
 
@@ -103,15 +115,16 @@ void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const Activations attended = attended_.Rows(0, rows);
   backend_.RmsNorm(x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y);
   backend_.Gemm(y, *layer.cross_q, false, wide_.data());
-  backend_.PagedAttention({.q = wide_.data(),
-                           .q_stride = inner_,
-                           .rows = batch.cross_rows,
-                           .pages = batch.cross_pages,
-                           .pool = pool_,
-                           .region = layout_.cross.layers[i],
-                           .groups = layer.cross_groups.view(),
-                           .bias = {},
-                           .out = attended});
+  attention_.Run({.q = wide_.data(),
+                  .q_stride = inner_,
+                  .rows = batch.cross_rows,
+                  .pages = batch.cross_pages,
+                  .pool = pool_,
+                  .region = layout_.cross.layers[i],
+                  .groups = layer.cross_groups.view(),
+                  .bias = {},
+                  .out = attended},
+                 i, AttentionKind::kCross, batch.noise);
   backend_.Gemm(attended, *layer.cross_o, true, x_.data());
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/grouped_attention.h"
 #include "engine/model/kv_layout.h"
 #include "engine/model/model_config.h"
 #include "engine/model/t5_encoder.h"
@@ -24,6 +25,7 @@ struct DecodeBatch {
   std::vector<int32_t> self_pages;
   std::vector<PagedRow> cross_rows;  // [rows], into cross_pages
   std::vector<int32_t> cross_pages;
+  std::vector<NoiseRow> noise;  // [rows]
 
   void Reserve(size_t max_rows, size_t max_self_pages, size_t max_cross_pages);
   void Clear();
@@ -46,6 +48,8 @@ class T5Decoder {
   // The logits of the rows' next tokens go to `sink`.
   void Run(const DecodeBatch& batch, VocabularySink& sink);
 
+  const GroupedAttention& attention() const { return attention_; }
+
  private:
   void SelfAttention(size_t i, const DecodeBatch& batch);
   void CrossAttention(size_t i, const DecodeBatch& batch);
@@ -56,6 +60,7 @@ class T5Decoder {
   const KvPool pool_;
   Backend& backend_;
   const size_t inner_;  // num_heads * head_dim
+  GroupedAttention attention_;
 
   std::vector<float> x_;       // residual stream, [rows, d_model]
   std::vector<float> wide_;    // [rows, widest matrix that is not lm_head]

@@ -28,7 +28,8 @@ T5Encoder::T5Encoder(const ModelConfig& config, const T5Weights& weights, const 
       attended_(backend.activation_dtype(weights.types.others), max_slice_rows, inner_),
       hidden_(backend.activation_dtype(weights.types.others), max_slice_rows, config.d_ff),
       wide_(max_slice_rows * WidestRow(weights)),
-      slots_(max_slice_rows) {}
+      slots_(max_slice_rows),
+      rows_(max_slice_rows) {}
 
 void T5Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
                     std::span<const PageId> cross_pages, EncoderWorkspace& workspace) {
@@ -96,6 +97,7 @@ void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_page
   for (size_t i = 0; i < rows; ++i) {
     const uint32_t position = item.row_begin + static_cast<uint32_t>(i);
     slots_[i] = {cross_pages[position / region.slots], position % region.slots};
+    rows_[i] = {.first_page = 0, .num_keys = position + 1, .position = position};
   }
   backend_.AppendKv({.k = wide_.data(),
                      .v = wide_.data() + w.n() / 2,
@@ -103,6 +105,13 @@ void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_page
                      .slots = {slots_.data(), rows},
                      .pool = pool_,
                      .region = region});
+  if (!region.keeps_key_squares) return;
+  backend_.SumKeySquares({.k = wide_.data(),
+                          .row_stride = w.n(),
+                          .rows = {rows_.data(), rows},
+                          .pages = cross_pages,
+                          .pool = pool_,
+                          .region = region});
 }
 
 }  // namespace precis

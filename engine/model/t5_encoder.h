@@ -80,6 +80,7 @@ class T5Encoder {
   ActivationBuffer hidden_;    // [rows, d_ff]
   std::vector<float> wide_;    // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
   std::vector<SlotRef> slots_;
+  std::vector<PagedRow> rows_;  // where key squares are kept
 };
 
 }  // namespace precis

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/model/cached_norm.h"
 #include "engine/model/channel_scaling.h"
 #include "engine/model/head_folding.h"
 #include "fmt/format.h"
@@ -29,6 +30,19 @@ GroupedHeads Flatten(const HeadGrouping& grouping) {
   return out;
 }
 
+std::optional<HeadShares> SharesOf(AttentionVariant variant) {
+  switch (variant) {
+    case AttentionVariant::kKdGqa:
+      return HeadShares::kScaledNorm;
+    case AttentionVariant::kDgqaDiff:
+      return HeadShares::kNormDifference;
+    case AttentionVariant::kDgqaEma:
+      return HeadShares::kNormAverage;
+    default:
+      return std::nullopt;
+  }
+}
+
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
@@ -40,6 +54,8 @@ class Loader {
         limits_(limits),
         inner_(int64_t{config.num_heads} * config.head_dim) {
     out_.types = types;
+    out_.head_shares = SharesOf(attention.variant);
+    out_.subtracts_noise = attention.variant == AttentionVariant::kPgqa;
   }
 
   StatusOr<T5Weights> Load() {
@@ -214,6 +230,7 @@ class Loader {
     parts.insert(parts.begin(), std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
     PRECIS_ASSIGN_OR_RETURN(layer.self_o, LoadO(a, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_cached_norm, ReadCachedNorm(checkpoint_, attention_, a));
 
     a = p + "1.EncDecAttention.";
     PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
@@ -225,6 +242,7 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(layer.cross_kv,
                             PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_o, LoadO(a, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_cached_norm, ReadCachedNorm(checkpoint_, attention_, a));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
     out_.decoder.push_back(std::move(layer));
     return OkStatus();

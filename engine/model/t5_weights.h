@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,11 +46,13 @@ struct DecoderLayer {
   std::unique_ptr<PackedMatrix> self_qkv;  // [(H + 2 G) * head_dim, d_model]
   std::unique_ptr<PackedMatrix> self_o;
   GroupedHeads self_groups;
+  std::vector<float> self_cached_norm;  // [G], of dgqa_diff and dgqa_ema
   std::vector<float> cross_norm;
   std::unique_ptr<PackedMatrix> cross_q;   // [H * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_kv;  // [2 G * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_o;
   GroupedHeads cross_groups;
+  std::vector<float> cross_cached_norm;
   FeedForward ffn;
 };
 
@@ -76,7 +79,9 @@ struct WeightTypes {
 
 struct T5Weights {
   WeightTypes types;
-  std::vector<std::byte> embedding;  // [vocab, d_model] of types.others
+  std::optional<HeadShares> head_shares;  // where query heads are dealt out by the norms of keys
+  bool subtracts_noise = false;           // pgqa
+  std::vector<std::byte> embedding;       // [vocab, d_model] of types.others
   std::vector<EncoderLayer> encoder;
   std::vector<float> encoder_final_norm;
   ExpandedBias encoder_bias;

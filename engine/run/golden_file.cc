@@ -33,6 +33,18 @@ GoldenLogits ParseLogits(const Json& j) {
   return out;
 }
 
+// {"self 0": [[3, 5], ...], "cross 0": [[4, 4]], ...}
+std::vector<GoldenSplits> ParseSplits(const Json& j) {
+  std::vector<GoldenSplits> out;
+  for (const auto& [name, positions] : j.items()) {
+    const size_t space = name.find(' ');
+    out.push_back({static_cast<uint32_t>(std::stoul(name.substr(space + 1))),
+                   name.substr(0, space) == "cross",
+                   positions.get<std::vector<std::vector<uint32_t>>>()});
+  }
+  return out;
+}
+
 EarlyStopping ParseEarlyStopping(const Json& value) {
   if (value.is_string()) return EarlyStopping::kNever;
   return value.get<bool>() ? EarlyStopping::kTrue : EarlyStopping::kFalse;
@@ -64,6 +76,8 @@ GenerationOverrides ParseOptions(const Json& j, std::string* problem) {
       o.no_repeat_ngram_size = value.get<uint32_t>();
     } else if (key == "repetition_penalty") {
       o.repetition_penalty = value.get<float>();
+    } else if (key == "noise_seed") {
+      o.noise_seed = value.get<uint64_t>();
     } else if (key == "forced_bos_token_id") {
       o.forced_bos_token_id = value.get<uint32_t>();
     } else if (key == "forced_eos_token_id") {
@@ -101,6 +115,7 @@ GoldenCase ParseCase(const Json& j) {
     c.decoder_input_ids = j["decoder_input_ids"].get<std::vector<int32_t>>();
   }
   if (j.contains("logits")) c.logits = ParseLogits(j["logits"]);
+  if (j.contains("head_splits")) c.head_splits = ParseSplits(j["head_splits"]);
   if (j.contains("greedy_ids")) {
     c.runs.push_back(ParseRun("greedy", j.at("greedy_options"), {j["greedy_ids"]}));
   }

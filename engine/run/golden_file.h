@@ -32,6 +32,13 @@ struct GoldenLogits {
   std::vector<std::vector<float>> top_values;
 };
 
+// How many query heads each KV head serves in one decoder attention.
+struct GoldenSplits {
+  uint32_t layer = 0;
+  bool cross = false;
+  std::vector<std::vector<uint32_t>> positions;  // cross: one for all
+};
+
 struct GoldenRun {
   std::string name;     // "greedy", "greedy_more 0", "beams 1"
   std::string problem;  // why it cannot be run; empty if it can
@@ -48,6 +55,7 @@ struct GoldenCase {
   std::optional<GoldenEncoder> encoder;
   std::vector<int32_t> decoder_input_ids;
   std::optional<GoldenLogits> logits;
+  std::vector<GoldenSplits> head_splits;  // where they follow the keys
   std::vector<GoldenRun> runs;
 };
 

@@ -11,7 +11,7 @@ StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
   PRECIS_ASSIGN_OR_RETURN(out.attention, ResolveAttention(out.config, *out.checkpoint));
   const LayerGroupings groupings = Groupings(out.config, out.attention);
   out.layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                            out.config.head_dim, kv);
+                            out.config.head_dim, kv, DealsHeads(out.attention.variant));
   return out;
 }
 

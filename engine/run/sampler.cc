@@ -5,24 +5,19 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/splitmix.h"
+
 namespace precis {
 namespace {
 
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
-uint64_t Mix(uint64_t z) {
-  z += 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-
 }  // namespace
 
 double CounterUniform(uint64_t seed, uint64_t sequence, uint64_t position) {
-  uint64_t h = Mix(seed);
-  h = Mix(h ^ sequence);
-  h = Mix(h ^ position);
+  uint64_t h = Mix64(seed);
+  h = Mix64(h ^ sequence);
+  h = Mix64(h ^ position);
   return static_cast<double>(h >> 11) * 0x1.0p-53;
 }
 

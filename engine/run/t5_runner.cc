@@ -134,6 +134,7 @@ void T5Runner::FillBatch(const StepPlan& plan, const PageTables& pages) {
     batch_.self_rows.push_back({self_table_, row.position + 1, row.position});
     batch_.cross_rows.push_back(
         {cross_table_, static_cast<uint32_t>(s.source_ids.size()), row.position});
+    batch_.noise.push_back({s.options->noise_seed, row.position});
   }
 }
 
@@ -316,7 +317,8 @@ class WholeRow final : public VocabularySink {
 
 }  // namespace
 
-std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<const int32_t> target) {
+std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<const int32_t> target,
+                                    uint64_t noise_seed, std::vector<HeadSplit>* splits) {
   Encode(ids);
   const auto tokens = static_cast<uint32_t>(ids.size());
   const uint32_t cross = PagesFor(tokens, layout_.cross.slots);
@@ -333,10 +335,25 @@ std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<cons
       batch_.self_pages.push_back(static_cast<int32_t>(cross + p));
     }
     batch_.cross_rows.push_back({0, tokens, t});
+    batch_.noise.push_back({noise_seed, t});
     for (uint32_t p = 0; p < cross; ++p) batch_.cross_pages.push_back(static_cast<int32_t>(p));
     decoder_.Run(batch_, sink);
+    if (splits != nullptr) AddSplits(t, splits);
   }
   return out;
+}
+
+// Those of the step of one row that was run last.
+void T5Runner::AddSplits(uint32_t position, std::vector<HeadSplit>* out) const {
+  for (uint32_t layer = 0; layer < weights_.decoder.size(); ++layer) {
+    for (const AttentionKind kind : {AttentionKind::kSelf, AttentionKind::kCross}) {
+      const std::span<const uint32_t> begin = decoder_.attention().dealt(layer, kind, 1);
+      if (begin.empty()) return;
+      HeadSplit split{layer, kind == AttentionKind::kCross, position, {}};
+      for (size_t g = 1; g < begin.size(); ++g) split.heads.push_back(begin[g] - begin[g - 1]);
+      out->push_back(std::move(split));
+    }
+  }
 }
 
 }  // namespace precis

@@ -29,6 +29,14 @@
 
 namespace precis {
 
+// How many query heads each KV head served for one position.
+struct HeadSplit {
+  uint32_t layer = 0;
+  bool cross = false;
+  uint32_t position = 0;
+  std::vector<uint32_t> heads;
+};
+
 class T5Runner final : public ModelRunner {
  public:
   struct Loaded {
@@ -66,8 +74,10 @@ class T5Runner final : public ModelRunner {
   Backend& backend() { return *backend_; }
   // [tokens, d_model] as f32: the final norm's output of a document encoded on its own.
   std::vector<float> Encode(std::span<const int32_t> ids);
-  // Teacher-forced logits [target.size(), vocab] for `ids`.
-  std::vector<float> Logits(std::span<const int32_t> ids, std::span<const int32_t> target);
+  // Teacher-forced logits [target.size(), vocab] for `ids`. `splits` (may be null) gets those of
+  // every position and layer, where query heads are dealt out.
+  std::vector<float> Logits(std::span<const int32_t> ids, std::span<const int32_t> target,
+                            uint64_t noise_seed = 0, std::vector<HeadSplit>* splits = nullptr);
 
  private:
   struct Sequence {
@@ -93,6 +103,7 @@ class T5Runner final : public ModelRunner {
   int32_t TokenOf(const Sequence& sequence, const DecodeRow& row) const;
   SequenceStep Verify(SequenceId id, size_t begin, size_t rows);
   SequenceStep StepBeams(Sequence& sequence, size_t begin, size_t rows);
+  void AddSplits(uint32_t position, std::vector<HeadSplit>* out) const;
 
   const ModelConfig config_;
   const std::unique_ptr<Backend> backend_;

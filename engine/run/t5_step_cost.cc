@@ -35,6 +35,7 @@ double T5Runner::TimeStep(uint32_t rows) {
     batch_.slots.push_back({static_cast<int32_t>(i / slots), i % slots});
     batch_.self_rows.push_back({0, 1, 0});
     batch_.cross_rows.push_back({0, tokens, 0});
+    batch_.noise.push_back({0, 0});
     picker_.AddRow(greedy, {&start, 1});
   }
   const SteadyClock clock;

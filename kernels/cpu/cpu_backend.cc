@@ -9,6 +9,7 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "kernels/copy_slots.h"
+#include "kernels/head_dealing.h"
 
 namespace precis {
 namespace {
@@ -24,7 +25,16 @@ constexpr uint32_t kGroupRows = 16;
 // Work items a thread that level out items of different sizes.
 constexpr uint32_t kItemsAThread = 4;
 
+// The same of dimensions that get noise: drawing a number takes a few multiplications.
+constexpr size_t kParallelNoise = 4 << 10;
+
 constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkKeys); }
+
+// Whether row i may go together with the row before it.
+bool JoinsRowBefore(const PagedAttentionParams& p, size_t i) {
+  if (i == 0 || p.rows[i].first_page != p.rows[i - 1].first_page) return false;
+  return p.dealt.empty() || std::ranges::equal(GroupsOf(p, i).begin, GroupsOf(p, i - 1).begin);
+}
 
 }  // namespace
 
@@ -68,8 +78,9 @@ Status CpuBackend::Prepare(const BackendLimits& limits) {
   PRECIS_RETURN_IF_ERROR(gemm_->Prepare());
   PRECIS_RETURN_IF_ERROR(int8_gemm_.Prepare());
   panel_gemm_.Prepare();
-  const size_t floats = std::max(EncoderScratchFloats(limits.head_dim),
-                                 PagedScratchFloats(limits.num_heads, limits.head_dim));
+  const size_t floats = std::max({EncoderScratchFloats(limits.head_dim),
+                                  PagedScratchFloats(limits.num_heads, limits.head_dim),
+                                  NoiseScratchFloats(limits.head_dim)});
   scratch_floats_ = CeilDiv(floats, 2 * kMaxLanes) * 2 * kMaxLanes;
   scratch_.resize(num_threads_ * scratch_floats_ + kMaxLanes);
   const size_t chunks = Chunks(std::max(limits.max_source_tokens, limits.max_target_tokens));
@@ -170,14 +181,12 @@ void CpuBackend::CountChunks(std::span<const PagedRow> rows) {
 }
 
 // Groups of up to `most` rows. Returns the number of their items.
-uint32_t CpuBackend::GroupRowsBy(std::span<const PagedRow> rows, uint32_t most) {
+uint32_t CpuBackend::GroupRowsBy(const PagedAttentionParams& p, uint32_t most) {
   groups_.clear();
   uint32_t items = 0;
   uint32_t chunks = 0;  // of the last group
-  for (uint32_t i = 0; i < rows.size(); ++i) {
-    const bool joins =
-        i > 0 && rows[i].first_page == rows[i - 1].first_page && groups_.back().num_rows < most;
-    if (joins) {
+  for (uint32_t i = 0; i < p.rows.size(); ++i) {
+    if (JoinsRowBefore(p, i) && groups_.back().num_rows < most) {
       ++groups_.back().num_rows;
     } else {
       items += chunks;
@@ -191,12 +200,12 @@ uint32_t CpuBackend::GroupRowsBy(std::span<const PagedRow> rows, uint32_t most) 
 
 // As many rows together as leave every thread an item; how rows are grouped does not change their
 // bits. Returns the number of items of one KV head.
-uint32_t CpuBackend::GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads) {
+uint32_t CpuBackend::GroupRows(const PagedAttentionParams& p) {
   uint32_t most = kGroupRows;
-  uint32_t items = GroupRowsBy(rows, most);
-  while (items * num_kv_heads < num_threads_ && most > 1) {
+  uint32_t items = GroupRowsBy(p, most);
+  while (items * p.region.num_kv_heads < num_threads_ && most > 1) {
     most /= 2;
-    items = GroupRowsBy(rows, most);
+    items = GroupRowsBy(p, most);
   }
   return items;
 }
@@ -244,8 +253,9 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   const size_t num_heads = p.groups.heads.size();
   const size_t head_dim = p.region.head_dim;
   PRECIS_CHECK(num_heads <= limits_.num_heads && head_dim <= limits_.head_dim);
+  PRECIS_CHECK(p.dealt.empty() || p.dealt.size() == p.rows.size() * (p.region.num_kv_heads + 1));
   CountChunks(p.rows);
-  const uint32_t items_of_head = GroupRows(p.rows, p.region.num_kv_heads);
+  const uint32_t items_of_head = GroupRows(p);
   const uint32_t together = HeadsTogether(p, items_of_head);
   const auto items =
       items_of_head * static_cast<uint32_t>(CeilDiv(p.region.num_kv_heads, together));
@@ -267,6 +277,17 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
           chunk_floats, head_dim, p.out, row * p.out.cols + head * head_dim);
     }
   }
+}
+
+void CpuBackend::SumKeySquares(const SumKeySquaresParams& params) { SumKeySquaresOfRows(params); }
+
+void CpuBackend::DealHeads(const DealHeadsParams& params) { DealHeadsOfRows(params); }
+
+void CpuBackend::SubtractNoise(const SubtractNoiseParams& p) {
+  PRECIS_CHECK(p.out.rows == p.rows.size() && p.out.cols == size_t{p.num_heads} * p.head_dim &&
+               p.head_dim <= limits_.head_dim);
+#pragma omp parallel for num_threads(num_threads_) if (p.out.rows * p.out.cols >= kParallelNoise)
+  for (size_t i = 0; i < p.rows.size(); ++i) kernels_.subtract_noise(p, i, ThreadScratch());
 }
 
 void CpuBackend::SummarizeScores(const SummarizeScoresParams& p) {

@@ -43,6 +43,9 @@ class CpuBackend final : public Backend {
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
   void CopySlots(const CopySlotsParams& params) override;
+  void SumKeySquares(const SumKeySquaresParams& params) override;
+  void DealHeads(const DealHeadsParams& params) override;
+  void SubtractNoise(const SubtractNoiseParams& params) override;
   void SummarizeScores(const SummarizeScoresParams& params) override;
 
   // Of oneDNN, so far; constant after Prepare().
@@ -52,15 +55,16 @@ class CpuBackend final : public Backend {
 
  private:
   float* ThreadScratch();
-  // Neighbouring rows that share a page table; its work items begin at first_item.
+  // Neighbouring rows that share a page table and read the same KV heads; its work items begin at
+  // first_item.
   struct PagedGroup {
     uint32_t first_row;
     uint32_t num_rows;
     uint32_t first_item;
   };
   void CountChunks(std::span<const PagedRow> rows);
-  uint32_t GroupRows(std::span<const PagedRow> rows, uint32_t num_kv_heads);
-  uint32_t GroupRowsBy(std::span<const PagedRow> rows, uint32_t most);
+  uint32_t GroupRows(const PagedAttentionParams& params);
+  uint32_t GroupRowsBy(const PagedAttentionParams& params, uint32_t most);
   uint32_t HeadsTogether(const PagedAttentionParams& params, uint32_t items) const;
   const PagedProducts* ProductsFor(const KvRegion& region) const;
   void AttendItem(const PagedAttentionParams& params, uint32_t item, uint32_t heads_together);

@@ -31,12 +31,14 @@ constexpr size_t PadToLanes(size_t n) { return CeilDiv(n, kMaxLanes) * kMaxLanes
 // Floats of scratch that one thread needs.
 size_t EncoderScratchFloats(size_t head_dim);
 size_t PagedScratchFloats(size_t num_heads, size_t head_dim);
+size_t NoiseScratchFloats(size_t head_dim);
 
 // One head's share of one chunk of keys, not yet divided: [head_dim] values, their maximum score
 // and their sum.
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 
-// One work item of paged attention: neighbouring rows that share a page table, neighbouring KV
+// One work item of paged attention: neighbouring rows that share a page table (and the split of the
+// query heads, where rows have their own), neighbouring KV
 // heads, whose keys lie side by side in a page, and a chunk of keys.
 struct PagedTask {
   size_t first_row;
@@ -129,6 +131,8 @@ struct CpuKernels {
   // library is faster.
   void (*multiply_panels_bf16)(const PanelTask& task) = nullptr;
   void (*multiply_panels_int8)(const PanelTask& task) = nullptr;
+  // Row `row` of params.out.
+  void (*subtract_noise)(const SubtractNoiseParams& params, size_t row, float* scratch);
   // One row; `scores` has `count` columns, of which column 0 is `first_token`.
   void (*summarize_scores)(const float* scores, size_t count, int32_t first_token,
                            ScoreSummary* row);
@@ -143,6 +147,7 @@ void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
 void SelectInt8Kernels(int64_t hwy_targets, CpuKernels* table);
 void SelectEncoderAttention(int64_t hwy_targets, CpuKernels* table);
+void SelectNoiseKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectPagedAttention(int64_t hwy_targets, CpuKernels* table);
 // Replaces those for which the ISA has better ones; kernels/CMakeLists.txt picks the file.
 void SelectIntrinsics(const Isa& isa, CpuKernels* table);

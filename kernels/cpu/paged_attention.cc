@@ -104,16 +104,20 @@ struct PageCursor {
 // core has more misses of L2 under way than of L1 (docs/performance/attention.md).
 class PageFetcher {
  public:
-  // `first`: the item's pass for the first of its KV heads.
-  PageFetcher(const PagedAttentionParams& p, const PagedPass& first, size_t num_kv_heads)
+  // `first`: the item's pass for the first of its KV heads. begin: where the query heads of each
+  // begin, and of the one behind; one of them has some.
+  PageFetcher(const PagedAttentionParams& p, const PagedPass& first,
+              std::span<const uint32_t> begin)
       : p_(p),
+        begin_(begin),
         pages_(p.pages.subspan(first.rows[0].first_page + first.begin / p.region.slots)),
         num_pages_((first.end - 1) / p.region.slots - first.begin / p.region.slots + 1),
         first_head_(first.kv_head),
-        num_kv_heads_(num_kv_heads),
+        num_kv_heads_(begin.size() - 1),
         k_bytes_(p.region.k_head_bytes()),
         v_bytes_(p.region.v_head_bytes()),
         scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
+    SkipIdleHeads();
     const size_t ahead = (kAheadBytes + k_bytes_ - 1) / k_bytes_;
     for (size_t i = 0; i < ahead; ++i) Next();
   }
@@ -132,12 +136,22 @@ class PageFetcher {
     } else {
       Fetch(page + p_.region.v_offset + head * v_bytes_, v_bytes_);
     }
-    if (++head_ < num_kv_heads_) return;
-    head_ = 0;
-    ++page_;
+    ++head_;
+    SkipIdleHeads();
   }
 
  private:
+  // To the next KV head that serves a query head.
+  void SkipIdleHeads() {
+    for (;; ++head_) {
+      if (head_ == num_kv_heads_) {
+        head_ = 0;
+        ++page_;
+      }
+      if (begin_[head_] != begin_[head_ + 1]) return;
+    }
+  }
+
   static constexpr size_t kLineBytes = 64;
   static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
   static constexpr int kIntoL2 = 2;
@@ -147,6 +161,7 @@ class PageFetcher {
   }
 
   const PagedAttentionParams& p_;
+  std::span<const uint32_t> begin_;
   std::span<const int32_t> pages_;
   size_t num_pages_;
   size_t first_head_;  // of the item
@@ -234,15 +249,16 @@ HWY_INLINE void ScaleProbabilities(const PageCursor& at, const PagedPass& pass,
 // A work item: the passes of neighbouring KV heads, which go over the pages together.
 struct PagedItem {
   // The share of a KV head, counted from the item's first; `queries` is where its queries begin.
-  PagedPass Pass(const PagedAttentionParams& p, size_t i, size_t* queries) const {
+  PagedPass Pass(size_t i, size_t* queries) const {
     const size_t kv_head = first_kv_head + i;
-    const size_t first = p.groups.begin[kv_head];
-    *queries = rows.size() * (first - p.groups.begin[first_kv_head]);
-    return {rows, p.groups.heads.subspan(first, p.groups.begin[kv_head + 1] - first), kv_head,
-            begin, end};
+    const size_t first = groups.begin[kv_head];
+    *queries = rows.size() * (first - groups.begin[first_kv_head]);
+    return {rows, groups.heads.subspan(first, groups.begin[kv_head + 1] - first), kv_head, begin,
+            end};
   }
 
   std::span<const PagedRow> rows;
+  HeadGroups groups;  // of all these rows
   size_t first_kv_head;
   size_t num_kv_heads;
   size_t begin;  // as in PagedPass
@@ -254,7 +270,8 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
                            const PagedScratch& all, const PagedProducts& products) {
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(p, i, &queries);
+    const PagedPass pass = item.Pass(i, &queries);
+    if (pass.heads.empty()) continue;
     const PagedScratch s = all.From(queries);
     SoftmaxRows(p, pass, s);
     if (p.region.dtype == DType::kI8) {
@@ -272,12 +289,14 @@ HWY_INLINE void WeighPages(const PagedAttentionParams& p, const PagedItem& item,
 HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item,
                             const PagedScratch& all, const PagedProducts& products) {
   size_t queries = 0;
-  const PagedPass first = item.Pass(p, 0, &queries);
-  PageFetcher fetcher(p, first, item.num_kv_heads);
+  const PagedPass first = item.Pass(0, &queries);
+  PageFetcher fetcher(p, first,
+                      item.groups.begin.subspan(item.first_kv_head, item.num_kv_heads + 1));
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
+      const PagedPass pass = item.Pass(i, &queries);
+      if (pass.heads.empty()) continue;
       fetcher.Next();
-      const PagedPass pass = item.Pass(p, i, &queries);
       const PagedScratch s = all.From(queries);
       products.score(KeysOf(at, pass), s.q, s.dim, pass.queries(), s.scores + at.key - pass.begin);
     }
@@ -285,8 +304,9 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
   WeighPages(p, item, all, products);
   for (PageCursor at(p, first); !at.done(); at.Next()) {
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
+      const PagedPass pass = item.Pass(i, &queries);
+      if (pass.heads.empty()) continue;
       fetcher.Next();
-      const PagedPass pass = item.Pass(p, i, &queries);
       AddPage(at, pass, all.From(queries), products);
     }
   }
@@ -356,17 +376,17 @@ HWY_INLINE void AttendItem(const PagedAttentionParams& p, PagedItem item, size_t
   }
   if (item.end == item.begin) return;
   const size_t all_queries =
-      item.rows.size() *
-      (p.groups.begin[item.first_kv_head + item.num_kv_heads] - p.groups.begin[item.first_kv_head]);
+      item.rows.size() * (item.groups.begin[item.first_kv_head + item.num_kv_heads] -
+                          item.groups.begin[item.first_kv_head]);
   const PagedScratch all(scratch, all_queries, p.region.head_dim);
   size_t queries = 0;
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(p, i, &queries);
+    const PagedPass pass = item.Pass(i, &queries);
     LoadQueries(p, pass, first_row, all.From(queries), products);
   }
   AttendPages(p, item, all, products);
   for (size_t i = 0; i < item.num_kv_heads; ++i) {
-    const PagedPass pass = item.Pass(p, i, &queries);
+    const PagedPass pass = item.Pass(i, &queries);
     const PagedScratch s = all.From(queries);
     for (size_t row = 0; row < item.rows.size(); ++row) {
       if (pass.Keys(row, pass.begin, 1) == 0) continue;
@@ -383,8 +403,9 @@ HWY_INLINE const PagedProducts& ProductsOf(DType dtype) {
 
 void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
                     const PagedProducts* products, float* scratch, const PagedPartials& partials) {
+  const HeadGroups groups = GroupsOf(p, task.first_row);
   const size_t heads =
-      p.groups.begin[task.first_kv_head + task.num_kv_heads] - p.groups.begin[task.first_kv_head];
+      groups.begin[task.first_kv_head + task.num_kv_heads] - groups.begin[task.first_kv_head];
   if (heads == 0) return;
   if (products == nullptr) products = &ProductsOf(p.region.dtype);
   const size_t begin = task.chunk * kPagedChunkKeys;
@@ -392,8 +413,10 @@ void PagedAttention(const PagedAttentionParams& p, const PagedTask& task,
   for (size_t done = 0; done < task.num_rows; done += most) {
     const size_t count = task.num_rows - done < most ? task.num_rows - done : most;
     const size_t row = task.first_row + done;
-    AttendItem(p, {p.rows.subspan(row, count), task.first_kv_head, task.num_kv_heads, begin, begin},
-               row, *products, scratch, partials);
+    AttendItem(
+        p,
+        {p.rows.subspan(row, count), groups, task.first_kv_head, task.num_kv_heads, begin, begin},
+        row, *products, scratch, partials);
   }
 }
 

@@ -101,6 +101,7 @@ CpuKernels SelectKernels(const Isa& isa) {
   SelectInt8Kernels(isa.hwy_targets, &table);
   SelectEncoderAttention(isa.hwy_targets, &table);
   SelectPagedAttention(isa.hwy_targets, &table);
+  SelectNoiseKernels(isa.hwy_targets, &table);
   SelectIntrinsics(isa, &table);
   return table;
 }

@@ -130,10 +130,11 @@ void RefBackend::PagedAttention(const PagedAttentionParams& p) {
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const PagedRow& row = p.rows[i];
     PRECIS_CHECK(row.num_keys >= 1 && row.num_keys <= scores_.size());
+    const HeadGroups groups = GroupsOf(p, i);
     for (size_t g = 0; g < p.region.num_kv_heads; ++g) {
       const PagedKeys keys(p, row, g);
-      for (size_t j = p.groups.begin[g]; j < p.groups.begin[g + 1]; ++j) {
-        const size_t head = p.groups.heads[j];
+      for (size_t j = groups.begin[g]; j < groups.begin[g + 1]; ++j) {
+        const size_t head = groups.heads[j];
         const float* q = p.q + i * p.q_stride + head * head_dim;
         for (size_t key = 0; key < row.num_keys; ++key) {
           double dot = BiasAt(p.bias, head, key, row.position);

@@ -36,6 +36,9 @@ class RefBackend final : public Backend {
   void AppendKv(const AppendKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
   void CopySlots(const CopySlotsParams& params) override;
+  void SumKeySquares(const SumKeySquaresParams& params) override;
+  void DealHeads(const DealHeadsParams& params) override;
+  void SubtractNoise(const SubtractNoiseParams& params) override;
   void SummarizeScores(const SummarizeScoresParams& params) override;
 
  private:

@@ -27,7 +27,7 @@ TEST(KvLayout, RegionsLieApartAndWithinThePage) {
   const std::vector<uint32_t> cross = {1, 8, 5};
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
     for (const uint32_t head_dim : {1u, 24u, 64u}) {
-      const KvLayout layout = MakeKvLayout(self, cross, head_dim, dtype);
+      const KvLayout layout = MakeKvLayout(self, cross, head_dim, dtype, false);
       for (const KvKindLayout* kind : {&layout.self, &layout.cross}) {
         size_t end = 0;
         for (const KvRegion& region : kind->layers) {
@@ -43,7 +43,7 @@ TEST(KvLayout, RegionsLieApartAndWithinThePage) {
 
 TEST(KvLayout, Int8TakesAByteAValueAndAFloatAHead) {
   const std::vector<uint32_t> heads(6, 8);
-  const KvLayout layout = MakeKvLayout(heads, heads, 64, DType::kI8);
+  const KvLayout layout = MakeKvLayout(heads, heads, 64, DType::kI8, false);
   EXPECT_EQ(layout.self.bytes_per_token, 6u * 2 * 8 * (64 + 4));
   EXPECT_EQ(layout.page_bytes, 16u * 6 * 2 * 8 * (64 + 4));
   EXPECT_EQ(layout.cross.slots, 16u);

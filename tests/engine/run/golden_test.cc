@@ -42,6 +42,10 @@ TEST_P(Golden, PassesEveryCheck) {
   EXPECT_GE(report->passed(), 3u);
 }
 
+// Fixtures whose query heads are dealt out by norms of keys, and the one with noise.
+constexpr const char* kBySequence[] = {"kdgqa_g2", "kdgqa_g4", "dgqa_diff_g2", "dgqa_ema_g2",
+                                       "pgqa_g2"};
+
 // Fixtures whose head map is fixed, and the wider heads and longer sources of tests/golden/more.
 constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                    "t5_v11_gated_untied",
@@ -128,6 +132,10 @@ INSTANTIATE_TEST_SUITE_P(Ref, Golden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("ref"),
                                           testing::Bool()),
                          Name);
+INSTANTIATE_TEST_SUITE_P(RefBySequence, Golden,
+                         testing::Combine(testing::ValuesIn(kBySequence), testing::Values("ref"),
+                                          testing::Bool()),
+                         Name);
 INSTANTIATE_TEST_SUITE_P(Ref, RoundedGolden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("ref"),
                                           testing::Values("bf16", "int8"),
@@ -138,6 +146,15 @@ INSTANTIATE_TEST_SUITE_P(Cpu, Golden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu"),
                                           testing::Bool()),
                          Name);
+INSTANTIATE_TEST_SUITE_P(CpuBySequence, Golden,
+                         testing::Combine(testing::ValuesIn(kBySequence), testing::Values("cpu"),
+                                          testing::Bool()),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(CpuBySequence, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kBySequence), testing::Values("cpu"),
+                                          testing::Values("f32", "bf16", "int8"),
+                                          testing::Values("bf16", "int8")),
+                         RoundedName);
 INSTANTIATE_TEST_SUITE_P(Cpu, RoundedGolden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu"),
                                           testing::Values("bf16", "int8"),

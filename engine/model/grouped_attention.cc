@@ -1,0 +1,74 @@
+#include "engine/model/grouped_attention.h"
+
+namespace precis {
+namespace {
+
+constexpr size_t kKinds = 2;
+
+}  // namespace
+
+GroupedAttention::GroupedAttention(const ModelConfig& config, const T5Weights& weights,
+                                   uint32_t max_rows, Backend& backend)
+    : config_(config),
+      weights_(weights),
+      max_rows_(max_rows),
+      num_kv_heads_(weights.decoder.front().self_groups.num_kv_heads()),
+      backend_(backend) {
+  if (weights.head_shares) {
+    dealt_.resize(weights.decoder.size() * kKinds * max_rows * (num_kv_heads_ + size_t{1}));
+  }
+  if (weights.subtracts_noise) {
+    attended_.resize(size_t{max_rows} * config.num_heads * config.head_dim);
+  }
+}
+
+size_t GroupedAttention::DealtAt(size_t layer, AttentionKind kind) const {
+  const size_t index = layer * kKinds + static_cast<size_t>(kind);
+  return index * max_rows_ * (num_kv_heads_ + size_t{1});
+}
+
+std::span<const uint32_t> GroupedAttention::dealt(size_t layer, AttentionKind kind,
+                                                  size_t rows) const {
+  if (dealt_.empty()) return {};
+  return std::span(dealt_).subspan(DealtAt(layer, kind), rows * (num_kv_heads_ + size_t{1}));
+}
+
+std::span<const uint32_t> GroupedAttention::Deal(const PagedAttentionParams& params, size_t layer,
+                                                 AttentionKind kind) {
+  const DecoderLayer& of = weights_.decoder[layer];
+  const size_t values = params.rows.size() * (num_kv_heads_ + size_t{1});
+  const std::span<uint32_t> begin = std::span(dealt_).subspan(DealtAt(layer, kind), values);
+  backend_.DealHeads(
+      {.rows = params.rows,
+       .pages = params.pages,
+       .pool = params.pool,
+       .region = params.region,
+       .shares = *weights_.head_shares,
+       .cached_norms = kind == AttentionKind::kSelf ? of.self_cached_norm : of.cross_cached_norm,
+       .num_heads = config_.num_heads,
+       .begin = begin});
+  return begin;
+}
+
+void GroupedAttention::Run(const PagedAttentionParams& params, size_t layer, AttentionKind kind,
+                           std::span<const NoiseRow> noise) {
+  if (weights_.head_shares) {
+    PagedAttentionParams dealt = params;
+    dealt.dealt = Deal(params, layer, kind);
+    return backend_.PagedAttention(dealt);
+  }
+  if (!weights_.subtracts_noise) return backend_.PagedAttention(params);
+  PagedAttentionParams exact = params;
+  exact.out = {attended_.data(), DType::kF32, params.out.rows, params.out.cols};
+  backend_.PagedAttention(exact);
+  backend_.SubtractNoise({.x = attended_.data(),
+                          .rows = noise,
+                          .layer = static_cast<uint32_t>(layer),
+                          .kind = static_cast<uint32_t>(kind),
+                          .num_heads = config_.num_heads,
+                          .head_dim = config_.head_dim,
+                          .group_size = config_.num_heads / num_kv_heads_,
+                          .out = params.out});
+}
+
+}  // namespace precis

@@ -1,0 +1,48 @@
+// Attention over pages as the model's variant has it: as it stands, or with the query heads dealt
+// out by the norms of keys (KDGQA, DGQA), or with noise subtracted from it (PGQA). Formulas:
+// docs/design/attention_variants.md.
+//
+// Owner: the decoder. Thread rule: the step thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/model/model_config.h"
+#include "engine/model/t5_weights.h"
+#include "kernels/backend.h"
+
+namespace precis {
+
+enum class AttentionKind : uint8_t { kSelf, kCross };
+
+class GroupedAttention {
+ public:
+  GroupedAttention(const ModelConfig& config, const T5Weights& weights, uint32_t max_rows,
+                   Backend& backend);
+
+  // `noise`: a row each, read where the model subtracts noise.
+  void Run(const PagedAttentionParams& params, size_t layer, AttentionKind kind,
+           std::span<const NoiseRow> noise);
+
+  // Where heads are dealt out: DealHeadsParams::begin of the layer's last run; else empty.
+  std::span<const uint32_t> dealt(size_t layer, AttentionKind kind, size_t rows) const;
+
+ private:
+  // Returns the splits of the rows.
+  std::span<const uint32_t> Deal(const PagedAttentionParams& params, size_t layer,
+                                 AttentionKind kind);
+  size_t DealtAt(size_t layer, AttentionKind kind) const;  // index into dealt_
+
+  const ModelConfig& config_;
+  const T5Weights& weights_;
+  const uint32_t max_rows_;
+  const uint32_t num_kv_heads_;  // the same in all layers of a variant that asks
+  Backend& backend_;
+
+  std::vector<uint32_t> dealt_;  // [layers, kinds, rows, num_kv_heads + 1]
+  std::vector<float> attended_;  // [rows, H * head_dim], before the noise
+};
+
+}  // namespace precis
