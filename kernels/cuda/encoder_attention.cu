@@ -1,7 +1,7 @@
-// Self-attention of one document with a relative bias, scores never held as a whole: a block takes
-// some query rows of one head through all keys, a tile of kKeys after the other, and keeps a
-// running maximum and sum (Milakov and Gimelshein 2018). No padding: the last tile is as long as it
-// is.
+// Self-attention of one document in f32, with a relative bias, scores never held as a whole: a
+// block takes some query rows of one head through all keys, a tile of kKeys after the other, and
+// keeps a running maximum and sum (Milakov and Gimelshein 2018). No padding: the last tile is as
+// long as it is.
 //
 // Tiles begin at key 0 whatever the query rows are, so that a row has the same bits in any slice.
 #include <cmath>
@@ -82,8 +82,8 @@ __device__ void Attend(const EncoderCall& c, const float* q, const float* k, con
   }
 }
 
-template <unsigned kDims, typename T>
-__global__ void __launch_bounds__(kThreads) EncoderKernel(EncoderCall c, typename T::Storage* out) {
+template <unsigned kDims>
+__global__ void __launch_bounds__(kThreads) EncoderKernel(EncoderCall c, float* out) {
   PRECIS_DYNAMIC_SHARED(float, shared);
   const unsigned stride = c.head_dim + 1;  // lanes that read a column each have a bank
   float* q = shared;                       // [kRows, stride]
@@ -118,30 +118,24 @@ __global__ void __launch_bounds__(kThreads) EncoderKernel(EncoderCall c, typenam
     for (unsigned i = 0; i < kDims; ++i) {
       const unsigned d = i * kWarpLanes + threadIdx.x % kWarpLanes;
       if (d < c.head_dim) {
-        out[row * c.out_stride + column + d] = T::Store(running[r].values[i] / running[r].sum);
+        out[row * c.out_stride + column + d] = running[r].values[i] / running[r].sum;
       }
     }
   }
 }
 
-template <unsigned kDims, typename T>
-void LaunchDims(const EncoderCall& c, uint32_t num_heads, void* out, cudaStream_t stream) {
+template <unsigned kDims>
+void Launch(const EncoderCall& c, uint32_t num_heads, float* out, cudaStream_t stream) {
   const size_t floats = (kRows + 2 * kKeys) * (c.head_dim + size_t{1}) + kRows * kKeys;
-  PRECIS_LAUNCH((EncoderKernel<kDims, T>), dim3(Blocks(c.num_rows, kRows), num_heads), kThreads,
-                floats * sizeof(float), stream, c, static_cast<typename T::Storage*>(out));
-}
-
-template <typename T>
-void Launch(const EncoderCall& c, uint32_t num_heads, void* out, cudaStream_t stream) {
-  if (c.head_dim <= 32) return LaunchDims<1, T>(c, num_heads, out, stream);
-  if (c.head_dim <= 64) return LaunchDims<2, T>(c, num_heads, out, stream);
-  LaunchDims<4, T>(c, num_heads, out, stream);
+  PRECIS_LAUNCH(EncoderKernel<kDims>, dim3(Blocks(c.num_rows, kRows), num_heads), kThreads,
+                floats * sizeof(float), stream, c, out);
 }
 
 }  // namespace
 
 void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream) {
   if (p.out.rows == 0) return;
+  if (p.out.dtype == DType::kBF16) return EncoderAttentionBF16(p, stream);
   const EncoderCall call{.q = p.q,
                          .k = p.k,
                          .v = p.v,
@@ -152,8 +146,10 @@ void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream) {
                          .num_rows = static_cast<uint32_t>(p.out.rows),
                          .bias = p.bias,
                          .out_stride = p.out.cols};
-  if (p.out.dtype == DType::kF32) return Launch<F32>(call, p.num_heads, p.out.data, stream);
-  Launch<BF16>(call, p.num_heads, p.out.data, stream);
+  auto* out = static_cast<float*>(p.out.data);
+  if (p.head_dim <= 32) return Launch<1>(call, p.num_heads, out, stream);
+  if (p.head_dim <= 64) return Launch<2>(call, p.num_heads, out, stream);
+  Launch<4>(call, p.num_heads, out, stream);
 }
 
 }  // namespace precis::cuda

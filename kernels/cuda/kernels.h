@@ -60,6 +60,8 @@ constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream);
 
 void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream);
+// The one for `out` of bf16, which EncoderAttention() calls.
+void EncoderAttentionBF16(const EncoderAttentionParams& p, cudaStream_t stream);
 
 void SumKeySquares(const SumKeySquaresParams& p, cudaStream_t stream);
 void DealHeads(const DealHeadsParams& p, cudaStream_t stream);
@@ -67,5 +69,57 @@ void SubtractNoise(const SubtractNoiseParams& p, cudaStream_t stream);
 
 // most_best: the most that a row's `best` has room for.
 void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
+
+// --- what no op of the Backend asks for yet
+// ---------------------------------------------------------
+
+// How a row's token is drawn: temperature above 0, then the top_k best (0: all), then the fewest
+// that hold top_p, at the number of (seed, sequence, position): CounterUniform() of
+// kernels/splitmix.h.
+struct SampleRow {
+  float temperature;
+  uint32_t top_k;
+  float top_p;
+  uint32_t sequence;
+  uint64_t seed;
+  uint32_t position;
+};
+// logits: [rows, vocab], may hold -inf.
+void SampleTokens(const float* logits, size_t vocab, std::span<const SampleRow> rows,
+                  int32_t* tokens, cudaStream_t stream);
+
+// One sequence's step of beam search: the `wanted` best of all candidates of its live beams.
+struct BeamSequence {
+  uint32_t first_row;  // of its beams' summaries, which hold `wanted` candidates each or fewer
+  uint32_t live;
+  uint32_t wanted;
+  uint32_t first_choice;  // where its choices go, best first
+};
+struct BeamChoice {
+  float total;
+  uint32_t beam;  // of the sequence
+  int32_t token;
+};
+// totals: the sum of log-probabilities of each row's beam. counts: choices of each sequence.
+void SelectBeams(std::span<const BeamSequence> sequences, const ScoreSummary* rows,
+                 const float* totals, BeamChoice* choices, uint32_t* counts, cudaStream_t stream);
+
+// What a head is multiplied with when heads are folded into groups.
+enum class FoldWeights : uint8_t {
+  kMean,     // 1 / size of the group
+  kHead,     // head_weights [heads]
+  kHeadDim,  // [heads, head_dim]
+  kColumn,   // [heads, d_model]
+};
+struct FoldHeadsParams {
+  const float* weight;  // [heads * head_dim, d_model]
+  uint32_t head_dim;
+  uint32_t d_model;
+  HeadGroups groups;  // none is empty
+  FoldWeights weights;
+  const float* head_weights;
+  float* out;  // [groups * head_dim, d_model]
+};
+void FoldHeads(const FoldHeadsParams& p, cudaStream_t stream);
 
 }  // namespace precis::cuda

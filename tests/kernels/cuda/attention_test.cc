@@ -4,6 +4,7 @@
 #include "tests/kernels/cuda/emulated_backend.h"
 #include "tests/kernels/paged_testing.h"
 #include "tests/simt/launch.h"
+#include "tests/simt/matrix.h"
 
 namespace precis {
 namespace {
@@ -204,9 +205,14 @@ struct Document {
   }
 
   Guarded Run(Backend* backend, uint32_t begin, uint32_t rows) const {
+    std::vector<std::byte> packed(EncoderPackedBytes(c.tokens, c.heads, c.head_dim));
+    return Run(backend, begin, rows, packed.data(), false);
+  }
+
+  Guarded Run(Backend* backend, uint32_t begin, uint32_t rows, std::byte* packed,
+              bool is_packed) const {
     const size_t width = size_t{c.heads} * c.head_dim;
     Guarded out(rows * width, c.out);
-    std::vector<std::byte> packed(EncoderPackedBytes(c.tokens, c.heads, c.head_dim));
     EncoderAttentionParams p{.q = qkv.data(),
                              .k = qkv.data() + width,
                              .v = qkv.data() + 2 * width,
@@ -217,7 +223,8 @@ struct Document {
                              .begin = begin,
                              .bias = {},
                              .out = out.View(rows, width),
-                             .packed = packed.data()};
+                             .packed = packed,
+                             .is_packed = is_packed};
     if (c.bias) p.bias = {bias.data(), 2 * c.tokens - size_t{1}, c.tokens - size_t{1}};
     backend->EncoderAttention(p);
     return out;
@@ -233,6 +240,8 @@ constexpr EncoderCase kDocuments[] = {
     {1, 2, 7, true, DType::kF32},    {17, 3, 24, true, DType::kBF16},
     {65, 2, 64, false, DType::kF32}, {64, 1, 64, true, DType::kBF16},
     {130, 1, 33, true, DType::kF32}, {97, 1, 128, true, DType::kF32},
+    {40, 2, 33, true, DType::kBF16}, {97, 1, 128, true, DType::kBF16},
+    {1, 1, 64, false, DType::kBF16},
 };
 
 TEST_F(CudaAttention, EncoderIsNearRefUnderEverySchedule) {
@@ -260,6 +269,42 @@ TEST_F(CudaAttention, EncoderSlicesHaveTheBitsOfTheWhole) {
                       count * row_bytes),
           0)
           << c.tokens << " tokens, rows from " << first;
+    }
+  }
+}
+
+// As the model calls it: the first slice of a layer packs the keys for the others.
+TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
+  const Document document({70, 2, 33, true, DType::kBF16});
+  const Guarded whole = document.Run(&cuda_, 0, 70);
+  // Of no alignment, and exactly as large as it must be.
+  std::vector<std::byte> packed(EncoderPackedBytes(70, 2, 33) + 1);
+  const Guarded begin = document.Run(&cuda_, 0, 37, packed.data() + 1, false);
+  const Guarded end = document.Run(&cuda_, 37, 33, packed.data() + 1, true);
+  const auto* want = static_cast<const std::byte*>(whole.data());
+  EXPECT_EQ(std::memcmp(begin.data(), want, size_t{37} * 66 * 2), 0);
+  EXPECT_EQ(std::memcmp(end.data(), want + size_t{37} * 66 * 2, size_t{33} * 66 * 2), 0);
+}
+
+// A row of a matrix that finds its banks taken waits for another turn.
+TEST_F(CudaAttention, EncoderMatrixLoadsMeetInNoBank) {
+  simt::MatrixLoads& loads = simt::CountedMatrixLoads();
+  for (const uint32_t head_dim : {32u, 64u, 128u}) {
+    loads.matrices = loads.conflicts = 0;
+    Document({40, 1, head_dim, true, DType::kBF16}).Run(&cuda_, 0, 40);
+    EXPECT_GT(loads.matrices, 100u);
+    EXPECT_EQ(loads.conflicts, 0u) << head_dim;
+  }
+}
+
+TEST_F(CudaAttention, EncoderPassesNanOn) {
+  for (const DType out : {DType::kF32, DType::kBF16}) {
+    Document document({70, 1, 24, true, out});
+    const Guarded before = document.Run(&cuda_, 0, 70);
+    document.qkv[65 * document.stride + 2 * 24 + 5] = NAN;  // a value of the last tile
+    const Guarded after = document.Run(&cuda_, 0, 70);
+    for (size_t i = 0; i < after.size(); ++i) {
+      EXPECT_TRUE(i % 24 == 5 ? std::isnan(after.at(i)) : after.at(i) == before.at(i)) << i;
     }
   }
 }
