@@ -1,4 +1,5 @@
-// Activate: a thread an element. Residual sums are the GEMM's (Backend::Gemm with `accumulate`).
+// Activate: a thread an element, a line of blocks a row. Residual sums are the GEMM's
+// (Backend::Gemm with `accumulate`).
 #include <cmath>
 
 #include "kernels/cuda/elements.cuh"
@@ -16,11 +17,12 @@ __device__ __forceinline__ float GeluTanh(float x) {
 
 template <typename T, ActivationKind kKind>
 __global__ void __launch_bounds__(kThreads)
-    ActivateKernel(const float* in, size_t rows, size_t d_ff, typename T::Storage* out) {
-  const size_t at = static_cast<size_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (at >= rows * d_ff) return;
+    ActivateKernel(const float* in, size_t d_ff, typename T::Storage* out) {
+  const size_t column = size_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (column >= d_ff) return;
+  const size_t at = blockIdx.y * d_ff + column;
   if constexpr (kKind == ActivationKind::kGatedGelu) {
-    const float* gate = in + at / d_ff * 2 * d_ff + at % d_ff;
+    const float* gate = in + blockIdx.y * 2 * d_ff + column;
     out[at] = T::Store(GeluTanh(gate[0]) * gate[d_ff]);
   } else {
     const float x = in[at];
@@ -32,13 +34,13 @@ template <typename T>
 void LaunchActivate(ActivationKind kind, const float* in, const Activations& out,
                     cudaStream_t stream) {
   auto* to = static_cast<typename T::Storage*>(out.data);
-  const unsigned blocks = Blocks(out.rows * out.cols, kThreads);
+  const dim3 blocks(Blocks(out.cols, kThreads), Blocks(out.rows, 1));
   if (kind == ActivationKind::kGatedGelu) {
     PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kGatedGelu>), blocks, kThreads, 0, stream, in,
-                  out.rows, out.cols, to);
+                  out.cols, to);
   } else {
     PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kRelu>), blocks, kThreads, 0, stream, in,
-                  out.rows, out.cols, to);
+                  out.cols, to);
   }
 }
 

@@ -6,6 +6,7 @@
 // Tiles begin at key 0 whatever the query rows are, so that a row has the same bits in any slice.
 #include <cmath>
 
+#include "common/check.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/kernels.h"
 
@@ -134,6 +135,7 @@ void Launch(const EncoderCall& c, uint32_t num_heads, float* out, cudaStream_t s
 }  // namespace
 
 void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream) {
+  PRECIS_CHECK(p.head_dim <= kMostHeadDim);
   if (p.out.rows == 0) return;
   if (p.out.dtype == DType::kBF16) return EncoderAttentionBF16(p, stream);
   const EncoderCall call{.q = p.q,

@@ -58,6 +58,9 @@ struct PagedWork {
 };
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
 void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream);
+// Rows of several chunks; PagedAttention() calls it where there are any.
+void MergePartials(const PagedWork& work, uint32_t num_heads, uint32_t head_dim,
+                   const Activations& out, cudaStream_t stream);
 
 void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream);
 // The one for `out` of bf16, which EncoderAttention() calls.

@@ -1,11 +1,10 @@
 // Decode attention over pages. A block takes a chunk of the keys of rows that share a page table,
 // for one KV head: its whole group and all those rows, up to kQueries of them at a time. Rows of
-// several chunks leave partials, which a second kernel joins in the chunks' order.
+// several chunks leave partials, which merge_partials.cu joins in the chunks' order.
 //
 // A query's bits are those it has alone: all that is shared between queries is the words that are
 // read. Scores of keys that a row does not see are computed and not used; of values only those
 // that it sees take part, as a word may hold slots that nobody has written.
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/elements.cuh"
@@ -15,9 +14,9 @@ namespace precis::cuda {
 namespace {
 
 constexpr unsigned kThreads = 128;
-constexpr unsigned kBlocks = 5;  // of a multiprocessor, at least, whose registers they share
+[[maybe_unused]] constexpr unsigned kBlocks =
+    5;  // of a multiprocessor, at least, whose registers they share
 constexpr unsigned kWarps = kThreads / kWarpLanes;
-constexpr unsigned kMergeThreads = 128;
 
 struct PagedCall {
   const float* q;
@@ -326,32 +325,6 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   }
 }
 
-// A block a row and head.
-template <typename T>
-__global__ void __launch_bounds__(kMergeThreads)
-    MergeKernel(const uint32_t* first_chunk, const float* partials, uint32_t head_dim,
-                size_t out_stride, typename T::Storage* out) {
-  const uint32_t first = first_chunk[blockIdx.x];
-  const uint32_t chunks = first_chunk[blockIdx.x + 1] - first;
-  if (chunks == 1) return;
-  const uint32_t head = blockIdx.y;
-  const size_t stride = gridDim.y * PartialFloats(head_dim);
-  const float* partial = partials + first * stride + head * PartialFloats(head_dim);
-  float max = partial[head_dim];
-  for (uint32_t i = 1; i < chunks; ++i) max = LargerOrNaN(max, partial[i * stride + head_dim]);
-  for (uint32_t d = threadIdx.x; d < head_dim; d += kMergeThreads) {
-    float value = 0;
-    float sum = 0;
-    for (uint32_t i = 0; i < chunks; ++i) {
-      const float* at = partial + i * stride;
-      const float factor = expf(at[head_dim] - max);
-      value = fmaf(at[d], factor, value);
-      sum = fmaf(at[head_dim + 1], factor, sum);
-    }
-    out[blockIdx.x * out_stride + head * head_dim + d] = T::Store(value / sum);
-  }
-}
-
 template <DType kType, unsigned kQueries, typename T>
 void LaunchItems(const PagedCall& c, size_t num_items, void* out, cudaStream_t stream) {
   const size_t dims = c.region.dim_words() * c.region.pack();
@@ -370,49 +343,21 @@ void LaunchQueries(const PagedCall& c, const PagedWork& work, void* out, cudaStr
 }
 
 template <typename T>
-void LaunchAll(const PagedCall& c, const PagedWork& work, const Activations& out,
-               cudaStream_t stream) {
+void Launch(const PagedCall& c, const PagedWork& work, void* out, cudaStream_t stream) {
   switch (c.region.dtype) {
     case DType::kF32:
-      LaunchQueries<DType::kF32, T>(c, work, out.data, stream);
+      LaunchQueries<DType::kF32, T>(c, work, out, stream);
       break;
     case DType::kBF16:
-      LaunchQueries<DType::kBF16, T>(c, work, out.data, stream);
+      LaunchQueries<DType::kBF16, T>(c, work, out, stream);
       break;
     case DType::kI8:
-      LaunchQueries<DType::kI8, T>(c, work, out.data, stream);
+      LaunchQueries<DType::kI8, T>(c, work, out, stream);
       break;
   }
-  if (!work.merges) return;
-  PRECIS_LAUNCH(MergeKernel<T>, dim3(Blocks(out.rows, 1), c.num_heads), kMergeThreads, 0, stream,
-                c.first_chunk, c.partials, c.region.head_dim, c.out_stride,
-                static_cast<typename T::Storage*>(out.data));
 }
 
 }  // namespace
-
-void PlanPagedAttention(std::span<const PagedRow> rows, PagedPlan* plan) {
-  plan->items.clear();
-  plan->first_chunk.assign(1, 0);
-  plan->merges = false;
-  const auto chunks = [](uint32_t keys) {
-    return static_cast<uint32_t>(CeilDiv(keys, kPagedChunkKeys));
-  };
-  for (uint32_t first = 0; first < rows.size();) {
-    uint32_t most = 0;
-    uint32_t end = first;
-    for (; end < rows.size() && rows[end].first_page == rows[first].first_page; ++end) {
-      const uint32_t of_row = chunks(rows[end].num_keys);
-      most = std::max(most, of_row);
-      plan->merges |= of_row > 1;
-      plan->first_chunk.push_back(plan->first_chunk.back() + of_row);
-    }
-    for (uint32_t chunk = 0; chunk < most; ++chunk) {
-      plan->items.push_back({first, end - first, chunk});
-    }
-    first = end;
-  }
-}
 
 void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream) {
   if (work.num_items == 0) return;
@@ -433,8 +378,12 @@ void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaSt
       .num_heads = static_cast<uint32_t>(p.groups.heads.size()),
       .out_stride = p.out.cols,
   };
-  if (p.out.dtype == DType::kF32) return LaunchAll<F32>(call, work, p.out, stream);
-  LaunchAll<BF16>(call, work, p.out, stream);
+  if (p.out.dtype == DType::kF32) {
+    Launch<F32>(call, work, p.out.data, stream);
+  } else {
+    Launch<BF16>(call, work, p.out.data, stream);
+  }
+  if (work.merges) MergePartials(work, call.num_heads, p.region.head_dim, p.out, stream);
 }
 
 }  // namespace precis::cuda

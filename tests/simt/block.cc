@@ -135,6 +135,7 @@ void Block::SwitchTo(Thread* next) {
 // Back to the OS thread's stack when nobody can run.
 void Block::RunAnother() {
   if (ready_begin_ == ready_end_) return SwitchTo(&main_);
+  if (order_ == Order::kEager) return SwitchTo(ready_[--ready_end_ % ready_.size()]);
   if (order_ == Order::kRandom) {
     random_ ^= random_ << 13;
     random_ ^= random_ >> 17;

@@ -28,8 +28,10 @@ struct LaneValue {
   alignas(16) std::byte bytes[64];
 };
 
-// Who is to run next among those that can.
-enum class Order { kForward, kReverse, kRandom };
+// Who is to run next among those that can: whoever has been able to for longest, the threads
+// beginning in their order or in reverse; whoever became able to last, so that a warp runs ahead of
+// the others as far as nothing holds it; anyone.
+enum class Order { kForward, kReverse, kEager, kRandom };
 
 struct PendingCopy {
   std::byte* to;

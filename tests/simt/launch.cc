@@ -71,13 +71,14 @@ Config& CurrentConfig() {
 std::vector<Config> Schedules() {
   return {{.order = Order::kForward},
           {.order = Order::kReverse},
-          {.order = Order::kRandom, .seed = 1},
+          {.order = Order::kEager},
           {.order = Order::kRandom, .seed = 7}};
 }
 
 std::string NameOf(const Config& config) {
   if (config.order == Order::kForward) return "forward";
   if (config.order == Order::kReverse) return "reverse";
+  if (config.order == Order::kEager) return "eager";
   return "random " + std::to_string(config.seed);
 }
 

@@ -23,7 +23,7 @@ struct Config {
 // What the next launches run under.
 Config& CurrentConfig();
 
-// Forward, reverse, and two at random. A missing barrier gives a wrong result in some of them.
+// One of each order. A missing barrier gives a wrong result in some of them.
 std::vector<Config> Schedules();
 std::string NameOf(const Config& config);
 

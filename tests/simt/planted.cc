@@ -14,8 +14,7 @@ enum class Sync { kNone, kWarp, kBlock };
 // kPartner 1: in the same warp; 33: in another.
 template <unsigned kPartner, Sync kSync, unsigned kPast = 0>
 void TakeFromPartner(float* out, unsigned past_out) {
-  __shared__ float array[64];
-  float* values = array;  // of which only the address sanitizer knows the end
+  __shared__ float values[64];
   values[threadIdx.x + kPast] = static_cast<float>(threadIdx.x);
   if (kSync == Sync::kWarp) __syncwarp();
   if (kSync == Sync::kBlock) __syncthreads();

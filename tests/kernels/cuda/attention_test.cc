@@ -83,7 +83,7 @@ void ShareTables(PagedBatch* batch) {
 }
 
 TEST_F(CudaAttention, PagedRowsHaveTheBitsOfRowsAloneUnderEverySchedule) {
-  for (size_t i = 1; i < 5; ++i) {
+  for (const size_t i : {1, 2, 3, 4, 8}) {
     const PagedCase c = Cases()[i];
     PagedBatch batch(c);
     batch.Append(&cuda_);
@@ -139,21 +139,29 @@ TEST_F(CudaAttention, DealsHeadsOutAsRefDoes) {
   std::vector<std::byte> memory((batch.num_pages + 2) * batch.page_bytes);
   const auto address = reinterpret_cast<uintptr_t>(memory.data());
   const KvPool pool = {memory.data() + (64 - address % 64) % 64, batch.page_bytes};
-  const std::vector<float> norms = {0.5f, 1.0f, 30.0f};
   // Two sequences, one with a draft of three tokens.
-  const auto k = RandomFloats(4 * kGroups * kHeadDim, 9, 4.0f);
   const std::vector<PagedRow> rows = {{0, 1, 0}, {1, 1, 0}, {1, 2, 1}, {1, 3, 2}};
-  const auto run = [&](Backend* backend, HeadShares shares) {
+  struct Data {
+    std::vector<float> k;
+    std::vector<float> norms;
+  };
+  // Shares that differ, and equal ones, of which the first gets the head that is left.
+  const Data data[] = {{RandomFloats(4 * kGroups * kHeadDim, 9, 4.0f), {0.5f, 1.0f, 30.0f}},
+                       {std::vector<float>(4 * kGroups * kHeadDim, 2.0f), {1.0f, 1.0f, 1.0f}}};
+  const auto run = [&](Backend* backend, const Data& of, HeadShares shares) {
     std::vector<uint32_t> begin(rows.size() * (kGroups + 1));
-    backend->SumKeySquares({k.data(), kGroups * kHeadDim, rows, batch.pages, pool, batch.region});
-    const auto cached = shares == HeadShares::kScaledNorm ? std::span<const float>() : norms;
+    backend->SumKeySquares(
+        {of.k.data(), kGroups * kHeadDim, rows, batch.pages, pool, batch.region});
+    const auto cached = shares == HeadShares::kScaledNorm ? std::span<const float>() : of.norms;
     backend->DealHeads({rows, batch.pages, pool, batch.region, shares, cached, 7, begin});
     return std::pair{begin, memory};
   };
-  for (const auto shares :
-       {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
-    const auto want = run(ref_.get(), shares);
-    simt::InAllSchedules([&] { EXPECT_EQ(run(&cuda_, shares), want); });
+  for (const Data& of : data) {
+    for (const auto shares :
+         {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
+      const auto want = run(ref_.get(), of, shares);
+      simt::InAllSchedules([&] { EXPECT_EQ(run(&cuda_, of, shares), want); });
+    }
   }
 }
 
