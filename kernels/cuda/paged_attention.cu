@@ -311,8 +311,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     __syncthreads();
     tile.Softmax(totals);
     __syncthreads();
+    // More than once for heads wider than the block: then a thread reads its own values only.
     for (unsigned d = 0; d < c.region.head_dim; d += width) {
-      if (d > 0) __syncthreads();  // nobody reads the last ones any more
       tile.SumValues(d, width);
       for (unsigned i = threadIdx.x; i < kQueries * width; i += kThreads) {
         const unsigned j = i / width;

@@ -69,7 +69,7 @@ __device__ void AddToSum(const float* scores, size_t count, float before, float 
   double sum = 0;
   for (size_t i = threadIdx.x; i < count; i += kThreads) sum += expf(scores[i] - max);
   sum = BlockSum<kThreads>(sum, scratch);
-  if (threadIdx.x != 0) return;
+  if (threadIdx.x != 0) return;  // all have read row->max: they were at BlockSum's barrier
   row->sum = row->sum * exp(static_cast<double>(before) - max) + sum;
   row->max = max;
 }
@@ -96,7 +96,6 @@ __global__ void __launch_bounds__(kThreads)
     for (size_t i = threadIdx.x; i < count; i += kThreads) max = LargerOrNaN(max, scores[i]);
     const float before = row->max;
     max = LargerOrNaN(before, BlockMax<kThreads>(max, max_of_warps));
-    __syncthreads();  // all have read row->max
     if (max != -INFINITY) AddToSum(scores, count, before, max, sums_of_warps, row);
   }
   if (threadIdx.x != 0 || taken == 0) return;
