@@ -14,8 +14,8 @@ namespace precis::cuda {
 namespace {
 
 constexpr unsigned kThreads = 128;
-[[maybe_unused]] constexpr unsigned kBlocks =
-    5;  // of a multiprocessor, at least, whose registers they share
+// Blocks that share a multiprocessor's registers, at least.
+[[maybe_unused]] constexpr unsigned kBlocks = 4;
 constexpr unsigned kWarps = kThreads / kWarpLanes;
 
 struct PagedCall {
