@@ -24,6 +24,7 @@
 #include "engine/run/forwarding_runner.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
+#include "kernels/splitmix.h"
 #include "nlohmann/json.hpp"
 
 namespace precis {

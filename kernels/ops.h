@@ -51,19 +51,19 @@ struct KvRegion {
   bool keeps_key_squares = false;
   size_t key_squares_offset = 0;
 
-  size_t pack() const { return kKvWordBytes / ElementBytes(dtype); }
+  constexpr size_t pack() const { return kKvWordBytes / ElementBytes(dtype); }
   // Words of a token's K of one head, and of a head's slots in V.
-  size_t dim_words() const { return (head_dim + pack() - 1) / pack(); }
-  size_t slot_words() const { return (slots + pack() - 1) / pack(); }
+  constexpr size_t dim_words() const { return (head_dim + pack() - 1) / pack(); }
+  constexpr size_t slot_words() const { return (slots + pack() - 1) / pack(); }
   // Bytes of one head's K and V in a page.
-  size_t k_head_bytes() const { return dim_words() * slots * kKvWordBytes; }
-  size_t v_head_bytes() const { return slot_words() * head_dim * kKvWordBytes; }
+  constexpr size_t k_head_bytes() const { return dim_words() * slots * kKvWordBytes; }
+  constexpr size_t v_head_bytes() const { return slot_words() * head_dim * kKvWordBytes; }
   // Elements from the start of K and V.
-  size_t KIndex(size_t kv_head, size_t slot, size_t dim) const {
+  constexpr size_t KIndex(size_t kv_head, size_t slot, size_t dim) const {
     const size_t word = (kv_head * dim_words() + dim / pack()) * slots + slot;
     return word * pack() + dim % pack();
   }
-  size_t VIndex(size_t kv_head, size_t slot, size_t dim) const {
+  constexpr size_t VIndex(size_t kv_head, size_t slot, size_t dim) const {
     const size_t word = (kv_head * slot_words() + slot / pack()) * head_dim + dim;
     return word * pack() + slot % pack();
   }

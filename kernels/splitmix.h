@@ -19,6 +19,11 @@ constexpr uint64_t Mix64(uint64_t z) {
   return z ^ (z >> 31);
 }
 
+// What a token is sampled at: uniform in [0, 1) with 53 bits.
+constexpr double CounterUniform(uint64_t seed, uint64_t sequence, uint64_t position) {
+  return static_cast<double>(Mix64(Mix64(Mix64(seed) ^ sequence) ^ position) >> 11) * 0x1.0p-53;
+}
+
 // The noise of PGQA: the chain up to the position, then one word more for every dimension.
 constexpr uint64_t NoiseChain(uint64_t seed, uint32_t layer, uint32_t kind, uint32_t head,
                               uint32_t position) {

@@ -14,13 +14,6 @@ constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-double CounterUniform(uint64_t seed, uint64_t sequence, uint64_t position) {
-  uint64_t h = Mix64(seed);
-  h = Mix64(h ^ sequence);
-  h = Mix64(h ^ position);
-  return static_cast<double>(h >> 11) * 0x1.0p-53;
-}
-
 Sampler::Sampler(uint32_t vocab_size) : values_(vocab_size), order_(vocab_size) {}
 
 int32_t Sampler::Sample(std::span<float> logits, const GenerationOptions& options,

@@ -13,10 +13,6 @@
 
 namespace precis {
 
-// Uniform in [0, 1) with 53 bits: a chain of splitmix64 over the words, as attention_variants.md
-// has it for PGQA.
-double CounterUniform(uint64_t seed, uint64_t sequence, uint64_t position);
-
 class Sampler {
  public:
   explicit Sampler(uint32_t vocab_size);

@@ -32,6 +32,7 @@ LIBRARIES = {
     "grpcpp/": ["server", "cli"],
     "google/protobuf/": ["server", "cli"],
     "CLI/": ["cli", "server"],
+    "cuda_runtime.h": ["kernels/cuda"],
     "oneapi/dnnl/": ["kernels/cpu"],
     "hwy/": ["kernels/cpu"],
     "sentencepiece": ["engine/text"],

@@ -1,0 +1,128 @@
+// Launches of the CUDA kernels. They have the parameters of the ops (kernels/ops.h), but all
+// memory, that behind spans too, is the device's; nothing is copied, allocated or waited for.
+//
+// Called by the CUDA backend. Thread rule: the thread that has the stream. What can go wrong in a
+// launch is the stream's, and seen when it is asked.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace precis::cuda {
+
+// Keys are reduced in chunks of absolute positions, merged in their order: as many as on the CPU.
+inline constexpr size_t kPagedChunkKeys = 512;
+// The largest heads that encoder attention takes.
+inline constexpr size_t kMostHeadDim = 128;
+
+void Embed(const int32_t* ids, size_t rows, const void* table, DType table_dtype, size_t d,
+           float* out, cudaStream_t stream);
+void RmsNorm(const float* x, const float* gain, float eps, const Activations& out,
+             cudaStream_t stream);
+void Activate(ActivationKind kind, const float* in, const Activations& out, cudaStream_t stream);
+
+void AppendKv(const AppendKvParams& p, cudaStream_t stream);
+void CopySlots(const CopySlotsParams& p, cudaStream_t stream);
+
+// A work item of paged attention: rows that share a page table, and a chunk of their keys. A block
+// does it for one KV head.
+struct PagedItem {
+  uint32_t first_row;
+  uint32_t num_rows;
+  uint32_t chunk;
+};
+
+// What a step's calls of paged attention have in common, made once from its rows.
+struct PagedPlan {
+  std::vector<PagedItem> items;
+  std::vector<uint32_t> first_chunk;  // [rows + 1]: row r has partials first_chunk[r] .. of all
+  bool merges = false;                // whether a row has several chunks
+};
+// `rows` lie in the host's memory. Uses the plan's room again.
+void PlanPagedAttention(std::span<const PagedRow> rows, PagedPlan* plan);
+
+// A plan on the device. partials: [first_chunk.back(), num_heads, PartialFloats(head_dim)].
+struct PagedWork {
+  const PagedItem* items;
+  size_t num_items;
+  const uint32_t* first_chunk;
+  float* partials;
+  bool merges;
+  uint32_t most_queries;  // of an item and KV head: rows times heads of a group
+};
+constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
+void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream);
+// Rows of several chunks; PagedAttention() calls it where there are any.
+void MergePartials(const PagedWork& work, uint32_t num_heads, uint32_t head_dim,
+                   const Activations& out, cudaStream_t stream);
+
+void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream);
+// The one for `out` of bf16, which EncoderAttention() calls.
+void EncoderAttentionBF16(const EncoderAttentionParams& p, cudaStream_t stream);
+
+void SumKeySquares(const SumKeySquaresParams& p, cudaStream_t stream);
+void DealHeads(const DealHeadsParams& p, cudaStream_t stream);
+void SubtractNoise(const SubtractNoiseParams& p, cudaStream_t stream);
+
+// most_best: the most that a row's `best` has room for.
+void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
+
+// --- what no op of the Backend asks for yet
+// ---------------------------------------------------------
+
+// How a row's token is drawn: temperature above 0, then the top_k best (0: all), then the fewest
+// that hold top_p, at the number of (seed, sequence, position): CounterUniform() of
+// kernels/splitmix.h.
+struct SampleRow {
+  float temperature;
+  uint32_t top_k;
+  float top_p;
+  uint32_t sequence;
+  uint64_t seed;
+  uint32_t position;
+};
+// logits: [rows, vocab], may hold -inf.
+void SampleTokens(const float* logits, size_t vocab, std::span<const SampleRow> rows,
+                  int32_t* tokens, cudaStream_t stream);
+
+// One sequence's step of beam search: the `wanted` best of all candidates of its live beams.
+struct BeamSequence {
+  uint32_t first_row;  // of its beams' summaries, which hold `wanted` candidates each or fewer
+  uint32_t live;
+  uint32_t wanted;
+  uint32_t first_choice;  // where its choices go, best first
+};
+struct BeamChoice {
+  float total;
+  uint32_t beam;  // of the sequence
+  int32_t token;
+};
+// totals: the sum of log-probabilities of each row's beam. counts: choices of each sequence.
+void SelectBeams(std::span<const BeamSequence> sequences, const ScoreSummary* rows,
+                 const float* totals, BeamChoice* choices, uint32_t* counts, cudaStream_t stream);
+
+// What a head is multiplied with when heads are folded into groups.
+enum class FoldWeights : uint8_t {
+  kMean,     // 1 / size of the group
+  kHead,     // head_weights [heads]
+  kHeadDim,  // [heads, head_dim]
+  kColumn,   // [heads, d_model]
+};
+struct FoldHeadsParams {
+  const float* weight;  // [heads * head_dim, d_model]
+  uint32_t head_dim;
+  uint32_t d_model;
+  HeadGroups groups;  // none is empty
+  FoldWeights weights;
+  const float* head_weights;
+  float* out;  // [groups * head_dim, d_model]
+};
+void FoldHeads(const FoldHeadsParams& p, cudaStream_t stream);
+
+}  // namespace precis::cuda

@@ -1,0 +1,184 @@
+// SampleTokens: a block a row draws one token as engine/run/sampler.cc does: temperature, then
+// top-k, then top-p, then the inverse of the distribution's sum in the order of ids. Thresholds are
+// found bit by bit, each by a pass over the row, so nothing is sorted.
+//
+// Sums are of double in an order of their own, so that a token differs from the CPU's only where
+// the drawn number falls within some 1e-15 of a border between two tokens.
+#include <cmath>
+
+#include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/kernels.h"
+#include "kernels/splitmix.h"
+
+namespace precis::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr unsigned kWarps = kThreads / kWarpLanes;
+
+// Ordered as the floats are; 0 of no number.
+__device__ __forceinline__ uint32_t KeyOf(float x) {
+  const unsigned bits = __float_as_uint(x);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// What a block's threads leave for one another.
+struct Scratch {
+  double sums[kWarps];
+  unsigned counts[kWarps];
+  float maxima[kWarps];
+  double sums_of_threads[kThreads];
+  unsigned counts_of_threads[kThreads];
+  int32_t token;
+};
+
+// A row after the temperature, and the tokens that may be drawn: those with larger keys than
+// `least`, and of those with the same the first `equals`.
+class Row {
+ public:
+  __device__ Row(const float* logits, unsigned vocab, float temperature, Scratch* scratch)
+      : logits_(logits), vocab_(vocab), temperature_(temperature), scratch_(scratch) {
+    float top = -INFINITY;
+    for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) top = LargerOrNaN(top, At(i));
+    top_ = BlockMax<kThreads>(top, scratch_->maxima);
+  }
+
+  // Values equal to the k-th largest stay.
+  __device__ void KeepTopK(unsigned k) {
+    uint32_t least = 0;
+    for (uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
+      if (Count(least | bit) >= k) least |= bit;
+    }
+    least_ = least;
+  }
+
+  // The most probable until those before hold `p` of the probability; at least one.
+  __device__ void KeepTopP(float p) {
+    const double all = p * Mass(0);
+    const double wanted = all > 0 ? all : 4.9e-324;
+    if (Mass(1) < wanted) return;  // all of them
+    uint32_t above = 0;            // the largest key behind which enough is left
+    for (uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
+      if (Mass((above | bit) + 1) >= wanted) above |= bit;
+    }
+    const uint32_t least = above + 1;
+    double before = Mass(least + 1);
+    const unsigned same = Count(least) - Count(least + 1);
+    const double each = exp(static_cast<double>(ValueOf(least)) - top_);
+    unsigned kept = 1;
+    for (before += each; kept < same && before < wanted; before += each) ++kept;
+    least_ = least;
+    equals_ = kept;
+  }
+
+  // A thread has neighbouring tokens; the one whose tokens hold the number looks for it.
+  __device__ int32_t Draw(double uniform) {
+    const unsigned each = (vocab_ + kThreads - 1) / kThreads;
+    const unsigned begin = min(threadIdx.x * each, vocab_);
+    const unsigned end = min(begin + each, vocab_);
+    unsigned same = 0;
+    for (unsigned i = begin; i < end; ++i) same += KeyOf(At(i)) == least_ ? 1 : 0;
+    scratch_->counts_of_threads[threadIdx.x] = same;
+    __syncthreads();
+    unsigned equals_before = 0;
+    for (unsigned i = 0; i < threadIdx.x; ++i) equals_before += scratch_->counts_of_threads[i];
+    double sum = 0;
+    Walk(begin, end, equals_before, [&](unsigned, double weight) {
+      sum += weight;
+      return false;
+    });
+    scratch_->sums_of_threads[threadIdx.x] = sum;
+    if (threadIdx.x == 0) scratch_->token = 0;
+    __syncthreads();
+    double before = 0;
+    double total = 0;
+    unsigned last = 0;  // who has the last token that may be drawn
+    for (unsigned i = 0; i < kThreads; ++i) {
+      if (i == threadIdx.x) before = total;
+      total += scratch_->sums_of_threads[i];
+      if (scratch_->sums_of_threads[i] > 0) last = i;
+    }
+    const double target = uniform * total;
+    const bool is_mine =
+        sum > 0 && before <= target && (before + sum > target || threadIdx.x == last);
+    if (is_mine) {
+      Walk(begin, end, equals_before, [&](unsigned i, double weight) {
+        before += weight;
+        scratch_->token = static_cast<int32_t>(i);
+        return before > target;
+      });
+    }
+    __syncthreads();
+    return scratch_->token;
+  }
+
+ private:
+  // -0 is 0: they are equal, and their keys would not be.
+  __device__ float At(unsigned i) const {
+    return __fadd_rn(__fdiv_rn(logits_[i], temperature_), 0.0f);
+  }
+  __device__ static float ValueOf(uint32_t key) {
+    return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+  }
+  __device__ double WeightOf(float x) const { return exp(static_cast<double>(x) - top_); }
+
+  // Tokens with at least this key.
+  __device__ unsigned Count(uint32_t key) {
+    unsigned count = 0;
+    for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) count += KeyOf(At(i)) >= key ? 1 : 0;
+    __syncthreads();  // all have read the last counts
+    return BlockSum<kThreads>(count, scratch_->counts);
+  }
+  // Of tokens that may be drawn with at least this key.
+  __device__ double Mass(uint32_t key) {
+    double mass = 0;
+    for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) {
+      const float x = At(i);
+      if (KeyOf(x) >= key && KeyOf(x) >= least_) mass += WeightOf(x);
+    }
+    __syncthreads();  // all have read the last sums
+    return BlockSum<kThreads>(mass, scratch_->sums);
+  }
+
+  // Calls visit(token, weight) for tokens that may be drawn, until it says true.
+  template <typename Visit>
+  __device__ void Walk(unsigned begin, unsigned end, unsigned equals_before, const Visit& visit) {
+    for (unsigned i = begin; i < end; ++i) {
+      const float x = At(i);
+      const uint32_t key = KeyOf(x);
+      if (key < least_ || (key == least_ && equals_before++ >= equals_)) continue;
+      const double weight = WeightOf(x);
+      if (weight > 0 && visit(i, weight)) return;
+    }
+  }
+
+  const float* logits_;
+  unsigned vocab_;
+  float temperature_;
+  Scratch* scratch_;
+  float top_;
+  uint32_t least_ = 0;
+  unsigned equals_ = ~0u;
+};
+
+__global__ void __launch_bounds__(kThreads)
+    SampleKernel(const float* logits, unsigned vocab, const SampleRow* rows, int32_t* tokens) {
+  __shared__ Scratch scratch;
+  const SampleRow ask = rows[blockIdx.x];
+  Row row(logits + size_t{blockIdx.x} * vocab, vocab, ask.temperature, &scratch);
+  if (ask.top_k > 0 && ask.top_k < vocab) row.KeepTopK(ask.top_k);
+  if (ask.top_p < 1.0f) row.KeepTopP(ask.top_p);
+  const int32_t token = row.Draw(CounterUniform(ask.seed, ask.sequence, ask.position));
+  if (threadIdx.x == 0) tokens[blockIdx.x] = token;
+}
+
+}  // namespace
+
+void SampleTokens(const float* logits, size_t vocab, std::span<const SampleRow> rows,
+                  int32_t* tokens, cudaStream_t stream) {
+  if (rows.empty()) return;
+  PRECIS_LAUNCH(SampleKernel, Blocks(rows.size(), 1), kThreads, 0, stream, logits,
+                static_cast<unsigned>(vocab), rows.data(), tokens);
+}
+
+}  // namespace precis::cuda

@@ -1,0 +1,203 @@
+// The CUDA kernels of single rows under emulation, against ref: odd widths, all types, all
+// schedules.
+#include <array>
+#include <cmath>
+
+#include "tests/kernels/cuda/emulated_backend.h"
+#include "tests/kernels/kernel_testing.h"
+#include "tests/simt/launch.h"
+
+namespace precis {
+namespace {
+
+constexpr size_t kWidths[] = {1, 7, 31, 33, 64, 129, 1000};
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
+
+TEST(CudaRowOps, EmbedEqualsRefInEveryBit) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  const std::vector<int32_t> ids = {3, 0, 9, 9, 4};
+  simt::InAllSchedules([&] {
+    for (const DType dtype : kTypes) {
+      for (const size_t d : kWidths) {
+        const auto table = Encode(RandomFloats(10 * d, 1), dtype);
+        Guarded got = Guarded::Floats(ids.size() * d);
+        Guarded want = Guarded::Floats(ids.size() * d);
+        cuda.Embed(ids, table.data(), dtype, d, got.floats());
+        ref->Embed(ids, table.data(), dtype, d, want.floats());
+        EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
+        EXPECT_EQ(std::memcmp(got.data(), want.data(), ids.size() * d * sizeof(float)), 0) << d;
+      }
+    }
+  });
+}
+
+TEST(CudaRowOps, RmsNormIsNearRef) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  simt::InAllSchedules([&] {
+    for (const DType dtype : kTypes) {
+      for (const size_t d : kWidths) {
+        const auto x = RandomFloats(3 * d, 2, 30.0f);
+        const auto gain = RandomFloats(d, 3, 2.0f);
+        Guarded got(3 * d, dtype);
+        Guarded want(3 * d, dtype);
+        cuda.RmsNorm(x.data(), gain.data(), 1e-6f, got.View(3, d));
+        ref->RmsNorm(x.data(), gain.data(), 1e-6f, want.View(3, d));
+        EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
+      }
+    }
+  });
+}
+
+TEST(CudaRowOps, RmsNormHasARowsBitsWhateverIsBesideIt) {
+  EmulatedBackend cuda;
+  constexpr size_t kWidth = 513;
+  const auto x = RandomFloats(9 * kWidth, 5);
+  const auto gain = RandomFloats(kWidth, 6);
+  Guarded all = Guarded::Floats(9 * kWidth);
+  cuda.RmsNorm(x.data(), gain.data(), 1e-6f, all.View(9, kWidth));
+  for (size_t i = 0; i < 9; ++i) {
+    Guarded one = Guarded::Floats(kWidth);
+    cuda.RmsNorm(&x[i * kWidth], gain.data(), 1e-6f, one.View(1, kWidth));
+    EXPECT_EQ(std::memcmp(one.data(), all.floats() + i * kWidth, kWidth * sizeof(float)), 0) << i;
+  }
+}
+
+TEST(CudaRowOps, ActivateIsNearRefAcrossItsRange) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  simt::InAllSchedules([&] {
+    for (const DType dtype : kTypes) {
+      for (const auto kind : {ActivationKind::kRelu, ActivationKind::kGatedGelu}) {
+        for (const size_t d : kWidths) {
+          const auto in = RandomFloats(3 * 2 * d, 4, d == 1000 ? 30.0f : 6.0f);
+          Guarded got(3 * d, dtype);
+          Guarded want(3 * d, dtype);
+          cuda.Activate(kind, in.data(), got.View(3, d));
+          ref->Activate(kind, in.data(), want.View(3, d));
+          EXPECT_TRUE(AllNear(got, want, dtype, d == 1000 ? 4e-5 : 4e-6)) << d;
+        }
+      }
+    }
+  });
+}
+
+TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  const std::vector<KvRegion> layers = {
+      {0, 256, 5, 2, 3, DType::kBF16},
+      {512, 768, 5, 1, 7, DType::kF32},
+      {1024, 1152, 5, 2, 4, DType::kI8, 1088, 1216, true, 1280},
+  };
+  constexpr size_t kPage = 1344;
+  alignas(64) std::array<uint8_t, 4 * kPage> bytes;
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7 + i / kPage);
+  auto want = bytes;
+  const std::vector<PageCopyRef> copies = {{2, 0, 3}, {2, 3, 5}};
+  const auto pool = [](auto& memory) {
+    return KvPool{reinterpret_cast<std::byte*>(memory.data()), kPage};
+  };
+  ref->CopySlots({copies, pool(want), layers});
+  simt::InAllSchedules([&] {
+    auto got = bytes;
+    cuda.CopySlots({copies, pool(got), layers});
+    EXPECT_EQ(got, want);
+  });
+}
+
+struct Summaries {
+  Summaries(size_t num_rows, size_t most, bool sums) : room(num_rows * most) {
+    for (size_t i = 0; i < num_rows; ++i) {
+      rows.push_back({.best = {&room[i * most], most}, .wants_sum = sums});
+    }
+  }
+  std::vector<TokenScore> room;
+  std::vector<ScoreSummary> rows;
+};
+
+// [rows, vocab] in panels of `width`.
+void Summarize(Backend& backend, const std::vector<float>& scores, size_t vocab, size_t width,
+               Summaries* out) {
+  for (size_t first = 0; first < vocab; first += width) {
+    const size_t count = std::min(width, vocab - first);
+    std::vector<float> panel;
+    for (size_t i = 0; i < out->rows.size(); ++i) {
+      const auto at = scores.begin() + static_cast<ptrdiff_t>(i * vocab + first);
+      panel.insert(panel.end(), at, at + static_cast<ptrdiff_t>(count));
+    }
+    backend.SummarizeScores({panel.data(), count, static_cast<int32_t>(first), out->rows});
+  }
+}
+
+void ExpectSame(const Summaries& got, const Summaries& want) {
+  for (size_t i = 0; i < want.rows.size(); ++i) {
+    ASSERT_EQ(got.rows[i].num_best, want.rows[i].num_best) << i;
+    for (size_t j = 0; j < want.rows[i].num_best; ++j) {
+      EXPECT_EQ(got.rows[i].best[j].token, want.rows[i].best[j].token) << i << " " << j;
+      EXPECT_EQ(got.rows[i].best[j].score, want.rows[i].best[j].score) << i << " " << j;
+    }
+    EXPECT_EQ(got.rows[i].max, want.rows[i].max) << i;
+    EXPECT_NEAR(got.rows[i].sum, want.rows[i].sum, 1e-6 * want.rows[i].sum) << i;
+  }
+}
+
+TEST(CudaRowOps, ScoreSummaryEqualsRef) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  simt::InAllSchedules([&] {
+    for (const auto& [vocab, width] : {std::pair<size_t, size_t>{1, 1}, {257, 64}, {1001, 1001}}) {
+      for (const size_t most : {1, 2, 16}) {
+        auto scores = RandomFloats(3 * vocab, static_cast<uint32_t>(vocab + most), 30.0f);
+        // Many equals, and some that are impossible.
+        for (size_t i = 0; i < scores.size(); ++i) {
+          scores[i] = i % 5 == 3 ? -INFINITY : std::round(scores[i]);
+        }
+        Summaries got(3, most, most > 1);
+        Summaries want(3, most, most > 1);
+        Summarize(cuda, scores, vocab, width, &got);
+        Summarize(*ref, scores, vocab, width, &want);
+        ExpectSame(got, want);
+      }
+    }
+  });
+}
+
+TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
+  EmulatedBackend cuda;
+  for (const size_t width : {7, 100}) {
+    Summaries none(1, 4, true);
+    Summarize(cuda, std::vector<float>(100, -INFINITY), 100, width, &none);
+    EXPECT_EQ(none.rows[0].num_best, 0u);
+    EXPECT_EQ(none.rows[0].sum, 0);
+    Summaries nan(1, 4, true);
+    Summarize(cuda, std::vector<float>(100, NAN), 100, width, &nan);
+    EXPECT_EQ(nan.rows[0].num_best, 0u);
+    EXPECT_TRUE(std::isnan(nan.rows[0].max));
+  }
+}
+
+TEST(CudaRowOps, SubtractNoiseIsNearRef) {
+  EmulatedBackend cuda;
+  const auto ref = Ref();
+  const std::vector<NoiseRow> rows = {{7, 0}, {7, 1}, {0xffffffffffffffffu, 4000000000u}};
+  simt::InAllSchedules([&] {
+    for (const DType dtype : kTypes) {
+      for (const uint32_t head_dim : {1u, 2u, 33u, 64u}) {
+        const size_t width = size_t{6} * head_dim;
+        const auto x = RandomFloats(rows.size() * width, 8, 3.0f);
+        Guarded got(rows.size() * width, dtype);
+        Guarded want(rows.size() * width, dtype);
+        SubtractNoiseParams p{x.data(), rows, 2, 1, 6, head_dim, 3, got.View(rows.size(), width)};
+        cuda.SubtractNoise(p);
+        p.out = want.View(rows.size(), width);
+        ref->SubtractNoise(p);
+        EXPECT_TRUE(AllNear(got, want, dtype, 1e-5)) << head_dim;
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace precis
