@@ -57,6 +57,7 @@ struct PagedWork {
   uint32_t most_queries;  // of an item and KV head: rows times heads of a group
 };
 constexpr size_t PartialFloats(size_t head_dim) { return head_dim + 2; }
+// p.append is not its affair: that is a launch of AppendKv() before.
 void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream);
 // Rows of several chunks; PagedAttention() calls it where there are any.
 void MergePartials(const PagedWork& work, uint32_t num_heads, uint32_t head_dim,

@@ -25,6 +25,7 @@ uint32_t MostQueries(const PagedAttentionParams& p, const cuda::PagedPlan& plan)
 }  // namespace
 
 void EmulatedBackend::PagedAttention(const PagedAttentionParams& p) {
+  if (p.append != nullptr) AppendKv(*p.append);  // a launch of its own: the stream orders them
   cuda::PlanPagedAttention(p.rows, &plan_);
   const size_t width = p.groups.heads.size() * cuda::PartialFloats(p.region.head_dim);
   partials_.assign(plan_.first_chunk.back() * width, NAN);
