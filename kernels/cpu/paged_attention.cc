@@ -67,6 +67,8 @@ struct PagedPass {
 };
 
 HWY_INLINE size_t PagesOfRun(const KvRegion& region, size_t num_kv_heads) {
+  // Of other types reading is what takes the time, and a page at a time is read faster.
+  if (region.dtype != DType::kI8) return 1;
   const size_t pages = kRunBytes / (num_kv_heads * region.k_head_bytes());
   return pages < 1 ? 1 : pages < kRunPages ? pages : kRunPages;
 }
