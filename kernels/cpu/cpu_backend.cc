@@ -18,15 +18,14 @@ namespace {
 constexpr size_t kParallelElements = 16 << 10;
 // The same of scores to be summarized.
 constexpr size_t kParallelScores = 12 << 10;
+// The same of dimensions that get noise: drawing a number takes a few multiplications.
+constexpr size_t kParallelNoise = 1 << 10;
 // Rows of AppendKv that one work item writes.
 constexpr size_t kAppendRows = 16;
 // Rows of one sequence that one work item attends for, at most.
 constexpr uint32_t kGroupRows = 16;
 // Work items a thread that level out items of different sizes.
 constexpr uint32_t kItemsAThread = 4;
-
-// The same of dimensions that get noise: drawing a number takes a few multiplications.
-constexpr size_t kParallelNoise = 1 << 10;
 
 class NormedRows final : public PanelGemm::RowMaker {
  public:

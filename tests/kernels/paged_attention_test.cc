@@ -54,6 +54,25 @@ class PagedAttentionTest : public ::testing::Test {
     return is_f32 ? 5e-6 : c.kv == DType::kBF16 ? 1e-4 : 3e-4;
   }
 
+  // Rows together have the bits of rows alone, on any number of threads, and are near ref.
+  void ExpectBitsOfRowsAlone(PagedBatch& batch, Backend* many_threads) const {
+    const PagedCase& c = batch.c;
+    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
+    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
+    const Guarded apart = batch.Run(many_threads, 0, batch.rows.size());
+    EXPECT_TRUE(all.intact() && apart.intact()) << c.Name();
+    EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, batch.rows.size()), c.out, Absolute(c)))
+        << c.Name();
+    EXPECT_EQ(std::memcmp(all.data(), apart.data(), row_bytes * batch.rows.size()), 0) << c.Name();
+    for (size_t i = 0; i < batch.rows.size(); ++i) {
+      const Guarded one = batch.Run(cpu_.get(), i, 1);
+      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
+                            row_bytes),
+                0)
+          << c.Name() << ", row " << i;
+    }
+  }
+
   std::unique_ptr<Backend> cpu_;
   std::unique_ptr<Backend> ref_ = Ref();
 };
@@ -177,20 +196,7 @@ TEST_F(PagedAttentionTest, RowsThatShareATableHaveTheBitsOfRowsAlone) {
     PagedBatch batch(c);
     batch.Append(cpu_.get());
     ShareTables(&batch);
-    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
-    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
-    const Guarded apart = batch.Run(many_threads.get(), 0, batch.rows.size());
-    EXPECT_TRUE(all.intact() && apart.intact()) << c.Name();
-    EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, batch.rows.size()), c.out, Absolute(c)))
-        << c.Name();
-    EXPECT_EQ(std::memcmp(all.data(), apart.data(), row_bytes * batch.rows.size()), 0) << c.Name();
-    for (size_t i = 0; i < batch.rows.size(); ++i) {
-      const Guarded one = batch.Run(cpu_.get(), i, 1);
-      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
-                            row_bytes),
-                0)
-          << c.Name() << ", row " << i;
-    }
+    ExpectBitsOfRowsAlone(batch, many_threads.get());
   }
 }
 
@@ -217,19 +223,7 @@ TEST_F(PagedAttentionTest, RowsWithASplitOfTheirOwnHaveTheBitsOfRowsAloneAndAreN
     batch.Append(cpu_.get());
     ShareTables(&batch);
     batch.DealByRow();
-    const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
-    const Guarded all = batch.Run(cpu_.get(), 0, batch.rows.size());
-    const Guarded apart = batch.Run(many_threads.get(), 0, batch.rows.size());
-    EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, batch.rows.size()), c.out, Absolute(c)))
-        << c.Name();
-    EXPECT_EQ(std::memcmp(all.data(), apart.data(), row_bytes * batch.rows.size()), 0) << c.Name();
-    for (size_t i = 0; i < batch.rows.size(); ++i) {
-      const Guarded one = batch.Run(cpu_.get(), i, 1);
-      EXPECT_EQ(std::memcmp(one.data(), static_cast<const std::byte*>(all.data()) + i * row_bytes,
-                            row_bytes),
-                0)
-          << c.Name() << ", row " << i;
-    }
+    ExpectBitsOfRowsAlone(batch, many_threads.get());
   }
 }
 

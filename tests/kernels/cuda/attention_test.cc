@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tests/kernels/cuda/emulated_backend.h"
+#include "tests/kernels/encoder_testing.h"
 #include "tests/kernels/paged_testing.h"
 #include "tests/simt/launch.h"
 #include "tests/simt/matrix.h"
@@ -192,58 +193,6 @@ TEST_F(CudaAttention, PagedFollowsEachRowsSplitOfTheHeads) {
   EXPECT_TRUE(AllNear(run(&cuda_), run(ref_.get()), DType::kF32, 5e-6));
 }
 
-struct EncoderCase {
-  uint32_t tokens;
-  uint32_t heads;
-  uint32_t head_dim;
-  bool bias;
-  DType out;
-};
-
-struct Document {
-  explicit Document(const EncoderCase& document) : c(document) {
-    stride = size_t{3} * c.heads * c.head_dim;
-    const float scale = std::sqrt(6.0f / std::sqrt(static_cast<float>(c.head_dim)));
-    qkv = RandomFloats(c.tokens * stride, 1, scale);
-    bias = RandomFloats(c.heads * (2 * c.tokens - size_t{1}), 2, 2.0f);
-    // What a kernel of bf16 products would round anyway.
-    if (c.out == DType::kBF16) {
-      for (float& x : qkv) x = BF16ToF32(F32ToBF16(x));
-    }
-  }
-
-  Guarded Run(Backend* backend, uint32_t begin, uint32_t rows) const {
-    std::vector<std::byte> packed(EncoderPackedBytes(c.tokens, c.heads, c.head_dim));
-    return Run(backend, begin, rows, packed.data(), false);
-  }
-
-  Guarded Run(Backend* backend, uint32_t begin, uint32_t rows, std::byte* packed,
-              bool is_packed) const {
-    const size_t width = size_t{c.heads} * c.head_dim;
-    Guarded out(rows * width, c.out);
-    EncoderAttentionParams p{.q = qkv.data(),
-                             .k = qkv.data() + width,
-                             .v = qkv.data() + 2 * width,
-                             .row_stride = stride,
-                             .num_keys = c.tokens,
-                             .num_heads = c.heads,
-                             .head_dim = c.head_dim,
-                             .begin = begin,
-                             .bias = {},
-                             .out = out.View(rows, width),
-                             .packed = packed,
-                             .is_packed = is_packed};
-    if (c.bias) p.bias = {bias.data(), 2 * c.tokens - size_t{1}, c.tokens - size_t{1}};
-    backend->EncoderAttention(p);
-    return out;
-  }
-
-  EncoderCase c;
-  size_t stride;
-  std::vector<float> qkv;
-  std::vector<float> bias;
-};
-
 constexpr EncoderCase kDocuments[] = {
     {1, 2, 7, true, DType::kF32},    {17, 3, 24, true, DType::kBF16},
     {65, 2, 64, false, DType::kF32}, {64, 1, 64, true, DType::kBF16},
@@ -254,7 +203,7 @@ constexpr EncoderCase kDocuments[] = {
 
 TEST_F(CudaAttention, EncoderIsNearRefUnderEverySchedule) {
   for (const EncoderCase& c : kDocuments) {
-    const Document document(c);
+    const EncoderDocument document(c);
     const Guarded want = document.Run(ref_.get(), 0, c.tokens);
     const double limit = c.out == DType::kBF16 ? 2.5 / 512 : 5e-6;
     simt::InAllSchedules([&] {
@@ -265,7 +214,7 @@ TEST_F(CudaAttention, EncoderIsNearRefUnderEverySchedule) {
 
 TEST_F(CudaAttention, EncoderSlicesHaveTheBitsOfTheWhole) {
   for (const EncoderCase& c : kDocuments) {
-    const Document document(c);
+    const EncoderDocument document(c);
     const size_t row_bytes = size_t{c.heads} * c.head_dim * ElementBytes(c.out);
     const Guarded whole = document.Run(&cuda_, 0, c.tokens);
     for (const auto& [first, count] : {std::pair{0u, 1u}, {5u, 1u}, {3u, 7u}, {1u, 60u}}) {
@@ -283,7 +232,7 @@ TEST_F(CudaAttention, EncoderSlicesHaveTheBitsOfTheWhole) {
 
 // As the model calls it: the first slice of a layer packs the keys for the others.
 TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
-  const Document document({70, 2, 33, true, DType::kBF16});
+  const EncoderDocument document({70, 2, 33, true, DType::kBF16});
   const Guarded whole = document.Run(&cuda_, 0, 70);
   // Of no alignment, and exactly as large as it must be.
   std::vector<std::byte> packed(EncoderPackedBytes(70, 2, 33) + 1);
@@ -299,7 +248,7 @@ TEST_F(CudaAttention, EncoderMatrixLoadsMeetInNoBank) {
   simt::MatrixLoads& loads = simt::CountedMatrixLoads();
   for (const uint32_t head_dim : {32u, 64u, 128u}) {
     loads.matrices = loads.conflicts = 0;
-    Document({40, 1, head_dim, true, DType::kBF16}).Run(&cuda_, 0, 40);
+    EncoderDocument({40, 1, head_dim, true, DType::kBF16}).Run(&cuda_, 0, 40);
     EXPECT_GT(loads.matrices, 100u);
     EXPECT_EQ(loads.conflicts, 0u) << head_dim;
   }
@@ -307,7 +256,7 @@ TEST_F(CudaAttention, EncoderMatrixLoadsMeetInNoBank) {
 
 TEST_F(CudaAttention, EncoderPassesNanOn) {
   for (const DType out : {DType::kF32, DType::kBF16}) {
-    Document document({70, 1, 24, true, out});
+    EncoderDocument document({70, 1, 24, true, out});
     const Guarded before = document.Run(&cuda_, 0, 70);
     document.qkv[65 * document.stride + 2 * 24 + 5] = NAN;  // a value of the last tile
     const Guarded after = document.Run(&cuda_, 0, 70);
@@ -318,7 +267,7 @@ TEST_F(CudaAttention, EncoderPassesNanOn) {
 }
 
 TEST_F(CudaAttention, EncoderSurvivesScoresFarApart) {
-  Document document({70, 1, 16, true, DType::kF32});
+  EncoderDocument document({70, 1, 16, true, DType::kF32});
   for (float& x : document.qkv) x *= 16.0f;
   EXPECT_TRUE(
       AllNear(document.Run(&cuda_, 0, 70), document.Run(ref_.get(), 0, 70), DType::kF32, 2e-2));
