@@ -8,24 +8,15 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/paged_products.h"
+#include "kernels/cpu/paged_products_avx512-inl.h"
 
 namespace precis {
 namespace {
 
-constexpr size_t kLanes = 16;
 // Words of 16 keys' probabilities take the place of these: eight words, and as many of the rest.
 constexpr size_t kHalf = kLanes / 2;
 
-typedef int32_t __attribute__((may_alias)) Word;
-
-inline __m512bh BroadcastPair(const float* pair) {
-  return (__m512bh)_mm512_set1_epi32(*reinterpret_cast<const Word*>(pair));
-}
-
-inline __mmask16 First(size_t count) {
-  return static_cast<__mmask16>(count >= kLanes ? 0xffffu : (1u << count) - 1u);
-}
+inline __m512bh BroadcastPair(const float* pair) { return (__m512bh)Broadcast(pair); }
 
 inline void StoreHalf(float* to, __m256bh pairs) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)pairs);
@@ -48,26 +39,11 @@ void LoadQuery(const float* q, size_t head_dim, float* out) {
   }
 }
 
-// Keys of a page's part of a run, or their values.
-struct Part {
-  const uint32_t* words;
-  size_t first;  // slot of the first key
-  size_t key;    // of the run
-  size_t count;
-};
-
-// The part of page `page`, the first keys of which are behind `key` of the run.
-inline Part PartOf(const PageRun& run, size_t page, size_t key) {
-  const size_t first = page == 0 ? run.first : 0;
-  const size_t left = run.count - key;
-  return {reinterpret_cast<const uint32_t*>(run.pages[page] + run.offset), first, key,
-          left < run.slots - first ? left : run.slots - first};
-}
-
 // Sums of the words w mod 2, those of the queries' rests apart: a single sum would wait for itself.
 template <size_t kRows>
-inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* q, size_t dim,
+inline void ScoreTile(const PageRun& run, const Part& part, size_t slot, const float* q, size_t dim,
                       float* scores) {
+  const uint32_t* k = part.words + slot;
   const size_t words = (run.head_dim + 1) / 2;
   __m512 high[kRows][2];
   __m512 low[kRows][2];
@@ -94,26 +70,6 @@ inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* q, siz
         _mm512_add_ps(_mm512_add_ps(high[i][0], high[i][1]), _mm512_add_ps(low[i][0], low[i][1]));
     _mm512_storeu_ps(scores + i * kScoreStride, sum);
   }
-}
-
-template <size_t kRows>
-inline void ScoreRows(const PageRun& run, const float* q, size_t dim, float* scores) {
-  for (size_t page = 0, key = 0; key < run.count; ++page) {
-    const Part part = PartOf(run, page, key);
-    for (size_t i = 0; i < part.count; i += kLanes) {
-      ScoreTile<kRows>(run, part.words + part.first + i, q, dim, scores + key + i);
-    }
-    key += part.count;
-  }
-}
-
-void ScoreKeys(const PageRun& keys, const float* q, size_t dim, size_t queries, float* scores) {
-  for (; queries >= 4; queries -= 4, q += 4 * dim, scores += 4 * kScoreStride) {
-    ScoreRows<4>(keys, q, dim, scores);
-  }
-  if (queries == 3) ScoreRows<3>(keys, q, dim, scores);
-  if (queries == 2) ScoreRows<2>(keys, q, dim, scores);
-  if (queries == 1) ScoreRows<1>(keys, q, dim, scores);
 }
 
 // In place: of 16 keys each eight words, then eight of the rests.
@@ -149,7 +105,6 @@ inline void AddPart(const Part& part, size_t column, size_t head_dim, const floa
   }
 }
 
-// The dimensions from `column` on. `key`: of the chunk, where the run begins.
 template <size_t kRows, size_t kVectors>
 inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t key, float* out,
                       size_t dim) {
@@ -170,16 +125,6 @@ inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t 
 #pragma GCC unroll 4
     for (size_t j = 0; j < kVectors; ++j) _mm512_storeu_ps(out + i * dim + j * kLanes, sums[i][j]);
   }
-}
-
-template <size_t kRows>
-inline void ValueRows(const PageRun& values, const float* p, size_t key, float* out, size_t dim) {
-  const size_t end = (values.head_dim + kLanes - 1) / kLanes * kLanes;
-  size_t column = 0;
-  for (; column + 4 * kLanes <= end; column += 4 * kLanes) {
-    ValueTile<kRows, 4>(values, column, p, key, out, dim);
-  }
-  for (; column < end; column += kLanes) ValueTile<kRows, 1>(values, column, p, key, out, dim);
 }
 
 void AddValues(const PageRun& values, const float* p, size_t key, size_t queries, float* out,

@@ -10,25 +10,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/paged_products.h"
+#include "kernels/cpu/paged_products_avx512-inl.h"
 
 namespace precis {
 namespace {
 
-constexpr size_t kLanes = 16;
 constexpr size_t kQuarter = kLanes / 4;  // words that hold a byte of 16 values
 constexpr float kLargest = 32512.0f;     // 127 * 256: either byte then fits its type
 constexpr float kLeast = 1e-30f;         // what is all below it is zero
-
-typedef int32_t __attribute__((may_alias)) Word;
-
-inline __m512i Broadcast(const float* word) {
-  return _mm512_set1_epi32(*reinterpret_cast<const Word*>(word));
-}
-
-inline __mmask16 First(size_t count) {
-  return static_cast<__mmask16>(count >= kLanes ? 0xffffu : (1u << count) - 1u);
-}
 
 // The low byte of each lane, 16 of them as four words.
 inline void StoreBytes(float* to, __m512i lanes) {
@@ -92,26 +81,10 @@ void LoadQuery(const float* q, size_t head_dim, float* out) {
   __builtin_memcpy(out + dim / 2, &tail, sizeof(tail));
 }
 
-// Keys of a page's part of a run, or their values.
-struct Part {
-  const uint32_t* words;
-  const float* scales;  // of keys: those of all slots
-  size_t first;         // slot of the first key
-  size_t count;
-};
-
-// The part of page `page`, the first keys of which are behind `key` of the run.
-inline Part PartOf(const PageRun& run, size_t page, size_t key) {
-  const size_t first = page == 0 ? run.first : 0;
-  const size_t left = run.count - key;
-  return {reinterpret_cast<const uint32_t*>(run.pages[page] + run.offset),
-          reinterpret_cast<const float*>(run.pages[page] + run.scale_offset), first,
-          left < run.slots - first ? left : run.slots - first};
-}
-
 template <size_t kRows>
-inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* k_scales, const float* q,
-                      size_t dim, float* scores) {
+inline void ScoreTile(const PageRun& run, const Part& part, size_t slot, const float* q, size_t dim,
+                      float* scores) {
+  const uint32_t* k = part.words + slot;
   const size_t words = (run.head_dim + 3) / 4;
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(-128));
   __m512i high[kRows];
@@ -133,34 +106,13 @@ inline void ScoreTile(const PageRun& run, const uint32_t* k, const float* k_scal
       low[i] = _mm512_dpbusd_epi32(low[i], bytes, Broadcast(q + i * dim + dim / 4 + word));
     }
   }
-  const __m512 key_scales = _mm512_loadu_ps(k_scales);
+  const __m512 key_scales = _mm512_loadu_ps(part.scales + slot);
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
     const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(high[i], 8), low[i]));
     _mm512_storeu_ps(scores + i * kScoreStride,
                      _mm512_mul_ps(_mm512_mul_ps(sum, _mm512_set1_ps(scale[i])), key_scales));
   }
-}
-
-template <size_t kRows>
-inline void ScoreRows(const PageRun& run, const float* q, size_t dim, float* scores) {
-  for (size_t page = 0, key = 0; key < run.count; ++page) {
-    const Part part = PartOf(run, page, key);
-    for (size_t i = 0; i < part.count; i += kLanes) {
-      const size_t slot = part.first + i;
-      ScoreTile<kRows>(run, part.words + slot, part.scales + slot, q, dim, scores + key + i);
-    }
-    key += part.count;
-  }
-}
-
-void ScoreKeys(const PageRun& keys, const float* q, size_t dim, size_t queries, float* scores) {
-  for (; queries >= 4; queries -= 4, q += 4 * dim, scores += 4 * kScoreStride) {
-    ScoreRows<4>(keys, q, dim, scores);
-  }
-  if (queries == 3) ScoreRows<3>(keys, q, dim, scores);
-  if (queries == 2) ScoreRows<2>(keys, q, dim, scores);
-  if (queries == 1) ScoreRows<1>(keys, q, dim, scores);
 }
 
 // p *= scales; the largest of them, NaN where one is not finite.
@@ -221,7 +173,6 @@ inline void AddPart(const Part& part, size_t column, size_t head_dim, const floa
   }
 }
 
-// The dimensions from `column` on. `key`: of the chunk, where the run begins.
 template <size_t kRows, size_t kVectors>
 inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t key, float* out,
                       size_t dim) {
@@ -248,16 +199,6 @@ inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t 
                           _mm512_add_epi32(sums.low[i][j], _mm512_slli_epi32(sums.high[i][j], 8)));
     }
   }
-}
-
-template <size_t kRows>
-inline void ValueRows(const PageRun& values, const float* p, size_t key, float* out, size_t dim) {
-  const size_t end = (values.head_dim + kLanes - 1) / kLanes * kLanes;
-  size_t column = 0;
-  for (; column + 4 * kLanes <= end; column += 4 * kLanes) {
-    ValueTile<kRows, 4>(values, column, p, key, out, dim);
-  }
-  for (; column < end; column += kLanes) ValueTile<kRows, 1>(values, column, p, key, out, dim);
 }
 
 void AddValues(const PageRun& values, const float* p, size_t key, size_t queries, float* out,
