@@ -73,4 +73,9 @@ if is_debian_12 /etc/os-release; then
 fi
 setup_main nonsense 2>/dev/null
 (($? == 2)) || fail 'an unknown set is a usage error'
+said=$(setup_main --with=nonsense 2>&1)
+grep -q 'no tests/nonsense/requirements.txt' <<<"$said" ||
+  fail 'an unknown --with is named'
+setup_main 2>/dev/null
+(($? == 2)) || fail 'nothing asked is a usage error'
 echo 'setup: all as said'
