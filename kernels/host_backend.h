@@ -10,7 +10,7 @@
 
 namespace precis {
 
-// Zero until written, and not committed until then; large ones ask for huge pages.
+// Zero until written; large ones are not committed until then, and ask for huge pages.
 // RESOURCE_EXHAUSTED when there is none.
 StatusOr<DeviceMemory> AllocateHostMemory(size_t bytes);
 
