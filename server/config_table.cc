@@ -193,6 +193,10 @@ void AddSecurityRows(std::vector<ConfigRow>& rows) {
       "of each client: requests=, tokens-per-second=, burst=, max-priority=, max-timeout=",
       [](ServerOptions & o) -> auto& { return o.client_limits; },
       [](std::string_view text) { return ParseClientLimits(text, {}); }, FormatClientLimits));
+  rows.push_back(Text(
+      "admin-socket", kSecurity,
+      "path of a unix socket, mode 0600, for precis.admin.v1; empty: none",
+      [](ServerOptions & o) -> auto& { return o.admin_socket; }));
   rows.push_back(Count(
       "max-connection-streams", kSecurity, "calls of one connection at once; more wait",
       [](ServerOptions & o) -> auto& { return o.max_connection_streams; }, 1, 1u << 20));

@@ -194,6 +194,10 @@ void ServerMetrics::SetCertificateExpiry(int64_t seconds_since_epoch) {
   certificate_expiry_->Set(static_cast<double>(seconds_since_epoch));
 }
 
+int64_t ServerMetrics::CertificateExpiry() const {
+  return static_cast<int64_t>(certificate_expiry_->Value());
+}
+
 void ServerMetrics::CountWatchdogTrip() { watchdog_trips_->Increment(); }
 
 StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Open(const std::string& address) {

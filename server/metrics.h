@@ -51,6 +51,7 @@ class ServerMetrics final : public EngineObserver {
   void CountWatchdogTrip();
   void CountReload(Reloaded what, bool ok);
   void SetCertificateExpiry(int64_t seconds_since_epoch);
+  int64_t CertificateExpiry() const;
 
   const std::shared_ptr<prometheus::Registry>& registry() { return registry_; }
 

@@ -39,6 +39,8 @@ struct ServerOptions {
   Duration max_connection_age{0};  // then its client is asked to connect anew; 0: never
   Duration max_connection_age_grace = std::chrono::minutes(10);  // for calls still running then
 
+  std::string admin_socket;  // path of a unix socket for operators (server/admin.h); empty: none
+
   uint32_t max_queue = 256;  // requests accepted and unfinished; longer waits, more memory
   // Their source tokens and beams x new tokens together; as max_queue.
   uint64_t max_queue_tokens = 2u << 20;

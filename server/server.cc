@@ -35,6 +35,9 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Lo
   PRECIS_RETURN_IF_ERROR(server->LoadSecrets());
   PRECIS_RETURN_IF_ERROR(server->OpenMetrics());
   PRECIS_RETURN_IF_ERROR(server->Listen());
+  if (!options.admin_socket.empty()) {
+    PRECIS_ASSIGN_OR_RETURN(server->admin_, AdminPort::Open(options.admin_socket, *server));
+  }
   return server;
 }
 
@@ -141,6 +144,7 @@ void Server::Stop() {
       ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server has ended"));
   server_->Shutdown(std::chrono::system_clock::now() + kFlush);
   server_->Wait();
+  if (admin_ != nullptr) admin_->Stop();
 }
 
 }  // namespace precis

@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "engine/summarizer.h"
 #include "grpcpp/server.h"
+#include "server/admin.h"
 #include "server/core.h"
 #include "server/engine_collector.h"
 #include "server/health.h"
@@ -67,6 +68,7 @@ class Server {
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<AdminPort> admin_;  // null without --admin-socket
   int port_ = 0;
 };
 
