@@ -1,5 +1,6 @@
 #include "server/call_many.h"
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "common/mutex.h"
 #include "fmt/format.h"
+#include "grpcpp/alarm.h"
 #include "server/call.h"
 #include "server/errors.h"
 #include "server/reply.h"
@@ -69,6 +71,8 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   void TryRead();
   // Reads no more; ends with `why` when all accepted items are answered. The first call counts.
   void Close(const Status& why);
+  // TryRead() again when the client may have saved up for another document.
+  void WakeAfter(Duration wait) PRECIS_REQUIRES(mutex_);
   void ReadItem();
   // The status ends the stream: without a usable id there is nobody to tell.
   Status CheckId(const std::string& id);
@@ -78,7 +82,8 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
   Ticket ticket_;
-  // From a read's start until its message is taken in, `reading_` keeps the two for that read alone.
+  // From a read's start until its message is taken in, `reading_` keeps the two for that read
+  // alone.
   grpc::ByteBuffer read_;
   std::unordered_set<std::string> ids_;
   grpc::ByteBuffer in_flight_;
@@ -89,6 +94,8 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
   std::shared_ptr<SummaryTask> writing_task_ PRECIS_GUARDED_BY(mutex_);
   uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not written
+  grpc::Alarm alarm_ PRECIS_GUARDED_BY(mutex_);
+  bool alarm_set_ PRECIS_GUARDED_BY(mutex_) = false;
   bool reading_ PRECIS_GUARDED_BY(mutex_) = false;  // until what was read is taken in
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
@@ -123,13 +130,33 @@ void ManyReply::TryRead() {
   MutexLock lock(mutex_);
   if (reading_ || closing_ || outstanding_ >= core_.options.stream_outstanding) return;
   if (!permit_.held()) {
-    permit_ = core_.admission.AdmitOrWait(this, [weak = weak_from_this()] {
+    const auto again = [weak = weak_from_this()] {
       if (auto stream = weak.lock()) stream->TryRead();
-    });
-    if (!permit_.held()) return;
+    };
+    Duration wait{0};
+    permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
+    if (!permit_.held()) {
+      if (wait.count() != 0) WakeAfter(wait);
+      return;
+    }
   }
   reading_ = true;
   StartRead(&read_);
+}
+
+void ManyReply::WakeAfter(Duration wait) {
+  if (std::exchange(alarm_set_, true)) return;
+  const auto when = std::chrono::system_clock::now() +
+                    std::chrono::ceil<std::chrono::system_clock::duration>(wait);
+  alarm_.Set(when, [weak = weak_from_this()](bool) {
+    auto stream = weak.lock();
+    if (stream == nullptr) return;
+    {
+      MutexLock lock(stream->mutex_);
+      stream->alarm_set_ = false;
+    }
+    stream->TryRead();
+  });
 }
 
 void ManyReply::OnReadDone(bool ok) {
@@ -176,6 +203,7 @@ void ManyReply::ReadItem() {
     auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
     status = request.status();
     if (request.ok()) call.request = *std::move(request);
+    BindToClient(ticket_.client, &call.request);
   }
   if (!status.ok()) {
     RecordOutcome(core_, call.ticket, status, nullptr);

@@ -97,7 +97,10 @@ Status ApplyFile(const std::string& path, const Setter& setter, ServerOptions& o
 Status ApplyEnvironment(const std::vector<ConfigRow>& rows, const Setter& setter,
                         std::map<std::string, std::string> environment, ServerOptions& options) {
   environment.erase("PRECIS_CONFIG");
-  environment.erase("PRECIS_SERVER");  // the command line's: where its server is
+  // The command line's: where its server is, and what it says there.
+  for (const char* name : {"PRECIS_SERVER", "PRECIS_TLS_CA", "PRECIS_TOKEN"}) {
+    environment.erase(name);
+  }
   for (const ConfigRow& row : rows) {
     const std::string name = EnvironmentName(row.key);
     const auto variable = environment.find(name);

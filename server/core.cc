@@ -20,6 +20,9 @@ void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
   std::string line =
       fmt::format("request id={} method={} outcome={} total_ms={:.1f}", ticket.request_id,
                   MethodName(ticket.method), outcome.label, Milliseconds(total));
+  if (!ticket.client.name.empty()) {
+    line += fmt::format(" client=\"{}\"", JsonEscape(ticket.client.name));
+  }
   if (summary != nullptr) {
     core.metrics.ObserveSummary(*summary);
     line += fmt::format(

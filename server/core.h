@@ -5,6 +5,7 @@
 
 #include "engine/summarizer.h"
 #include "server/admission.h"
+#include "server/authenticator.h"
 #include "server/gate.h"
 #include "server/live_calls.h"
 #include "server/metrics.h"
@@ -16,6 +17,7 @@ struct ServerCore {
   const ServerOptions& options;
   Summarizer& summarizer;
   ServerMetrics& metrics;
+  Authenticator authenticator;
   Gate gate;
   Admission admission;
   LiveCalls live;
@@ -24,7 +26,8 @@ struct ServerCore {
       : options(o),
         summarizer(s),
         metrics(m),
-        gate(o),
+        authenticator(o),
+        gate(o, authenticator),
         admission({.max_requests = o.max_queue, .max_tokens = o.max_queue_tokens}) {}
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <random>
 #include <string_view>
+#include <utility>
 
 #include "fmt/format.h"
 
@@ -37,7 +38,8 @@ Status WhyCancelled(const grpc::CallbackServerContext& context) {
   return Status(absl::StatusCode::kCancelled, "the client cancelled the call");
 }
 
-Gate::Gate(const ServerOptions& options) : options_(options) {
+Gate::Gate(const ServerOptions& options, const Authenticator& authenticator)
+    : options_(options), authenticator_(authenticator) {
   std::random_device random;
   next_id_ = (static_cast<uint64_t>(random()) << 32) | random();
 }
@@ -45,13 +47,16 @@ Gate::Gate(const ServerOptions& options) : options_(options) {
 Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket) {
   ticket->method = method;
   ticket->start = std::chrono::steady_clock::now();
-  ticket->deadline = DeadlineOf(*context, ticket->start);
+  auto client = authenticator_.Identify(*context);
+  if (client.ok()) ticket->client = *std::move(client);
+  ticket->deadline = DeadlineOf(*context, ticket->start, ticket->client);
   const auto given = context->client_metadata().find(kRequestIdKey);
   if (given != context->client_metadata().end()) {
     ticket->request_id.assign(given->second.data(), given->second.size());
   }
   if (!IsSafeRequestId(ticket->request_id)) ticket->request_id = NewRequestId();
   context->AddInitialMetadata(kRequestIdKey, ticket->request_id);
+  if (!client.ok()) return client.status();
   if (closed()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,
                        "the server is about to end and takes no new requests");
@@ -65,13 +70,14 @@ Ticket Gate::ItemTicket(const grpc::CallbackServerContext& context, const Ticket
   return {.method = stream.method,
           .request_id = fmt::format("{}.{}", stream.request_id, index),
           .start = now,
-          .deadline = DeadlineOf(context, now)};
+          .deadline = DeadlineOf(context, now, stream.client),
+          .client = stream.client};
 }
 
 std::string Gate::NewRequestId() { return fmt::format("{:016x}", Mix(next_id_.fetch_add(1))); }
 
-std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& context,
-                                          TimePoint now) const {
+std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
+                                          const Client& client) const {
   std::optional<Duration> timeout;
   const auto wall = context.deadline();
   if (wall != std::chrono::system_clock::time_point::max()) {
@@ -79,8 +85,8 @@ std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& con
   } else if (options_.default_timeout.count() != 0) {
     timeout = options_.default_timeout;
   }
-  if (options_.max_timeout.count() != 0) {
-    timeout = std::min(timeout.value_or(options_.max_timeout), options_.max_timeout);
+  for (const Duration longest : {options_.max_timeout, client.limits.max_timeout}) {
+    if (longest.count() != 0) timeout = std::min(timeout.value_or(longest), longest);
   }
   if (!timeout) return std::nullopt;
   return now + *timeout;

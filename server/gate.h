@@ -13,6 +13,8 @@
 #include "common/clock.h"
 #include "common/status.h"
 #include "grpcpp/server_context.h"
+#include "server/authenticator.h"
+#include "server/client.h"
 #include "server/metrics.h"
 #include "server/options.h"
 
@@ -24,11 +26,12 @@ struct Ticket {
   std::string request_id;
   TimePoint start;
   std::optional<TimePoint> deadline;
+  Client client;  // empty when the call was refused before that was known
 };
 
 class Gate {
  public:
-  explicit Gate(const ServerOptions& options);
+  Gate(const ServerOptions& options, const Authenticator& authenticator);
 
   // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
   // `x-request-id` into the initial metadata.
@@ -44,10 +47,11 @@ class Gate {
 
  private:
   std::string NewRequestId();
-  std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
-                                      TimePoint now) const;
+  std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
+                                      const Client& client) const;
 
   const ServerOptions& options_;
+  const Authenticator& authenticator_;
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> next_id_;
 };

@@ -31,6 +31,11 @@ inline constexpr int kNumMethods = 4;
 const char* MethodName(Method method);
 const char* FinishReasonLabel(FinishReason reason);
 
+// What may be read again while the server runs.
+enum class Reloaded : uint8_t { kTokens, kCertificates };
+inline constexpr int kNumReloaded = 2;
+const char* ReloadedName(Reloaded what);
+
 class ServerMetrics final : public EngineObserver {
  public:
   explicit ServerMetrics(const ModelInfo& info);
@@ -44,12 +49,16 @@ class ServerMetrics final : public EngineObserver {
   void SetHealthy(bool healthy);
   void SetDraining();
   void CountWatchdogTrip();
+  void CountReload(Reloaded what, bool ok);
+  void SetCertificateExpiry(int64_t seconds_since_epoch);
+  int64_t CertificateExpiry() const;
 
   const std::shared_ptr<prometheus::Registry>& registry() { return registry_; }
 
  private:
   void AddRequestFamilies();
   void AddModelFamilies(const ModelInfo& info);
+  void AddReloadFamilies();
 
   // Shared with the exposer, which holds it weakly.
   const std::shared_ptr<prometheus::Registry> registry_;
@@ -65,6 +74,13 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Gauge* healthy_ = nullptr;
   prometheus::Gauge* draining_ = nullptr;
   prometheus::Counter* watchdog_trips_ = nullptr;
+  struct Reloads {
+    prometheus::Counter* ok;
+    prometheus::Counter* failed;
+    prometheus::Gauge* stale;
+  };
+  std::vector<Reloads> reloads_;  // by Reloaded
+  prometheus::Gauge* certificate_expiry_ = nullptr;
 };
 
 // The endpoint that Prometheus scrapes.

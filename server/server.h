@@ -10,12 +10,15 @@
 #include "common/status.h"
 #include "engine/summarizer.h"
 #include "grpcpp/server.h"
+#include "server/admin.h"
 #include "server/core.h"
 #include "server/engine_collector.h"
 #include "server/health.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/reloader.h"
 #include "server/service.h"
+#include "server/tls.h"
 #include "server/watchdog.h"
 
 namespace precis {
@@ -35,6 +38,8 @@ class Server {
   void BeginDrain();
   // False when requests were still under way after `timeout`.
   bool WaitIdle(Duration timeout) { return core_->admission.WaitIdle(timeout); }
+  // Reads tokens and certificates again, now; the first error. What is bad changes nothing.
+  Status Reload() { return reloader_->ReloadAll(); }
   // Everything under way ends with UNAVAILABLE, now; the addresses are free afterwards. Does not
   // wait for the engine. Idempotent.
   void Stop();
@@ -44,6 +49,8 @@ class Server {
 
  private:
   Server(const ServerOptions& options, LoadedModel model);
+  // Tokens and certificates: read, and watched from then on.
+  Status LoadSecrets();
   Status OpenMetrics();
   Status Listen();
   void AddArguments(grpc::ServerBuilder& builder) const;
@@ -55,10 +62,13 @@ class Server {
   std::unique_ptr<ServerCore> core_;
   std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
   std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::unique_ptr<ServerTls> tls_;  // null without TLS
+  std::unique_ptr<Reloader> reloader_;
   SummarizationService service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<AdminPort> admin_;  // null without --admin-socket
   int port_ = 0;
 };
 

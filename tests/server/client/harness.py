@@ -21,6 +21,7 @@ ARGS = argparse.Namespace()  # of main()
 STUBS = tempfile.mkdtemp(prefix="precis_stubs_")
 PROTOS = [
     "precis/v1/summarization.proto",
+    "precis/admin/v1/admin.proto",
     "google/rpc/status.proto",
     "google/rpc/error_details.proto",
 ]
