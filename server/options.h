@@ -22,9 +22,10 @@ struct ServerOptions {
 
   std::string listen = "127.0.0.1:50051";         // host:port or unix:PATH; port 0: any free one
   std::string metrics_listen = "127.0.0.1:9464";  // host:port; empty: no metrics
-  std::string port_file;   // the ports that were taken are written here; empty: nowhere
-  bool insecure = false;   // allows a plain-text address beyond loopback: anybody can read along
-  bool reflection = true;  // tells any client the names of our messages
+  std::string health_listen;  // host:port or unix:PATH, plain text, health alone; empty: none
+  std::string port_file;      // the ports that were taken are written here; empty: nowhere
+  bool insecure = false;      // allows a plain-text address beyond loopback: anybody can read along
+  bool reflection = true;     // tells any client the names of our messages
 
   uint32_t max_queue = 256;  // requests accepted and unfinished; longer waits, more memory
   // Their source tokens and beams x new tokens together; as max_queue.

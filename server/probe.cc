@@ -1,6 +1,7 @@
 #include "server/probe.h"
 
 #include <chrono>
+#include <string>
 
 #include "fmt/format.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -10,9 +11,11 @@
 
 namespace precis {
 
-Status ProbeHealth(const std::string& address, Duration timeout) {
+Status ProbeHealth(const ServerOptions& options, Duration timeout) {
   namespace health = grpc::health::v1;
-  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--listen"));
+  const bool apart = !options.health_listen.empty();
+  const std::string& address = apart ? options.health_listen : options.listen;
+  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), apart ? "--health-listen" : "--listen"));
   const std::string target = ClientTarget(address);
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the server is on this machine

@@ -27,7 +27,8 @@ constexpr uint64_t kLeastMessageBytes = 4u << 20;
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model) {
+StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model,
+                                                grpc::HealthCheckServiceInterface* health_port) {
   PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(options.listen), "--listen"));
   if (!options.insecure && !IsLoopback(options.listen)) {
     return FailedPrecondition(
@@ -35,14 +36,16 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Lo
                     "encryption; say --insecure if that is meant",
                     options.listen));
   }
-  std::unique_ptr<Server> server(new Server(options, std::move(model)));
+  std::unique_ptr<Server> server(new Server(options, std::move(model), health_port));
   PRECIS_RETURN_IF_ERROR(server->OpenMetrics());
   PRECIS_RETURN_IF_ERROR(server->Listen());
   return server;
 }
 
-Server::Server(const ServerOptions& options, LoadedModel model)
+Server::Server(const ServerOptions& options, LoadedModel model,
+               grpc::HealthCheckServiceInterface* health_port)
     : options_(options),
+      health_port_(health_port),
       metrics_(std::make_unique<ServerMetrics>(model.engine->info())),
       model_(std::move(model)),
       core_(std::make_unique<ServerCore>(options_, *model_.summarizer, *metrics_)),
@@ -98,7 +101,7 @@ Status Server::Listen() {
                     options_.listen));
   }
   if (is_unix) port_ = 0;
-  health_ = std::make_unique<Health>(server_->GetHealthCheckService(), *metrics_);
+  health_ = std::make_unique<Health>(server_->GetHealthCheckService(), health_port_, *metrics_);
   watchdog_ = std::make_unique<Watchdog>(
       options_.watchdog_timeout, [this] { return model_.engine->stats().seconds_since_progress; },
       *health_, *metrics_);
