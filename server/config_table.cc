@@ -165,6 +165,10 @@ void AddNetworkRows(std::vector<ConfigRow>& rows) {
       "metrics-listen", kNetwork, "Prometheus address: host:port; empty: no metrics",
       [](ServerOptions & o) -> auto& { return o.metrics_listen; }));
   rows.push_back(Text(
+      "health-listen", kNetwork,
+      "address of health alone, in plain text, open while the model loads; empty: none",
+      [](ServerOptions & o) -> auto& { return o.health_listen; }));
+  rows.push_back(Text(
       "port-file", kNetwork, "write the ports that were taken into this file",
       [](ServerOptions & o) -> auto& { return o.port_file; }));
   rows.push_back(Switch(

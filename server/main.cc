@@ -17,6 +17,7 @@
 #include "fmt/format.h"
 #include "server/address.h"
 #include "server/config.h"
+#include "server/health_port.h"
 #include "server/openmp_wait.h"
 #include "server/probe.h"
 #include "server/server.h"
@@ -100,27 +101,36 @@ StatusOr<LoadedModel> LoadUnlessSignalled(const ServerOptions& options, EndSigna
   return load.get();
 }
 
+// `address` as it was asked for, with the port that was taken. A unix socket has none.
+std::string PlaceOf(const std::string& address, int port) {
+  if (port == 0) return address;
+  return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
+}
+
 int Serve(const ServerOptions& options) {
   EndSignals signals;  // before any thread is started
   RouteLibraryLogs();
   if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
+  std::unique_ptr<HealthPort> health;  // before the model is loaded, and until the server is gone
+  if (!options.health_listen.empty()) {
+    auto opened = HealthPort::Open(options.health_listen);
+    if (!opened.ok()) return Fail(opened.status());
+    health = *std::move(opened);
+    spdlog::info("health alone on {}", PlaceOf(options.health_listen, health->port()));
+  }
   auto model = LoadUnlessSignalled(options, signals);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
-  auto server = Server::Start(options, *std::move(model));
+  auto server = Server::Start(options, *std::move(model), health.get());
   if (!server.ok()) return Fail(server.status());
-  const std::string place =
-      (*server)->port() == 0
-          ? options.listen
-          : fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')),
-                        (*server)->port());
   if ((*server)->metrics_port() != 0) {
     spdlog::info("metrics on port {}, path /metrics", (*server)->metrics_port());
   }
   const Status ports =
-      WritePortFile(options.port_file, (*server)->port(), (*server)->metrics_port());
+      WritePortFile(options.port_file, (*server)->port(), (*server)->metrics_port(),
+                    health == nullptr ? 0 : health->port());
   if (!ports.ok()) return Fail(ports);
-  spdlog::info("listening on {}", place);
+  spdlog::info("listening on {}", PlaceOf(options.listen, (*server)->port()));
   return RunUntilSignal(**server, signals, options);
 }
 

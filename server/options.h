@@ -23,9 +23,10 @@ struct ServerOptions {
 
   std::string listen = "127.0.0.1:50051";         // host:port or unix:PATH; port 0: any free one
   std::string metrics_listen = "127.0.0.1:9464";  // host:port; empty: no metrics
-  std::string port_file;   // the ports that were taken are written here; empty: nowhere
-  bool insecure = false;   // allows plain text beyond loopback: anybody can read along
-  bool reflection = true;  // tells any client the names of our messages
+  std::string health_listen;  // host:port or unix:PATH, plain text, health alone; empty: none
+  std::string port_file;      // the ports that were taken are written here; empty: nowhere
+  bool insecure = false;      // allows plain text beyond loopback: anybody can read along
+  bool reflection = true;     // tells any client the names of our messages
 
   std::string tls_cert;        // PEM, the chain behind it; empty: no encryption
   std::string tls_key;         // its private key

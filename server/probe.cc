@@ -32,7 +32,8 @@ class AnyCertificate final : public tls::ExternalCertificateVerifier {
 };
 
 StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const ServerOptions& options) {
-  if (options.tls_cert.empty()) return grpc::InsecureChannelCredentials();
+  const bool plain = options.tls_cert.empty() || !options.health_listen.empty();
+  if (plain) return grpc::InsecureChannelCredentials();
   tls::TlsChannelCredentialsOptions out;
   out.set_verify_server_certs(false);
   out.set_check_call_host(false);
@@ -52,9 +53,10 @@ StatusOr<std::shared_ptr<grpc::ChannelCredentials>> CredentialsOf(const ServerOp
 
 Status ProbeHealth(const ServerOptions& options, Duration timeout) {
   namespace health = grpc::health::v1;
-  const std::string& address = options.listen;
+  const bool apart = !options.health_listen.empty();
+  const std::string& address = apart ? options.health_listen : options.listen;
   PRECIS_ASSIGN_OR_RETURN(const auto credentials, CredentialsOf(options));
-  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--listen"));
+  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), apart ? "--health-listen" : "--listen"));
   const std::string target = ClientTarget(address);
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // the server is on this machine

@@ -29,9 +29,10 @@ constexpr uint64_t kLeastMessageBytes = 4u << 20;
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model) {
+StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model,
+                                                grpc::HealthCheckServiceInterface* health_port) {
   PRECIS_RETURN_IF_ERROR(CheckTransport(options));
-  std::unique_ptr<Server> server(new Server(options, std::move(model)));
+  std::unique_ptr<Server> server(new Server(options, std::move(model), health_port));
   PRECIS_RETURN_IF_ERROR(server->LoadSecrets());
   PRECIS_RETURN_IF_ERROR(server->OpenMetrics());
   PRECIS_RETURN_IF_ERROR(server->Listen());
@@ -41,8 +42,10 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Lo
   return server;
 }
 
-Server::Server(const ServerOptions& options, LoadedModel model)
+Server::Server(const ServerOptions& options, LoadedModel model,
+               grpc::HealthCheckServiceInterface* health_port)
     : options_(options),
+      health_port_(health_port),
       metrics_(std::make_unique<ServerMetrics>(model.engine->info())),
       model_(std::move(model)),
       core_(std::make_unique<ServerCore>(options_, *model_.summarizer, *metrics_)),
@@ -124,7 +127,7 @@ Status Server::Listen() {
                     options_.listen));
   }
   if (is_unix) port_ = 0;
-  health_ = std::make_unique<Health>(server_->GetHealthCheckService(), *metrics_);
+  health_ = std::make_unique<Health>(server_->GetHealthCheckService(), health_port_, *metrics_);
   watchdog_ = std::make_unique<Watchdog>(
       options_.watchdog_timeout, [this] { return model_.engine->stats().seconds_since_progress; },
       *health_, *metrics_);

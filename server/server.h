@@ -25,8 +25,11 @@ namespace precis {
 
 class Server {
  public:
-  // Takes both addresses and answers from now on. The error names the address.
-  static StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, LoadedModel model);
+  // Takes both addresses and answers from now on. The error names the address. `health_port`, which
+  // may be null and outlives the server, is told what the main port's health service says.
+  static StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options, LoadedModel model,
+      grpc::HealthCheckServiceInterface* health_port = nullptr);
   ~Server();  // Stop(), then waits for the engine
 
   int port() const { return port_; }  // 0 for a unix socket
@@ -48,7 +51,8 @@ class Server {
   ServerMetrics& metrics() { return *metrics_; }
 
  private:
-  Server(const ServerOptions& options, LoadedModel model);
+  Server(const ServerOptions& options, LoadedModel model,
+         grpc::HealthCheckServiceInterface* health_port);
   // Tokens and certificates: read, and watched from then on.
   Status LoadSecrets();
   Status OpenMetrics();
@@ -57,6 +61,7 @@ class Server {
 
   // In this order: each uses those above it.
   const ServerOptions options_;
+  grpc::HealthCheckServiceInterface* const health_port_;
   const std::unique_ptr<ServerMetrics> metrics_;
   LoadedModel model_;
   std::unique_ptr<ServerCore> core_;
