@@ -6,6 +6,7 @@
 #include "engine/summarizer.h"
 #include "server/admission.h"
 #include "server/gate.h"
+#include "server/inference_counters.h"
 #include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/options.h"
@@ -19,6 +20,7 @@ struct ServerCore {
   Gate gate;
   Admission admission;
   LiveCalls live;
+  InferenceCounters inferences;
 
   ServerCore(const ServerOptions& o, Summarizer& s, ServerMetrics& m)
       : options(o),

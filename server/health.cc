@@ -32,6 +32,7 @@ void Health::Tell() {
   if (service_ == nullptr) return;
   service_->SetServingStatus("", serving);
   service_->SetServingStatus(kServiceName, serving);
+  service_->SetServingStatus(kOpenInferenceServiceName, serving);
 }
 
 }  // namespace precis

@@ -14,8 +14,10 @@
 #include "server/engine_collector.h"
 #include "server/health.h"
 #include "server/metrics.h"
+#include "server/open_inference.h"
 #include "server/options.h"
 #include "server/service.h"
+#include "server/unknown_method.h"
 #include "server/watchdog.h"
 
 namespace precis {
@@ -56,6 +58,8 @@ class Server {
   std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
   std::unique_ptr<MetricsEndpoint> endpoint_;
   SummarizationService service_;
+  OpenInferenceService open_inference_;
+  UnknownMethods unknown_methods_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
