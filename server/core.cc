@@ -39,6 +39,10 @@ void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
         fmt::format(" message=\"{}\"",
                     JsonEscape(std::string_view(status.message().data(), status.message().size())));
   }
+  line += fmt::format(" trace_id={} span_id={}", ticket.trace.trace_id, ticket.trace.span_id);
+  if (!ticket.trace.parent_span_id.empty()) {
+    line += fmt::format(" parent_span_id={}", ticket.trace.parent_span_id);
+  }
   spdlog::info("{}", line);
 }
 

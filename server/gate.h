@@ -15,6 +15,7 @@
 #include "grpcpp/server_context.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/trace_context.h"
 
 namespace precis {
 
@@ -24,6 +25,7 @@ struct Ticket {
   std::string request_id;
   TimePoint start;
   std::optional<TimePoint> deadline;
+  TraceContext trace;
 };
 
 class Gate {
@@ -31,12 +33,12 @@ class Gate {
   explicit Gate(const ServerOptions& options);
 
   // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
-  // `x-request-id` into the initial metadata.
+  // `x-request-id`, `traceparent` and `tracestate` into the initial metadata.
   Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
 
-  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it.
-  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
-                    size_t index) const;
+  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
+  // and a span of its own below the stream's.
+  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream, size_t index);
 
   // From now on every call is refused with Reason::kDraining.
   void Close() { closed_.store(true, std::memory_order_release); }
@@ -44,6 +46,8 @@ class Gate {
 
  private:
   std::string NewRequestId();
+  uint64_t Random();
+  TraceContext TraceOf(const grpc::CallbackServerContext& context);
   std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
                                       TimePoint now) const;
 
