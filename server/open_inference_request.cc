@@ -57,6 +57,7 @@ class RequestReader {
   std::vector<std::string> texts_;
   std::vector<v1::GenerationOptions> texts_options_;
   std::set<std::string> said_;
+  uint64_t option_bytes_ = 0;  // of options that are texts, a copy a text
 };
 
 InferTensor RequestReader::TensorAt(int index) const {
@@ -194,6 +195,12 @@ Status RequestReader::Set(const InferInput& input, const InferValue& value, size
     out_.stream = out_.stream || on;
     return OkStatus();
   }
+  // One value for all texts is copied to each: a small message must not become a large request.
+  if (const auto* text = std::get_if<std::string>(&value)) option_bytes_ += text->size();
+  if (option_bytes_ > options_.text.max_text_bytes) {
+    return FieldTooLarge(input.name, fmt::format("makes options of more than {} bytes for {} texts",
+                                                 options_.text.max_text_bytes, texts_.size()));
+  }
   return SetInferOption(input, value, &texts_options_[row]);
 }
 
@@ -237,7 +244,9 @@ Status RequestReader::ReadParameter(const std::string& name, const InferParamete
   const InferInput* input = FindInferInput(name);
   const bool known = (input != nullptr && name != kTextInput) || name == "timeout" ||
                      name == "priority" || name == "triton_enable_empty_final_response";
-  if (!known) return FieldError(NameOrPlace(name, "parameters", 0), "no such parameter");
+  if (!known) {
+    return FieldError(IsSafeRequestId(name) ? name : "parameters", "no such parameter");
+  }
   PRECIS_ASSIGN_OR_RETURN(const InferValue value, ToValue(name, parameter));
   if (name == "triton_enable_empty_final_response") {
     PRECIS_ASSIGN_OR_RETURN(out_.empty_final, ToSwitch(name, value));

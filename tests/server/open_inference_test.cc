@@ -361,6 +361,14 @@ std::vector<BadCase> BadCases() {
       {"stop", raw("stop", "BYTES", {1}, RawTexts({"\xff"}))},
       {"stop", raw("stop", "INT32", {1}, RawNumbers<int32_t>({5}))},
       {"stop[0]", [](R& r) { (*r.mutable_parameters())["stop"].set_string_param(""); }},
+      {"parameters", whole("a colour", 1)},
+      {"prefix",
+       [](R& r) {  // 240 bytes, five times
+         r.clear_inputs();
+         r.clear_raw_input_contents();
+         AddRaw("text_input", "BYTES", {5}, RawTexts({"a", "b", "c", "d", "e"}), &r);
+         (*r.mutable_parameters())["prefix"].set_string_param(std::string(240, 'a'));
+       }},
       {"long_document_policy",
        [](R& r) { (*r.mutable_parameters())["long_document_policy"].set_string_param("skip"); }},
       {"priority", whole("priority", 4)},
