@@ -50,6 +50,19 @@ TEST(Docs, EveryMetricIsDocumentedAndNoOther) {
   EXPECT_EQ(FirstColumn(ReadFile("docs/metrics.md"), "| `", kSnake), exported);
 }
 
+TEST(Docs, EveryMetricHasAQuestionThatItAnswers) {
+  std::istringstream lines(ReadFile("docs/metrics.md"));
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("| `precis_", 0) != 0) continue;
+    ++rows;
+    const size_t answer = line.find(" | ", line.find(" | ") + 3);
+    ASSERT_NE(answer, std::string::npos) << line;
+    EXPECT_GT(line.size() - answer, 10u) << line;
+  }
+  EXPECT_GT(rows, 20u);
+}
+
 TEST(Docs, EveryTensorIsDocumentedWithItsDatatype) {
   const std::string text = ReadFile("docs/open_inference.md");
   std::set<std::string> names = {"timeout", "priority", "triton_enable_empty_final_response"};
