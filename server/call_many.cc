@@ -1,6 +1,5 @@
 #include "server/call_many.h"
 
-#include <chrono>
 #include <deque>
 #include <memory>
 #include <string>
@@ -11,11 +10,11 @@
 
 #include "common/mutex.h"
 #include "fmt/format.h"
-#include "grpcpp/alarm.h"
 #include "server/call.h"
 #include "server/errors.h"
 #include "server/reply.h"
 #include "server/task.h"
+#include "server/wake_alarm.h"
 #include "server/wire.h"
 
 namespace precis {
@@ -71,8 +70,6 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   void TryRead();
   // Reads no more; ends with `why` when all accepted items are answered. The first call counts.
   void Close(const Status& why);
-  // TryRead() again when the client may have saved up for another document.
-  void WakeAfter(Duration wait) PRECIS_REQUIRES(mutex_);
   void ReadItem();
   // The status ends the stream: without a usable id there is nobody to tell.
   Status CheckId(const std::string& id);
@@ -94,8 +91,7 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
   std::shared_ptr<SummaryTask> writing_task_ PRECIS_GUARDED_BY(mutex_);
   uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not written
-  grpc::Alarm alarm_ PRECIS_GUARDED_BY(mutex_);
-  bool alarm_set_ PRECIS_GUARDED_BY(mutex_) = false;
+  WakeAlarm alarm_;  // when the client may have saved up for another document
   bool reading_ PRECIS_GUARDED_BY(mutex_) = false;  // until what was read is taken in
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
@@ -136,27 +132,12 @@ void ManyReply::TryRead() {
     Duration wait{0};
     permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
     if (!permit_.held()) {
-      if (wait.count() != 0) WakeAfter(wait);
+      if (wait.count() != 0) alarm_.Set(wait, weak_from_this(), &ManyReply::TryRead);
       return;
     }
   }
   reading_ = true;
   StartRead(&read_);
-}
-
-void ManyReply::WakeAfter(Duration wait) {
-  if (std::exchange(alarm_set_, true)) return;
-  const auto when = std::chrono::system_clock::now() +
-                    std::chrono::ceil<std::chrono::system_clock::duration>(wait);
-  alarm_.Set(when, [weak = weak_from_this()](bool) {
-    auto stream = weak.lock();
-    if (stream == nullptr) return;
-    {
-      MutexLock lock(stream->mutex_);
-      stream->alarm_set_ = false;
-    }
-    stream->TryRead();
-  });
 }
 
 void ManyReply::OnReadDone(bool ok) {

@@ -7,6 +7,7 @@
 #include "server/admission.h"
 #include "server/authenticator.h"
 #include "server/gate.h"
+#include "server/inference_counters.h"
 #include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/options.h"
@@ -21,6 +22,7 @@ struct ServerCore {
   Gate gate;
   Admission admission;
   LiveCalls live;
+  InferenceCounters inferences;
 
   ServerCore(const ServerOptions& o, Summarizer& s, ServerMetrics& m)
       : options(o),

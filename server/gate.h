@@ -17,6 +17,7 @@
 #include "server/client.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/trace_context.h"
 
 namespace precis {
 
@@ -27,6 +28,7 @@ struct Ticket {
   TimePoint start;
   std::optional<TimePoint> deadline;
   Client client;  // empty when the call was refused before that was known
+  TraceContext trace;
 };
 
 class Gate {
@@ -34,12 +36,12 @@ class Gate {
   Gate(const ServerOptions& options, const Authenticator& authenticator);
 
   // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
-  // `x-request-id` into the initial metadata.
+  // `x-request-id`, `traceparent` and `tracestate` into the initial metadata.
   Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
 
-  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it.
-  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
-                    size_t index) const;
+  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
+  // and a span of its own below the stream's.
+  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream, size_t index);
 
   // From now on every call is refused with Reason::kDraining.
   void Close() { closed_.store(true, std::memory_order_release); }
@@ -47,6 +49,8 @@ class Gate {
 
  private:
   std::string NewRequestId();
+  uint64_t Random();
+  TraceContext TraceOf(const grpc::CallbackServerContext& context);
   std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
                                       const Client& client) const;
 

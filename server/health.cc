@@ -34,6 +34,7 @@ void Health::Tell() {
     if (teller == nullptr) continue;
     teller->SetServingStatus("", serving);
     teller->SetServingStatus(kServiceName, serving);
+    teller->SetServingStatus(kOpenInferenceServiceName, serving);
   }
 }
 

@@ -10,6 +10,7 @@
 namespace precis {
 
 inline constexpr char kServiceName[] = "precis.v1.SummarizationService";
+inline constexpr char kOpenInferenceServiceName[] = "inference.GRPCInferenceService";
 
 class Health {
  public:

@@ -90,7 +90,8 @@ class HealthPort::Watcher final : public grpc::ServerWriteReactor<HealthCheckRes
   bool finished_ = false;
 };
 
-HealthPort::HealthPort() : serving_{{"", false}, {kServiceName, false}} {}
+HealthPort::HealthPort()
+    : serving_{{"", false}, {kServiceName, false}, {kOpenInferenceServiceName, false}} {}
 
 StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& address) {
   PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--health-listen"));

@@ -47,12 +47,36 @@ const char* MethodName(Method method) {
       return "SummarizeMany";
     case Method::kListModels:
       return "ListModels";
+    case Method::kModelInfer:
+      return "ModelInfer";
+    case Method::kModelStreamInfer:
+      return "ModelStreamInfer";
+    case Method::kOpenInferenceInfo:
+      return "OpenInferenceInfo";
+    case Method::kUnknown:
+      return "Unknown";
   }
   return "";
 }
 
 const char* ReloadedName(Reloaded what) {
   return what == Reloaded::kTokens ? "tokens" : "certificates";
+}
+
+bool SummarizesDocuments(Method method) {
+  switch (method) {
+    case Method::kSummarize:
+    case Method::kStreamSummarize:
+    case Method::kSummarizeMany:
+    case Method::kModelInfer:
+    case Method::kModelStreamInfer:
+      return true;
+    case Method::kListModels:
+    case Method::kOpenInferenceInfo:
+    case Method::kUnknown:
+      break;
+  }
+  return false;
 }
 
 const char* FinishReasonLabel(FinishReason reason) {

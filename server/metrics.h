@@ -26,8 +26,19 @@
 
 namespace precis {
 
-enum class Method : uint8_t { kSummarize, kStreamSummarize, kSummarizeMany, kListModels };
-inline constexpr int kNumMethods = 4;
+enum class Method : uint8_t {
+  kSummarize,
+  kStreamSummarize,
+  kSummarizeMany,
+  kListModels,
+  kModelInfer,
+  kModelStreamInfer,
+  kOpenInferenceInfo,  // the protocol's questions about server and model
+  kUnknown,            // no service has it
+};
+inline constexpr int kNumMethods = 8;
+// Whether a call, or an item of it, is a document to summarize.
+bool SummarizesDocuments(Method method);
 const char* MethodName(Method method);
 const char* FinishReasonLabel(FinishReason reason);
 
@@ -47,6 +58,7 @@ class ServerMetrics final : public EngineObserver {
   void ObserveQueue(double seconds);
   void ObserveSummary(const Summary& summary);
   void SetHealthy(bool healthy);
+  bool healthy() const { return healthy_->Value() != 0; }
   void SetDraining();
   void CountWatchdogTrip();
   void CountReload(Reloaded what, bool ok);

@@ -50,7 +50,9 @@ Server::Server(const ServerOptions& options, LoadedModel model,
       model_(std::move(model)),
       core_(std::make_unique<ServerCore>(options_, *model_.summarizer, *metrics_)),
       collector_(std::make_shared<EngineCollector>(*model_.engine, core_->admission)),
-      service_(*core_) {
+      service_(*core_),
+      open_inference_(*core_),
+      unknown_methods_(*core_) {
   model_.engine->SetObserver(metrics_.get());
 }
 
@@ -119,6 +121,8 @@ Status Server::Listen() {
       options_.listen, tls_ != nullptr ? tls_->Credentials() : grpc::InsecureServerCredentials(),
       &port_);
   builder.RegisterService(&service_);
+  builder.RegisterService(&open_inference_);
+  builder.RegisterCallbackGenericService(&unknown_methods_);
   server_ = builder.BuildAndStart();
   const bool is_unix = options_.listen.starts_with("unix:");
   if (server_ == nullptr || port_ == 0) {

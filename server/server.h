@@ -15,10 +15,12 @@
 #include "server/engine_collector.h"
 #include "server/health.h"
 #include "server/metrics.h"
+#include "server/open_inference.h"
 #include "server/options.h"
 #include "server/reloader.h"
 #include "server/service.h"
 #include "server/tls.h"
+#include "server/unknown_method.h"
 #include "server/watchdog.h"
 
 namespace precis {
@@ -70,6 +72,8 @@ class Server {
   std::unique_ptr<ServerTls> tls_;  // null without TLS
   std::unique_ptr<Reloader> reloader_;
   SummarizationService service_;
+  OpenInferenceService open_inference_;
+  UnknownMethods unknown_methods_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
