@@ -62,9 +62,9 @@ class Step {
         documents_(c.rows / c.beams),
         self_pages_(Pages(kTargetTokens, layout_.self.slots)),
         cross_pages_(Pages(kSourceTokens, layout_.cross.slots)),
-        memory_(
-            KvMemory::Create(documents_ * cross_pages_ + c.rows * self_pages_, layout_.page_bytes)
-                .value()),
+        memory_(KvMemory::Create(backend_, documents_ * cross_pages_ + c.rows * self_pages_,
+                                 layout_.page_bytes)
+                    .value()),
         q_(Random(size_t{c.rows} * kHeads * kHeadDim, 1)),
         cached_norms_(c.kv_heads, 20.0f),
         dealt_(c.rows * (c.kv_heads + size_t{1})),

@@ -8,6 +8,7 @@
 #include "cli/bench_serving.h"
 #include "cli/bench_throughput.h"
 #include "cli/command.h"
+#include "cli/connect.h"
 #include "cli/grpc_load.h"
 
 namespace precis::cli {
@@ -109,6 +110,7 @@ struct TypedServing {
   EngineOptions engine;
   uint32_t batch = 32;
   std::string target;
+  Credentials credentials;
   std::string rates;
   std::string trace;
   bool no_limit = false;
@@ -116,11 +118,12 @@ struct TypedServing {
 };
 
 StatusOr<ServingSummary> ServeByServer(
-    const std::string& server, const ServingOptions& options,
+    const TypedServing& typed, const ServingOptions& options,
     const std::function<void(const ServedModel&)>& on_loaded,
     const std::function<void(const ServingResult&)>& on_result,
     const std::function<void(const BenchProgress&)>& on_progress) {
-  GrpcTarget target(server);
+  PRECIS_ASSIGN_OR_RETURN(auto stub, Connect(typed.target, typed.credentials));
+  GrpcTarget target(std::move(stub));
   PRECIS_ASSIGN_OR_RETURN(const RemoteModel remote, target.Model());
   on_loaded({"precis-server", remote.name, remote.numerics, 0});
   ModelInfo model;  // </s> is T5's
@@ -136,7 +139,7 @@ StatusOr<ServingSummary> Serve(const TypedServing& typed, const ServingOptions& 
                                const std::function<void(const ServingResult&)>& on_result,
                                const std::function<void(const BenchProgress&)>& on_progress) {
   if (!typed.target.empty()) {
-    return ServeByServer(typed.target, options, on_loaded, on_result, on_progress);
+    return ServeByServer(typed, options, on_loaded, on_result, on_progress);
   }
   return BenchServingEngine(options, typed.engine, typed.batch, on_loaded, on_result, on_progress);
 }
@@ -151,6 +154,7 @@ void AddServing(CLI::App& bench, int& exit_code) {
       ->add_option("--target", typed->target,
                    "Address of a server to send them to; without: an engine of this process")
       ->excludes(model);
+  AddCredentialFlags(*command, &typed->credentials);
   AddTraceFlag(*command, typed->trace);
   command->add_option("--rates", typed->rates, "Requests a second, with commas between rates");
   command->add_flag("--find-rate", options.find_rate,

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "cli/connect.h"
 #include "cli/rpc_error.h"
 #include "common/clock.h"
 #include "common/mutex.h"
@@ -105,8 +104,8 @@ struct GrpcTarget::Wire {
   std::vector<std::unique_ptr<Call>> calls;
 };
 
-GrpcTarget::GrpcTarget(const std::string& server)
-    : wire_(std::make_unique<Wire>(Wire{Connect(server), {}})) {}
+GrpcTarget::GrpcTarget(std::unique_ptr<v1::SummarizationService::Stub> stub)
+    : wire_(std::make_unique<Wire>(Wire{std::move(stub), {}})) {}
 
 GrpcTarget::~GrpcTarget() { GiveUp(); }
 

@@ -7,6 +7,7 @@
 
 #include "common/status.h"
 #include "engine/load.h"
+#include "precis/v1/summarization.grpc.pb.h"
 
 namespace precis::cli {
 
@@ -21,7 +22,7 @@ struct RemoteModel {
 // the text that it ends is; several of one piece of text count as one.
 class GrpcTarget final : public LoadTarget {
  public:
-  explicit GrpcTarget(const std::string& server);
+  explicit GrpcTarget(std::unique_ptr<v1::SummarizationService::Stub> stub);
   ~GrpcTarget() override;
 
   StatusOr<RemoteModel> Model() const;

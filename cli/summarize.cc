@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <ostream>
+#include <string>
 #include <utility>
 
 #include "cli/command.h"
@@ -24,10 +25,14 @@ void SetDeadline(double timeout_seconds, grpc::ClientContext& context) {
 
 int Summarize(const SummarizeOptions& options, const v1::StreamSummarizeRequest& request,
               std::ostream& out, std::ostream& err) {
-  const auto stub = Connect(options.server);
+  const auto stub = Connect(options.server, options.credentials);
+  if (!stub.ok()) {
+    err << "precis: " << std::string(stub.status().message()) << "\n";
+    return kExitFailed;
+  }
   grpc::ClientContext context;
   SetDeadline(options.timeout_seconds, context);
-  const auto stream = stub->StreamSummarize(&context, request);
+  const auto stream = (*stub)->StreamSummarize(&context, request);
   SummaryPrinter printer(options.json, out, err);
   v1::StreamSummarizeResponse event;
   while (stream->Read(&event)) {

@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <string>
 
+#include "cli/connect.h"
 #include "precis/v1/summarization.pb.h"
 
 namespace precis::cli {
@@ -13,6 +14,7 @@ struct SummarizeOptions {
   std::string server = "127.0.0.1:50051";  // host:port
   double timeout_seconds = 0;              // the call's deadline; 0: none
   bool json = false;                       // one JSON object instead of text
+  Credentials credentials{};
 };
 
 // Text: deltas go to `out` as they come. JSON: the whole reply, or {"error": ...}, goes to `out`.

@@ -43,6 +43,7 @@ void AddSummarizeCommand(CLI::App& app, int& exit_code) {
   command->add_option("--server", typed->options.server, "Address of the server")
       ->envname("PRECIS_SERVER")
       ->capture_default_str();
+  AddCredentialFlags(*command, &typed->options.credentials);
   command->add_option("--model", typed->model, "Model to ask for; without: the server's");
   command->add_option("--adapter", typed->adapter, "Adapter to ask for; without: none");
   command

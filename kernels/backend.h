@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "common/status.h"
+#include "kernels/device_memory.h"
 #include "kernels/dtype.h"
 #include "kernels/ops.h"
 
@@ -64,6 +65,19 @@ class Backend {
   // rows are computed with it. Call once, after the last Pack() and before the first op.
   virtual Status Prepare(const BackendLimits& limits) = 0;
 
+  // --- memory
+  // ----------------------------------------------------------------------------------------
+
+  // RESOURCE_EXHAUSTED when the device has no more.
+  virtual StatusOr<DeviceMemory> Allocate(size_t bytes) = 0;
+  // Copies after what was asked before; `host` may change when Upload() returns, and is there when
+  // Download() returns.
+  virtual void Upload(const void* host, size_t bytes, void* device) = 0;
+  virtual void Download(const void* device, size_t bytes, void* host) = 0;
+  // Until all ops are done, and what they give to the host is there. A device's error is told here,
+  // and from then on every time.
+  virtual Status Wait() = 0;
+
   // --- ops ---------------------------------------------------------------------------------------
 
   // out[i] = table[ids[i]]; table: [vocab, d] of f32 or bf16; out: [ids.size(), d].
@@ -104,6 +118,9 @@ class Backend {
   virtual void DealHeads(const DealHeadsParams& params) = 0;
   virtual void SubtractNoise(const SubtractNoiseParams& params) = 0;
 
+  // What these three give to the host is there after Wait(), and may not be touched until then.
+  virtual void TakeOutScores(const TakeOutScoresParams& params) = 0;
+  virtual void KeepScores(const KeepScoresParams& params) = 0;
   // Takes one panel more into the summaries of the rows. A row's bits do not depend on the others.
   virtual void SummarizeScores(const SummarizeScoresParams& params) = 0;
 };

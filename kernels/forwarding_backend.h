@@ -26,6 +26,14 @@ class ForwardingBackend : public Backend {
     return inner_->Pack(label, w, n, k, dtype, max_rows);
   }
   Status Prepare(const BackendLimits& limits) override { return inner_->Prepare(limits); }
+  StatusOr<DeviceMemory> Allocate(size_t bytes) override { return inner_->Allocate(bytes); }
+  void Upload(const void* host, size_t bytes, void* device) override {
+    inner_->Upload(host, bytes, device);
+  }
+  void Download(const void* device, size_t bytes, void* host) override {
+    inner_->Download(device, bytes, host);
+  }
+  Status Wait() override { return inner_->Wait(); }
   void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
              float* out) override {
     inner_->Embed(ids, table, table_dtype, d, out);
@@ -54,6 +62,8 @@ class ForwardingBackend : public Backend {
   void SumKeySquares(const SumKeySquaresParams& p) override { inner_->SumKeySquares(p); }
   void DealHeads(const DealHeadsParams& p) override { inner_->DealHeads(p); }
   void SubtractNoise(const SubtractNoiseParams& p) override { inner_->SubtractNoise(p); }
+  void TakeOutScores(const TakeOutScoresParams& p) override { inner_->TakeOutScores(p); }
+  void KeepScores(const KeepScoresParams& p) override { inner_->KeepScores(p); }
   void SummarizeScores(const SummarizeScoresParams& p) override { inner_->SummarizeScores(p); }
 
  private:

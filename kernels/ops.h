@@ -1,5 +1,9 @@
 // The parameters of the ops: pointers, shapes, numbers. All matrices are row-major and dense unless
 // a stride is given; strides and offsets of floats count elements, those of pages count bytes.
+//
+// Matrices, tables and pages lie in device memory (kernels/device_memory.h). What says where things
+// are is the host's and read before a call returns: ids, slots, rows, page tables, copies, head
+// groups (which never change once they were used).
 #pragma once
 
 #include <cstddef>
@@ -141,10 +145,10 @@ struct DealHeadsParams {
   KvPool pool;
   KvRegion region;  // keeps key squares
   HeadShares shares;
-  std::span<const float> cached_norms;  // [num_kv_heads]; of kScaledNorm none
+  std::span<const float> cached_norms;  // [num_kv_heads], on the device; of kScaledNorm none
   uint32_t num_heads;
   // [rows, num_kv_heads + 1]: KV head g of row i serves query heads begin[g] .. begin[g + 1] - 1 of
-  // row i's share.
+  // row i's share. On the device.
   std::span<uint32_t> begin;
 };
 
@@ -178,7 +182,7 @@ struct PagedAttentionParams {
   PositionBias bias;
   Activations out;  // [rows, num_heads * head_dim]
   // As DealHeadsParams::begin, where rows differ: takes the place of groups.begin, and groups.heads
-  // is 0, 1, 2, ... Empty: all rows are as `groups` says.
+  // is 0, 1, 2, ... On the device. Empty: all rows are as `groups` says.
   std::span<const uint32_t> dealt = {};
 };
 
@@ -247,11 +251,37 @@ struct ScoreSummary {
   double sum = 0;                                       // of exp(score - max)
 };
 
+// Where in the scores of a whole step one stands.
+struct ScorePlace {
+  uint32_t row;
+  int32_t token;
+  uint32_t value;  // which of the values it becomes
+};
+
+// Scores that a panel's summary must not see: each is given to the host and made -inf.
+struct TakeOutScoresParams {
+  float* scores;  // [rows, count]
+  size_t count;
+  int32_t first_token;                 // of column 0
+  std::span<const ScorePlace> places;  // of this panel; no two equal
+  float* values;                       // the host's
+};
+
+// Copies the panel's scores of some rows to the host.
+struct KeepScoresParams {
+  const float* scores;  // [rows, count]
+  size_t count;
+  int32_t first_token;
+  std::span<const uint32_t> rows;
+  size_t vocab_size;
+  float* out;  // [rows of the step, vocab_size], the host's
+};
+
 struct SummarizeScoresParams {
   const float* scores;  // [rows, count]
   size_t count;
-  int32_t first_token;  // of column 0
-  std::span<ScoreSummary> rows;
+  int32_t first_token;           // of column 0
+  std::span<ScoreSummary> rows;  // the host's
 };
 
 }  // namespace precis

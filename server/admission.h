@@ -1,6 +1,6 @@
-// How many requests may be under way: a bounded number, and a bounded number of source tokens
-// together. Full is an answer, not a wait; bulk streams alone may ask to be told when there is
-// room.
+// How many requests may be under way: a bounded number, and a bounded number of tokens together;
+// and of each client no more than its limits say. Full is an answer, not a wait; bulk streams alone
+// may ask to be told when there is room.
 //
 // Owner: the server. Thread rule: any thread.
 #pragma once
@@ -9,9 +9,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "common/status.h"
+#include "server/client.h"
+#include "server/client_use.h"
 
 namespace precis {
 
@@ -32,8 +37,10 @@ class AdmissionPermit {
 
  private:
   friend class Admission;
-  AdmissionPermit(Admission* admission, uint64_t tokens) : admission_(admission), tokens_(tokens) {}
+  AdmissionPermit(Admission* admission, ClientUse* use, uint64_t tokens)
+      : admission_(admission), use_(use), tokens_(tokens) {}
   Admission* admission_ = nullptr;
+  ClientUse* use_ = nullptr;  // null: the client's requests are not counted
   uint64_t tokens_ = 0;
 };
 
@@ -44,33 +51,42 @@ struct AdmissionLimits {
 
 class Admission {
  public:
-  explicit Admission(const AdmissionLimits& limits) : limits_(limits) {}
+  explicit Admission(const AdmissionLimits& limits, const Clock* clock = nullptr)
+      : limits_(limits), clock_(clock == nullptr ? &steady_clock_ : clock) {}
 
-  // RESOURCE_EXHAUSTED with Reason::kQueueFull when there is no place. A request larger than
-  // max_tokens gets in when it is alone: otherwise it never would.
-  StatusOr<AdmissionPermit> TryAdmit(uint64_t tokens);
+  // RESOURCE_EXHAUSTED: with Reason::kQuota when the client is at a limit of its own, with
+  // Reason::kQueueFull when there is no place. A request larger than max_tokens gets in when it is
+  // alone: otherwise it never would.
+  StatusOr<AdmissionPermit> TryAdmit(const Client& client, uint64_t tokens);
 
   // A permit of no tokens yet. When there is none, `wake` is called once, from another thread, as
-  // soon as there may be one; ask again then. `key` names the waiter: one wish each.
-  AdmissionPermit AdmitOrWait(const void* key, std::function<void()> wake);
+  // soon as there may be one; ask again then. `key` names the waiter: one wish each. Where only
+  // time helps, because the client has used up its rate, `*wait` says how long, and nobody calls.
+  AdmissionPermit AdmitOrWait(const Client& client, const void* key, std::function<void()> wake,
+                              Duration* wait);
   // After this `wake` is not called any more, or is running now.
   void Forget(const void* key);
 
   uint64_t requests() const;
   uint64_t tokens() const;
+  // Clients with a name, or with limits, that have requests under way.
+  std::vector<ClientCount> ClientsUnderWay() const;
   // False when requests were still under way after `timeout`.
   bool WaitIdle(std::chrono::nanoseconds timeout);
 
  private:
   friend class AdmissionPermit;
-  void Return(uint64_t tokens);
-  void Change(uint64_t from, uint64_t to);
+  void Return(ClientUse* use, uint64_t tokens);
+  void Change(ClientUse* use, uint64_t from, uint64_t to);
 
   const AdmissionLimits limits_;
+  const SteadyClock steady_clock_;
+  const Clock* const clock_;
   mutable Mutex mutex_;
   CondVar idle_;
   uint64_t requests_ PRECIS_GUARDED_BY(mutex_) = 0;
   uint64_t tokens_ PRECIS_GUARDED_BY(mutex_) = 0;
+  ClientUses uses_ PRECIS_GUARDED_BY(mutex_);
   std::map<const void*, std::function<void()>> waiting_ PRECIS_GUARDED_BY(mutex_);
 };
 

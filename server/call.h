@@ -27,8 +27,10 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, &message));
   PRECIS_ASSIGN_OR_RETURN(call->request,
                           ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
+  BindToClient(call->ticket.client, &call->request);
   PRECIS_ASSIGN_OR_RETURN(
-      call->permit, core.admission.TryAdmit(EstimateCost(call->request, core.summarizer.engine())));
+      call->permit, core.admission.TryAdmit(call->ticket.client,
+                                            EstimateCost(call->request, core.summarizer.engine())));
   return OkStatus();
 }
 

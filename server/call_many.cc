@@ -14,6 +14,7 @@
 #include "server/errors.h"
 #include "server/reply.h"
 #include "server/task.h"
+#include "server/wake_alarm.h"
 #include "server/wire.h"
 
 namespace precis {
@@ -78,7 +79,8 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
   Ticket ticket_;
-  // From a read's start until its message is taken in, `reading_` keeps the two for that read alone.
+  // From a read's start until its message is taken in, `reading_` keeps the two for that read
+  // alone.
   grpc::ByteBuffer read_;
   std::unordered_set<std::string> ids_;
   grpc::ByteBuffer in_flight_;
@@ -89,6 +91,7 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
   std::shared_ptr<SummaryTask> writing_task_ PRECIS_GUARDED_BY(mutex_);
   uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not written
+  WakeAlarm alarm_;  // when the client may have saved up for another document
   bool reading_ PRECIS_GUARDED_BY(mutex_) = false;  // until what was read is taken in
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
@@ -123,10 +126,15 @@ void ManyReply::TryRead() {
   MutexLock lock(mutex_);
   if (reading_ || closing_ || outstanding_ >= core_.options.stream_outstanding) return;
   if (!permit_.held()) {
-    permit_ = core_.admission.AdmitOrWait(this, [weak = weak_from_this()] {
+    const auto again = [weak = weak_from_this()] {
       if (auto stream = weak.lock()) stream->TryRead();
-    });
-    if (!permit_.held()) return;
+    };
+    Duration wait{0};
+    permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
+    if (!permit_.held()) {
+      if (wait.count() != 0) alarm_.Set(wait, weak_from_this(), &ManyReply::TryRead);
+      return;
+    }
   }
   reading_ = true;
   StartRead(&read_);
@@ -176,6 +184,7 @@ void ManyReply::ReadItem() {
     auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
     status = request.status();
     if (request.ok()) call.request = *std::move(request);
+    BindToClient(ticket_.client, &call.request);
   }
   if (!status.ok()) {
     RecordOutcome(core_, call.ticket, status, nullptr);

@@ -97,7 +97,10 @@ Status ApplyFile(const std::string& path, const Setter& setter, ServerOptions& o
 Status ApplyEnvironment(const std::vector<ConfigRow>& rows, const Setter& setter,
                         std::map<std::string, std::string> environment, ServerOptions& options) {
   environment.erase("PRECIS_CONFIG");
-  environment.erase("PRECIS_SERVER");  // the command line's: where its server is
+  // The command line's: where its server is, and what it says there.
+  for (const char* name : {"PRECIS_SERVER", "PRECIS_TLS_CA", "PRECIS_TOKEN"}) {
+    environment.erase(name);
+  }
   for (const ConfigRow& row : rows) {
     const std::string name = EnvironmentName(row.key);
     const auto variable = environment.find(name);
@@ -123,7 +126,8 @@ void AddFlags(CLI::App& app, const std::vector<ConfigRow>& rows, Flags& flags) {
   app.add_option("--config", flags.config, "file of 'key = value' lines; keys as the flags");
   app.add_flag("--print-config", flags.print_config, "print the options in effect and exit");
   app.add_flag("--check", flags.check, "load the model and exit: 0 if it can be served");
-  app.add_flag("--probe", flags.probe, "ask the server at --listen for its health: exit 0 or 1");
+  app.add_flag("--probe", flags.probe,
+               "ask the server at --health-listen, else --listen, for its health");
   app.add_flag("--version", flags.version, "print the version and exit");
   for (const ConfigRow& row : rows) {
     CLI::Option* option = app.add_option("--" + row.key, flags.values[row.key],

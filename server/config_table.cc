@@ -14,6 +14,7 @@ namespace {
 constexpr char kModel[] = "Model and numbers";
 constexpr char kMemory[] = "Memory and batching";
 constexpr char kNetwork[] = "Network";
+constexpr char kSecurity[] = "Security";
 constexpr char kRequests[] = "Requests";
 constexpr char kProcess[] = "Process";
 
@@ -87,21 +88,6 @@ ConfigRow Value(std::string key, std::string group, std::string help, Place plac
     return format(place(const_cast<ServerOptions&>(options)));
   };
   return row;
-}
-
-constexpr std::string_view kPriorities[] = {"high", "normal", "low"};  // by value of the enum
-
-StatusOr<Priority> ParsePriority(std::string_view text) {
-  const auto* at = std::find(std::begin(kPriorities), std::end(kPriorities), text);
-  if (at == std::end(kPriorities)) {
-    return InvalidArgument(
-        fmt::format("'{}' is not one of {}", text, fmt::join(kPriorities, ", ")));
-  }
-  return static_cast<Priority>(at - std::begin(kPriorities));
-}
-
-std::string FormatPriority(Priority value) {
-  return std::string(kPriorities[static_cast<size_t>(value)]);
 }
 
 StatusOr<double> ParseShare(std::string_view text) {
@@ -179,14 +165,60 @@ void AddNetworkRows(std::vector<ConfigRow>& rows) {
       "metrics-listen", kNetwork, "Prometheus address: host:port; empty: no metrics",
       [](ServerOptions & o) -> auto& { return o.metrics_listen; }));
   rows.push_back(Text(
+      "health-listen", kNetwork,
+      "address of health alone, in plain text, open while the model loads; empty: none",
+      [](ServerOptions & o) -> auto& { return o.health_listen; }));
+  rows.push_back(Text(
       "port-file", kNetwork, "write the ports that were taken into this file",
       [](ServerOptions & o) -> auto& { return o.port_file; }));
   rows.push_back(Switch(
-      "insecure", kNetwork, "allow --listen beyond loopback without encryption",
+      "insecure", kNetwork, "allow --listen beyond loopback, and tokens, without encryption",
       [](ServerOptions & o) -> auto& { return o.insecure; }));
   rows.push_back(Switch(
       "reflection", kNetwork, "let clients ask for our messages: on or off",
       [](ServerOptions & o) -> auto& { return o.reflection; }));
+}
+
+void AddSecurityRows(std::vector<ConfigRow>& rows) {
+  rows.push_back(Text(
+      "tls-cert", kSecurity, "file of the server's certificate and its chain, PEM",
+      [](ServerOptions & o) -> auto& { return o.tls_cert; }));
+  rows.push_back(Text(
+      "tls-key", kSecurity, "file of its private key, PEM",
+      [](ServerOptions & o) -> auto& { return o.tls_key; }));
+  rows.push_back(Text(
+      "tls-client-ca", kSecurity, "file of authorities, PEM: clients need a certificate of theirs",
+      [](ServerOptions & o) -> auto& { return o.tls_client_ca; }));
+  rows.push_back(Text(
+      "auth-tokens", kSecurity, "file of `name sha256 [limits]`: calls need one of these tokens",
+      [](ServerOptions & o) -> auto& { return o.auth_tokens; }));
+  rows.push_back(Value(
+      "client-limits", kSecurity,
+      "of each client: requests=, tokens-per-second=, burst=, max-priority=, max-timeout=",
+      [](ServerOptions & o) -> auto& { return o.client_limits; },
+      [](std::string_view text) { return ParseClientLimits(text, {}); }, FormatClientLimits));
+  rows.push_back(Text(
+      "admin-socket", kSecurity,
+      "path of a unix socket, mode 0600, for precis.admin.v1; empty: none",
+      [](ServerOptions & o) -> auto& { return o.admin_socket; }));
+  rows.push_back(Count(
+      "max-connection-streams", kSecurity, "calls of one connection at once; more wait",
+      [](ServerOptions & o) -> auto& { return o.max_connection_streams; }, 1, 1u << 20));
+  rows.push_back(Count(
+      "max-metadata-bytes", kSecurity, "most bytes of one call's headers",
+      [](ServerOptions & o) -> auto& { return o.max_metadata_bytes; }, 1024, 1u << 20));
+  rows.push_back(Value(
+      "min-ping-interval", kSecurity, "clients that ping more often are cut off",
+      [](ServerOptions & o) -> auto& { return o.min_ping_interval; }, ParseDuration,
+      FormatDuration));
+  rows.push_back(Value(
+      "max-connection-age", kSecurity, "then a client is asked to connect anew; 0: never",
+      [](ServerOptions & o) -> auto& { return o.max_connection_age; }, ParseDuration,
+      FormatDuration));
+  rows.push_back(Value(
+      "max-connection-age-grace", kSecurity, "how long calls may still run then",
+      [](ServerOptions & o) -> auto& { return o.max_connection_age_grace; }, ParseDuration,
+      FormatDuration));
 }
 
 void AddRequestRows(std::vector<ConfigRow>& rows) {
@@ -249,6 +281,7 @@ std::vector<ConfigRow> ConfigTable() {
   AddModelRows(rows);
   AddMemoryRows(rows);
   AddNetworkRows(rows);
+  AddSecurityRows(rows);
   AddRequestRows(rows);
   AddProcessRows(rows);
   return rows;

@@ -33,5 +33,8 @@ std::string FormatDuration(Duration value);
 // "512M": K, M and G are powers of 1024.
 StatusOr<uint64_t> ParseBytes(std::string_view text);
 std::string FormatBytes(uint64_t value);
+// "high", "normal" or "low".
+StatusOr<Priority> ParsePriority(std::string_view text);
+std::string FormatPriority(Priority value);
 
 }  // namespace precis

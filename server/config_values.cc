@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 #include "server/config_table.h"
 
 namespace precis {
@@ -22,6 +25,8 @@ bool ParsePlainNumber(std::string_view text, double* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size();
 }
+
+constexpr std::string_view kPriorities[] = {"high", "normal", "low"};  // by value of the enum
 
 }  // namespace
 
@@ -83,6 +88,19 @@ std::string FormatBytes(uint64_t value) {
   if (value % (1ull << 20) == 0) return fmt::format("{}M", value >> 20);
   if (value % (1ull << 10) == 0) return fmt::format("{}K", value >> 10);
   return fmt::format("{}", value);
+}
+
+StatusOr<Priority> ParsePriority(std::string_view text) {
+  const auto* at = std::find(std::begin(kPriorities), std::end(kPriorities), text);
+  if (at == std::end(kPriorities)) {
+    return InvalidArgument(
+        fmt::format("'{}' is not one of {}", text, fmt::join(kPriorities, ", ")));
+  }
+  return static_cast<Priority>(at - std::begin(kPriorities));
+}
+
+std::string FormatPriority(Priority value) {
+  return std::string(kPriorities[static_cast<size_t>(value)]);
 }
 
 }  // namespace precis

@@ -17,9 +17,17 @@ void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
   const OutcomeRow& outcome = OutcomeOf(status);
   const Duration total = std::chrono::steady_clock::now() - ticket.start;
   core.metrics.CountRequest(ticket.method, outcome, Seconds(total));
+  if (summary != nullptr) {
+    core.inferences.Succeeded(total, summary->timings);
+  } else if (SummarizesDocuments(ticket.method)) {
+    core.inferences.Failed(total);
+  }
   std::string line =
       fmt::format("request id={} method={} outcome={} total_ms={:.1f}", ticket.request_id,
                   MethodName(ticket.method), outcome.label, Milliseconds(total));
+  if (!ticket.client.name.empty()) {
+    line += fmt::format(" client=\"{}\"", JsonEscape(ticket.client.name));
+  }
   if (summary != nullptr) {
     core.metrics.ObserveSummary(*summary);
     line += fmt::format(
@@ -33,6 +41,10 @@ void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
     line +=
         fmt::format(" message=\"{}\"",
                     JsonEscape(std::string_view(status.message().data(), status.message().size())));
+  }
+  line += fmt::format(" trace_id={} span_id={}", ticket.trace.trace_id, ticket.trace.span_id);
+  if (!ticket.trace.parent_span_id.empty()) {
+    line += fmt::format(" parent_span_id={}", ticket.trace.parent_span_id);
   }
   spdlog::info("{}", line);
 }

@@ -5,7 +5,9 @@
 
 #include "engine/summarizer.h"
 #include "server/admission.h"
+#include "server/authenticator.h"
 #include "server/gate.h"
+#include "server/inference_counters.h"
 #include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/options.h"
@@ -16,15 +18,18 @@ struct ServerCore {
   const ServerOptions& options;
   Summarizer& summarizer;
   ServerMetrics& metrics;
+  Authenticator authenticator;
   Gate gate;
   Admission admission;
   LiveCalls live;
+  InferenceCounters inferences;
 
   ServerCore(const ServerOptions& o, Summarizer& s, ServerMetrics& m)
       : options(o),
         summarizer(s),
         metrics(m),
-        gate(o),
+        authenticator(o),
+        gate(o, authenticator),
         admission({.max_requests = o.max_queue, .max_tokens = o.max_queue_tokens}) {}
 };
 

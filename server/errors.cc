@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "fmt/format.h"
 #include "google/rpc/error_details.pb.h"
 #include "grpcpp/server_context.h"
@@ -20,11 +21,12 @@ constexpr OutcomeRow kOutcomes[] = {
     {StatusCode::kOk, {}, "ok", "", kNoRetry},
     {StatusCode::kResourceExhausted, Reason::kQueueFull, "queue_full", "QUEUE_FULL", seconds(1)},
     {StatusCode::kResourceExhausted, Reason::kPoolFull, "pool_full", "POOL_FULL", seconds(1)},
-    {StatusCode::kResourceExhausted, Reason::kQuota, "quota", "QUOTA", seconds(10)},
+    {StatusCode::kResourceExhausted, Reason::kQuota, "quota", "QUOTA", seconds(1)},
     {StatusCode::kInvalidArgument, Reason::kTooLarge, "too_large", "TOO_LARGE", kNoRetry},
     {StatusCode::kUnavailable, Reason::kDraining, "draining", "DRAINING", seconds(5)},
     {StatusCode::kUnavailable, Reason::kStopped, "stopped", "STOPPED", seconds(5)},
     {StatusCode::kInvalidArgument, {}, "invalid_argument", "INVALID_ARGUMENT", kNoRetry},
+    {StatusCode::kUnauthenticated, {}, "unauthenticated", "UNAUTHENTICATED", kNoRetry},
     {StatusCode::kNotFound, {}, "not_found", "NOT_FOUND", kNoRetry},
     {StatusCode::kUnimplemented, {}, "unimplemented", "UNIMPLEMENTED", kNoRetry},
     {StatusCode::kCancelled, {}, "cancelled", "CANCELLED", kNoRetry},
@@ -34,6 +36,21 @@ constexpr OutcomeRow kOutcomes[] = {
     // Last: whatever else comes is our fault.
     {StatusCode::kInternal, {}, "internal", "INTERNAL", kNoRetry},
 };
+
+constexpr char kRetryPayload[] = "precis/retry_ns";
+
+// When to try again: the status's own word, else its row's. 0: it does not help.
+Duration RetryOf(const Status& status, const OutcomeRow& row) {
+  const auto payload = status.GetPayload(kRetryPayload);
+  int64_t ns = 0;
+  if (!payload || !absl::SimpleAtoi(std::string(*payload), &ns)) return row.retry;
+  return Duration(ns);
+}
+
+// Rounded up: a client that comes at that time is not early.
+int64_t MillisecondsOf(Duration d) {
+  return std::chrono::ceil<std::chrono::milliseconds>(d).count();
+}
 
 // `from` with another code; its message and payloads stay.
 Status WithCode(const Status& from, StatusCode code) {
@@ -57,6 +74,12 @@ const OutcomeRow& OutcomeOf(const Status& status) {
     if (!row.reason && row.code == status.code()) return row;
   }
   return kOutcomes[std::size(kOutcomes) - 1];
+}
+
+Status WithRetryAfter(const Status& status, Duration retry) {
+  Status out = status;
+  out.SetPayload(kRetryPayload, absl::Cord(fmt::format("{}", retry.count())));
+  return out;
 }
 
 Status FieldNotFound(std::string_view field, std::string_view message) {
@@ -85,9 +108,10 @@ google::rpc::Status ToRpcStatus(const Status& status) {
   info.set_domain(kErrorDomain);
   if (field) (*info.mutable_metadata())["field"] = *field;
   out.add_details()->PackFrom(info);
-  if (row.retry.count() != 0) {
+  if (const int64_t ms = MillisecondsOf(RetryOf(status, row)); ms != 0) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(row.retry / seconds(1));
+    retry.mutable_retry_delay()->set_seconds(ms / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(ms % 1000) * 1'000'000);
     out.add_details()->PackFrom(retry);
   }
   return out;
@@ -96,11 +120,10 @@ google::rpc::Status ToRpcStatus(const Status& status) {
 grpc::Status ToGrpcStatus(const Status& status, grpc::CallbackServerContext* context) {
   if (status.ok()) return grpc::Status::OK;
   const google::rpc::Status rpc = ToRpcStatus(status);
-  const OutcomeRow& row = OutcomeOf(status);
-  if (context != nullptr && row.retry.count() != 0) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(row.retry).count();
+  const int64_t ms = MillisecondsOf(RetryOf(status, OutcomeOf(status)));
+  if (context != nullptr && ms != 0) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", fmt::format("{}", ms));
-    context->AddTrailingMetadata("retry-after", fmt::format("{}", row.retry / seconds(1)));
+    context->AddTrailingMetadata("retry-after", fmt::format("{}", (ms + 999) / 1000));
   }
   return grpc::Status(static_cast<grpc::StatusCode>(rpc.code()), rpc.message(),
                       rpc.SerializeAsString());

@@ -36,6 +36,9 @@ struct OutcomeRow {
 std::span<const OutcomeRow> OutcomeTable();
 const OutcomeRow& OutcomeOf(const Status& status);
 
+// The same error, which says when trying again can help, instead of its row's word.
+Status WithRetryAfter(const Status& status, Duration retry);
+
 // NOT_FOUND about a field.
 Status FieldNotFound(std::string_view field, std::string_view message);
 

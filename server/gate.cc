@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <random>
 #include <string_view>
+#include <utility>
 
 #include "fmt/format.h"
 
@@ -12,6 +14,22 @@ namespace {
 
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr size_t kMaxRequestIdBytes = 64;
+
+constexpr char kTraceparentKey[] = "traceparent";
+constexpr char kTracestateKey[] = "tracestate";
+
+using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
+
+// A key's values as one list, as HTTP joins them.
+std::string JoinedValues(const Metadata& metadata, const char* key) {
+  std::string out;
+  const auto [begin, end] = metadata.equal_range(key);
+  for (auto it = begin; it != end; ++it) {
+    if (!out.empty()) out += ',';
+    out.append(it->second.data(), it->second.size());
+  }
+  return out;
+}
 
 // splitmix64's finalizer: ids look unlike each other, and never repeat within 2^64 calls.
 uint64_t Mix(uint64_t x) {
@@ -37,7 +55,8 @@ Status WhyCancelled(const grpc::CallbackServerContext& context) {
   return Status(absl::StatusCode::kCancelled, "the client cancelled the call");
 }
 
-Gate::Gate(const ServerOptions& options) : options_(options) {
+Gate::Gate(const ServerOptions& options, const Authenticator& authenticator)
+    : options_(options), authenticator_(authenticator) {
   std::random_device random;
   next_id_ = (static_cast<uint64_t>(random()) << 32) | random();
 }
@@ -45,13 +64,21 @@ Gate::Gate(const ServerOptions& options) : options_(options) {
 Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket) {
   ticket->method = method;
   ticket->start = std::chrono::steady_clock::now();
-  ticket->deadline = DeadlineOf(*context, ticket->start);
+  auto client = authenticator_.Identify(*context);
+  if (client.ok()) ticket->client = *std::move(client);
+  ticket->deadline = DeadlineOf(*context, ticket->start, ticket->client);
   const auto given = context->client_metadata().find(kRequestIdKey);
   if (given != context->client_metadata().end()) {
     ticket->request_id.assign(given->second.data(), given->second.size());
   }
   if (!IsSafeRequestId(ticket->request_id)) ticket->request_id = NewRequestId();
   context->AddInitialMetadata(kRequestIdKey, ticket->request_id);
+  ticket->trace = TraceOf(*context);
+  context->AddInitialMetadata(kTraceparentKey, ticket->trace.Traceparent());
+  if (!ticket->trace.state.empty()) {
+    context->AddInitialMetadata(kTracestateKey, ticket->trace.state);
+  }
+  if (!client.ok()) return client.status();
   if (closed()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,
                        "the server is about to end and takes no new requests");
@@ -60,18 +87,46 @@ Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* 
 }
 
 Ticket Gate::ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
-                        size_t index) const {
+                        size_t index) {
   const TimePoint now = std::chrono::steady_clock::now();
+  TraceContext trace = stream.trace;
+  trace.parent_span_id = std::exchange(trace.span_id, SpanIdOf(Random()));
   return {.method = stream.method,
           .request_id = fmt::format("{}.{}", stream.request_id, index),
           .start = now,
-          .deadline = DeadlineOf(context, now)};
+          .deadline = DeadlineOf(context, now, stream.client),
+          .client = stream.client,
+          .trace = std::move(trace)};
 }
 
-std::string Gate::NewRequestId() { return fmt::format("{:016x}", Mix(next_id_.fetch_add(1))); }
+uint64_t Gate::Random() { return Mix(next_id_.fetch_add(1)); }
 
-std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& context,
-                                          TimePoint now) const {
+std::string Gate::NewRequestId() { return fmt::format("{:016x}", Random()); }
+
+TraceContext Gate::TraceOf(const grpc::CallbackServerContext& context) {
+  TraceContext out;
+  const Metadata& metadata = context.client_metadata();
+  std::optional<TraceParent> parent;
+  if (metadata.count(kTraceparentKey) == 1) {  // two callers' are nobody's
+    const grpc::string_ref header = metadata.find(kTraceparentKey)->second;
+    parent = ParseTraceparent({header.data(), header.size()});
+  }
+  out.span_id = SpanIdOf(Random());
+  if (!parent) {
+    const uint64_t high = Random();
+    out.trace_id = TraceIdOf(high, Random());
+    return out;
+  }
+  out.trace_id = std::move(parent->trace_id);
+  out.parent_span_id = std::move(parent->span_id);
+  out.sampled = parent->sampled;
+  std::string state = JoinedValues(metadata, kTracestateKey);
+  if (IsTracestate(state)) out.state = std::move(state);
+  return out;
+}
+
+std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
+                                          const Client& client) const {
   std::optional<Duration> timeout;
   const auto wall = context.deadline();
   if (wall != std::chrono::system_clock::time_point::max()) {
@@ -79,8 +134,8 @@ std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& con
   } else if (options_.default_timeout.count() != 0) {
     timeout = options_.default_timeout;
   }
-  if (options_.max_timeout.count() != 0) {
-    timeout = std::min(timeout.value_or(options_.max_timeout), options_.max_timeout);
+  for (const Duration longest : {options_.max_timeout, client.limits.max_timeout}) {
+    if (longest.count() != 0) timeout = std::min(timeout.value_or(longest), longest);
   }
   if (!timeout) return std::nullopt;
   return now + *timeout;

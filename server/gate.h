@@ -13,8 +13,11 @@
 #include "common/clock.h"
 #include "common/status.h"
 #include "grpcpp/server_context.h"
+#include "server/authenticator.h"
+#include "server/client.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/trace_context.h"
 
 namespace precis {
 
@@ -24,19 +27,21 @@ struct Ticket {
   std::string request_id;
   TimePoint start;
   std::optional<TimePoint> deadline;
+  Client client;  // empty when the call was refused before that was known
+  TraceContext trace;
 };
 
 class Gate {
  public:
-  explicit Gate(const ServerOptions& options);
+  Gate(const ServerOptions& options, const Authenticator& authenticator);
 
   // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
-  // `x-request-id` into the initial metadata.
+  // `x-request-id`, `traceparent` and `tracestate` into the initial metadata.
   Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
 
-  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it.
-  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
-                    size_t index) const;
+  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
+  // and a span of its own below the stream's.
+  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream, size_t index);
 
   // From now on every call is refused with Reason::kDraining.
   void Close() { closed_.store(true, std::memory_order_release); }
@@ -44,10 +49,13 @@ class Gate {
 
  private:
   std::string NewRequestId();
-  std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context,
-                                      TimePoint now) const;
+  uint64_t Random();
+  TraceContext TraceOf(const grpc::CallbackServerContext& context);
+  std::optional<TimePoint> DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
+                                      const Client& client) const;
 
   const ServerOptions& options_;
+  const Authenticator& authenticator_;
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> next_id_;
 };

@@ -2,8 +2,9 @@
 
 namespace precis {
 
-Health::Health(grpc::HealthCheckServiceInterface* service, ServerMetrics& metrics)
-    : service_(service), metrics_(metrics) {
+Health::Health(grpc::HealthCheckServiceInterface* service, grpc::HealthCheckServiceInterface* port,
+               ServerMetrics& metrics)
+    : service_(service), port_(port), metrics_(metrics) {
   MutexLock lock(mutex_);
   Tell();
 }
@@ -29,9 +30,12 @@ bool Health::serving() const {
 void Health::Tell() {
   const bool serving = !draining_ && !stalled_;
   metrics_.SetHealthy(serving);
-  if (service_ == nullptr) return;
-  service_->SetServingStatus("", serving);
-  service_->SetServingStatus(kServiceName, serving);
+  for (grpc::HealthCheckServiceInterface* teller : {service_, port_}) {
+    if (teller == nullptr) continue;
+    teller->SetServingStatus("", serving);
+    teller->SetServingStatus(kServiceName, serving);
+    teller->SetServingStatus(kOpenInferenceServiceName, serving);
+  }
 }
 
 }  // namespace precis

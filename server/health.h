@@ -10,11 +10,13 @@
 namespace precis {
 
 inline constexpr char kServiceName[] = "precis.v1.SummarizationService";
+inline constexpr char kOpenInferenceServiceName[] = "inference.GRPCInferenceService";
 
 class Health {
  public:
-  // `service` may be null: then only the metrics tell.
-  Health(grpc::HealthCheckServiceInterface* service, ServerMetrics& metrics);
+  // `service` is the main port's, `port` that of --health-listen; either may be null.
+  Health(grpc::HealthCheckServiceInterface* service, grpc::HealthCheckServiceInterface* port,
+         ServerMetrics& metrics);
 
   void SetDraining();
   void SetStalled(bool stalled);
@@ -24,6 +26,7 @@ class Health {
   void Tell() PRECIS_REQUIRES(mutex_);
 
   grpc::HealthCheckServiceInterface* const service_;
+  grpc::HealthCheckServiceInterface* const port_;
   ServerMetrics& metrics_;
   mutable Mutex mutex_;
   bool draining_ PRECIS_GUARDED_BY(mutex_) = false;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <memory>
 #include <string>
@@ -16,10 +17,12 @@
 #include "fmt/format.h"
 #include "server/address.h"
 #include "server/config.h"
+#include "server/health_port.h"
 #include "server/openmp_wait.h"
 #include "server/probe.h"
 #include "server/server.h"
 #include "server/startup.h"
+#include "server/transport.h"
 
 namespace precis {
 namespace {
@@ -33,26 +36,28 @@ int Fail(const Status& status) {
   return 1;
 }
 
-// SIGTERM and SIGINT are blocked in every thread and taken here, by the main thread.
+// SIGTERM, SIGINT and SIGHUP are blocked in every thread and taken here, by the main thread.
 class EndSignals {
  public:
   EndSignals() {
     sigemptyset(&set_);
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     signal(SIGPIPE, SIG_IGN);
   }
-  void Wait() {
-    int number = 0;
-    while (sigwait(&set_, &number) != 0) {
-    }
+  // Until one says that it is the end; `reload` is called for each SIGHUP before.
+  void Wait(const std::function<void()>& reload) {
+    int number = SIGHUP;
+    while (sigwait(&set_, &number) != 0 || number == SIGHUP) reload();
   }
-  // True when one came within `timeout`.
+  // True when the end was asked for within `timeout`. SIGHUP is nothing to who loads or drains.
   bool WaitFor(Duration timeout) {
     const timespec time{.tv_sec = timeout.count() / 1'000'000'000,
                         .tv_nsec = timeout.count() % 1'000'000'000};
-    return sigtimedwait(&set_, nullptr, &time) > 0;
+    const int number = sigtimedwait(&set_, nullptr, &time);
+    return number > 0 && number != SIGHUP;
   }
 
  private:
@@ -66,7 +71,7 @@ class EndSignals {
 }
 
 int RunUntilSignal(Server& server, EndSignals& signals, const ServerOptions& options) {
-  signals.Wait();
+  signals.Wait([&server] { server.Reload().IgnoreError(); });  // the log has its outcome
   spdlog::info("drain: refusing new requests, finishing {} within {:.0f} s",
                server.core().admission.requests(), Seconds(options.drain_timeout));
   server.BeginDrain();
@@ -96,31 +101,42 @@ StatusOr<LoadedModel> LoadUnlessSignalled(const ServerOptions& options, EndSigna
   return load.get();
 }
 
+// `address` as it was asked for, with the port that was taken. A unix socket has none.
+std::string PlaceOf(const std::string& address, int port) {
+  if (port == 0) return address;
+  return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
+}
+
 int Serve(const ServerOptions& options) {
   EndSignals signals;  // before any thread is started
   RouteLibraryLogs();
+  if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
+  std::unique_ptr<HealthPort> health;  // before the model is loaded, and until the server is gone
+  if (!options.health_listen.empty()) {
+    auto opened = HealthPort::Open(options.health_listen);
+    if (!opened.ok()) return Fail(opened.status());
+    health = *std::move(opened);
+    spdlog::info("health alone on {}", PlaceOf(options.health_listen, health->port()));
+  }
   auto model = LoadUnlessSignalled(options, signals);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
-  auto server = Server::Start(options, *std::move(model));
+  auto server = Server::Start(options, *std::move(model), health.get());
   if (!server.ok()) return Fail(server.status());
-  const std::string place =
-      (*server)->port() == 0
-          ? options.listen
-          : fmt::format("{}:{}", options.listen.substr(0, options.listen.rfind(':')),
-                        (*server)->port());
   if ((*server)->metrics_port() != 0) {
     spdlog::info("metrics on port {}, path /metrics", (*server)->metrics_port());
   }
   const Status ports =
-      WritePortFile(options.port_file, (*server)->port(), (*server)->metrics_port());
+      WritePortFile(options.port_file, (*server)->port(), (*server)->metrics_port(),
+                    health == nullptr ? 0 : health->port());
   if (!ports.ok()) return Fail(ports);
-  spdlog::info("listening on {}", place);
+  spdlog::info("listening on {}", PlaceOf(options.listen, (*server)->port()));
   return RunUntilSignal(**server, signals, options);
 }
 
 int Check(const ServerOptions& options) {
   RouteLibraryLogs();
+  if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
   auto model = LoadModel(options.engine, options.text);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
@@ -142,7 +158,7 @@ int Main(const std::vector<std::string>& args, char** argv) {
     case ServerCommand::Act::kCheck:
       return Check(command->options);
     case ServerCommand::Act::kProbe: {
-      const Status health = ProbeHealth(command->options.listen, kProbeTimeout);
+      const Status health = ProbeHealth(command->options, kProbeTimeout);
       return health.ok() ? 0 : Fail(health);
     }
     case ServerCommand::Act::kServe:

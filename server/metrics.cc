@@ -47,8 +47,36 @@ const char* MethodName(Method method) {
       return "SummarizeMany";
     case Method::kListModels:
       return "ListModels";
+    case Method::kModelInfer:
+      return "ModelInfer";
+    case Method::kModelStreamInfer:
+      return "ModelStreamInfer";
+    case Method::kOpenInferenceInfo:
+      return "OpenInferenceInfo";
+    case Method::kUnknown:
+      return "Unknown";
   }
   return "";
+}
+
+const char* ReloadedName(Reloaded what) {
+  return what == Reloaded::kTokens ? "tokens" : "certificates";
+}
+
+bool SummarizesDocuments(Method method) {
+  switch (method) {
+    case Method::kSummarize:
+    case Method::kStreamSummarize:
+    case Method::kSummarizeMany:
+    case Method::kModelInfer:
+    case Method::kModelStreamInfer:
+      return true;
+    case Method::kListModels:
+    case Method::kOpenInferenceInfo:
+    case Method::kUnknown:
+      break;
+  }
+  return false;
 }
 
 const char* FinishReasonLabel(FinishReason reason) {
@@ -73,6 +101,7 @@ ServerMetrics::ServerMetrics(const ModelInfo& info)
     : registry_(std::make_shared<prometheus::Registry>()) {
   AddRequestFamilies();
   AddModelFamilies(info);
+  AddReloadFamilies();
   auto& registry = *registry_;
   step_seconds_ = AddHistogram(registry, "precis_step_seconds", "Time of one step of the engine.",
                                TimeBuckets());
@@ -135,6 +164,26 @@ void ServerMetrics::AddModelFamilies(const ModelInfo& info) {
       ->Set(1);
 }
 
+void ServerMetrics::AddReloadFamilies() {
+  auto& reloads = BuildCounter()
+                      .Name("precis_reloads_total")
+                      .Help("Times that tokens or certificates were read again.")
+                      .Register(*registry_);
+  auto& stale = BuildGauge()
+                    .Name("precis_reload_failed")
+                    .Help("1 while the files are not what is in force, because they are bad.")
+                    .Register(*registry_);
+  for (int i = 0; i < kNumReloaded; ++i) {
+    const char* what = ReloadedName(static_cast<Reloaded>(i));
+    reloads_.push_back({.ok = &reloads.Add({{"what", what}, {"outcome", "ok"}}),
+                        .failed = &reloads.Add({{"what", what}, {"outcome", "failed"}}),
+                        .stale = &stale.Add({{"what", what}})});
+  }
+  certificate_expiry_ =
+      AddGauge(*registry_, "precis_certificate_expiry_timestamp_seconds",
+               "When the server's certificate expires, in seconds since 1970; 0 without TLS.");
+}
+
 void ServerMetrics::OnStep(const StepObservation& step) {
   step_seconds_->Observe(step.seconds);
   if (step.decode_rows > 0) decode_batch_->Observe(step.decode_rows);
@@ -159,6 +208,20 @@ void ServerMetrics::ObserveSummary(const Summary& summary) {
 
 void ServerMetrics::SetHealthy(bool healthy) { healthy_->Set(healthy ? 1 : 0); }
 void ServerMetrics::SetDraining() { draining_->Set(1); }
+void ServerMetrics::CountReload(Reloaded what, bool ok) {
+  const Reloads& reloads = reloads_[static_cast<size_t>(what)];
+  (ok ? reloads.ok : reloads.failed)->Increment();
+  reloads.stale->Set(ok ? 0 : 1);
+}
+
+void ServerMetrics::SetCertificateExpiry(int64_t seconds_since_epoch) {
+  certificate_expiry_->Set(static_cast<double>(seconds_since_epoch));
+}
+
+int64_t ServerMetrics::CertificateExpiry() const {
+  return static_cast<int64_t>(certificate_expiry_->Value());
+}
+
 void ServerMetrics::CountWatchdogTrip() { watchdog_trips_->Increment(); }
 
 StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Open(const std::string& address) {

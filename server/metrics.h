@@ -26,10 +26,26 @@
 
 namespace precis {
 
-enum class Method : uint8_t { kSummarize, kStreamSummarize, kSummarizeMany, kListModels };
-inline constexpr int kNumMethods = 4;
+enum class Method : uint8_t {
+  kSummarize,
+  kStreamSummarize,
+  kSummarizeMany,
+  kListModels,
+  kModelInfer,
+  kModelStreamInfer,
+  kOpenInferenceInfo,  // the protocol's questions about server and model
+  kUnknown,            // no service has it
+};
+inline constexpr int kNumMethods = 8;
+// Whether a call, or an item of it, is a document to summarize.
+bool SummarizesDocuments(Method method);
 const char* MethodName(Method method);
 const char* FinishReasonLabel(FinishReason reason);
+
+// What may be read again while the server runs.
+enum class Reloaded : uint8_t { kTokens, kCertificates };
+inline constexpr int kNumReloaded = 2;
+const char* ReloadedName(Reloaded what);
 
 class ServerMetrics final : public EngineObserver {
  public:
@@ -42,14 +58,19 @@ class ServerMetrics final : public EngineObserver {
   void ObserveQueue(double seconds);
   void ObserveSummary(const Summary& summary);
   void SetHealthy(bool healthy);
+  bool healthy() const { return healthy_->Value() != 0; }
   void SetDraining();
   void CountWatchdogTrip();
+  void CountReload(Reloaded what, bool ok);
+  void SetCertificateExpiry(int64_t seconds_since_epoch);
+  int64_t CertificateExpiry() const;
 
   const std::shared_ptr<prometheus::Registry>& registry() { return registry_; }
 
  private:
   void AddRequestFamilies();
   void AddModelFamilies(const ModelInfo& info);
+  void AddReloadFamilies();
 
   // Shared with the exposer, which holds it weakly.
   const std::shared_ptr<prometheus::Registry> registry_;
@@ -65,6 +86,13 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Gauge* healthy_ = nullptr;
   prometheus::Gauge* draining_ = nullptr;
   prometheus::Counter* watchdog_trips_ = nullptr;
+  struct Reloads {
+    prometheus::Counter* ok;
+    prometheus::Counter* failed;
+    prometheus::Gauge* stale;
+  };
+  std::vector<Reloads> reloads_;  // by Reloaded
+  prometheus::Gauge* certificate_expiry_ = nullptr;
 };
 
 // The endpoint that Prometheus scrapes.

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "engine/engine.h"
 #include "engine/summarizer.h"
+#include "server/client.h"
 
 namespace precis {
 
@@ -22,9 +23,24 @@ struct ServerOptions {
 
   std::string listen = "127.0.0.1:50051";         // host:port or unix:PATH; port 0: any free one
   std::string metrics_listen = "127.0.0.1:9464";  // host:port; empty: no metrics
-  std::string port_file;   // the ports that were taken are written here; empty: nowhere
-  bool insecure = false;   // allows a plain-text address beyond loopback: anybody can read along
-  bool reflection = true;  // tells any client the names of our messages
+  std::string health_listen;  // host:port or unix:PATH, plain text, health alone; empty: none
+  std::string port_file;      // the ports that were taken are written here; empty: nowhere
+  bool insecure = false;      // allows plain text beyond loopback: anybody can read along
+  bool reflection = true;     // tells any client the names of our messages
+
+  std::string tls_cert;        // PEM, the chain behind it; empty: no encryption
+  std::string tls_key;         // its private key
+  std::string tls_client_ca;   // PEM: clients need a certificate of one of these; empty: none
+  std::string auth_tokens;     // file of who may call (server/tokens.h); empty: everybody may
+  ClientLimits client_limits;  // of each client, unless its line in auth_tokens says otherwise
+
+  uint32_t max_connection_streams = 1024;  // calls of one connection; more wait at the client
+  uint32_t max_metadata_bytes = 8192;      // of one call's headers
+  Duration min_ping_interval = std::chrono::seconds(10);  // who pings more often is cut off
+  Duration max_connection_age{0};  // then its client is asked to connect anew; 0: never
+  Duration max_connection_age_grace = std::chrono::minutes(10);  // for calls still running then
+
+  std::string admin_socket;  // path of a unix socket for operators (server/admin.h); empty: none
 
   uint32_t max_queue = 256;  // requests accepted and unfinished; longer waits, more memory
   // Their source tokens and beams x new tokens together; as max_queue.

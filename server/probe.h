@@ -3,14 +3,15 @@
 // Called by main. Thread rule: any thread; waits up to `timeout`.
 #pragma once
 
-#include <string>
-
 #include "common/clock.h"
 #include "common/status.h"
+#include "server/options.h"
 
 namespace precis {
 
-// OK when the server at `address` (as of --listen) says SERVING.
-Status ProbeHealth(const std::string& address, Duration timeout);
+// OK when the server at --health-listen, or at --listen where that is not set, says SERVING. With
+// TLS it takes whatever certificate is shown: it asks its own machine, and tells nothing that is
+// secret. Where clients need a certificate it shows the server's own.
+Status ProbeHealth(const ServerOptions& options, Duration timeout);
 
 }  // namespace precis

@@ -177,6 +177,11 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
   return out;
 }
 
+void BindToClient(const Client& client, SummarizeRequest* request) {
+  request->principal = client.name;
+  request->priority = std::max(request->priority, client.limits.max_priority);
+}
+
 uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine) {
   const auto resolved =
       ResolveOptions(engine.info().defaults, request.options, engine.generation_limits(), 0);

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/summarizer.h"
 #include "precis/v1/summarization.pb.h"
+#include "server/client.h"
 #include "server/options.h"
 
 namespace precis {
@@ -35,6 +36,9 @@ RequestView ViewOf(const Message& message) {
 // INVALID_ARGUMENT, NOT_FOUND or UNIMPLEMENTED, naming the field. The deadline is not set.
 StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
                                      const ServerOptions& options);
+
+// Whose request it is, to the engine, and no higher priority than that client gets.
+void BindToClient(const Client& client, SummarizeRequest* request);
 
 // Most tokens that the request may generate, of all its beams or samples.
 uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine);

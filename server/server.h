@@ -10,20 +10,28 @@
 #include "common/status.h"
 #include "engine/summarizer.h"
 #include "grpcpp/server.h"
+#include "server/admin.h"
 #include "server/core.h"
 #include "server/engine_collector.h"
 #include "server/health.h"
 #include "server/metrics.h"
+#include "server/open_inference.h"
 #include "server/options.h"
+#include "server/reloader.h"
 #include "server/service.h"
+#include "server/tls.h"
+#include "server/unknown_method.h"
 #include "server/watchdog.h"
 
 namespace precis {
 
 class Server {
  public:
-  // Takes both addresses and answers from now on. The error names the address.
-  static StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, LoadedModel model);
+  // Takes both addresses and answers from now on. The error names the address. `health_port`, which
+  // may be null and outlives the server, is told what the main port's health service says.
+  static StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options, LoadedModel model,
+      grpc::HealthCheckServiceInterface* health_port = nullptr);
   ~Server();  // Stop(), then waits for the engine
 
   int port() const { return port_; }  // 0 for a unix socket
@@ -35,6 +43,8 @@ class Server {
   void BeginDrain();
   // False when requests were still under way after `timeout`.
   bool WaitIdle(Duration timeout) { return core_->admission.WaitIdle(timeout); }
+  // Reads tokens and certificates again, now; the first error. What is bad changes nothing.
+  Status Reload() { return reloader_->ReloadAll(); }
   // Everything under way ends with UNAVAILABLE, now; the addresses are free afterwards. Does not
   // wait for the engine. Idempotent.
   void Stop();
@@ -43,22 +53,31 @@ class Server {
   ServerMetrics& metrics() { return *metrics_; }
 
  private:
-  Server(const ServerOptions& options, LoadedModel model);
+  Server(const ServerOptions& options, LoadedModel model,
+         grpc::HealthCheckServiceInterface* health_port);
+  // Tokens and certificates: read, and watched from then on.
+  Status LoadSecrets();
   Status OpenMetrics();
   Status Listen();
   void AddArguments(grpc::ServerBuilder& builder) const;
 
   // In this order: each uses those above it.
   const ServerOptions options_;
+  grpc::HealthCheckServiceInterface* const health_port_;
   const std::unique_ptr<ServerMetrics> metrics_;
   LoadedModel model_;
   std::unique_ptr<ServerCore> core_;
   std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
   std::unique_ptr<MetricsEndpoint> endpoint_;
+  std::unique_ptr<ServerTls> tls_;  // null without TLS
+  std::unique_ptr<Reloader> reloader_;
   SummarizationService service_;
+  OpenInferenceService open_inference_;
+  UnknownMethods unknown_methods_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
+  std::unique_ptr<AdminPort> admin_;  // null without --admin-socket
   int port_ = 0;
 };
 

@@ -66,12 +66,13 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
       options.max_queue_tokens);
 }
 
-Status WritePortFile(const std::string& path, int port, int metrics_port) {
+Status WritePortFile(const std::string& path, int port, int metrics_port, int health_port) {
   if (path.empty()) return OkStatus();
   const std::string partial = path + ".partial";
   {
     std::ofstream file(partial, std::ios::trunc);
     file << fmt::format("grpc={}\nmetrics={}\n", port, metrics_port);
+    if (health_port != 0) file << fmt::format("health={}\n", health_port);
     if (!file.flush()) return Unavailable(fmt::format("--port-file: cannot write {}", partial));
   }
   if (std::rename(partial.c_str(), path.c_str()) != 0) {

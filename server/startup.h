@@ -12,7 +12,8 @@ namespace precis {
 // Lines of gRPC, protobuf and this program go to one log.
 void RouteLibraryLogs();
 void LogModel(const ServerOptions& options, const ModelInfo& model);
-// "grpc=PORT" and "metrics=PORT", a line each; appears complete or not at all.
-Status WritePortFile(const std::string& path, int port, int metrics_port);
+// "grpc=PORT", "metrics=PORT" and, unless it is 0, "health=PORT", a line each; appears complete or
+// not at all.
+Status WritePortFile(const std::string& path, int port, int metrics_port, int health_port);
 
 }  // namespace precis

@@ -8,17 +8,18 @@ constexpr size_t kKinds = 2;
 }  // namespace
 
 GroupedAttention::GroupedAttention(const ModelConfig& config, const T5Weights& weights,
-                                   uint32_t max_rows, Backend& backend)
+                                   uint32_t max_rows, DeviceAllocator& allocator)
     : config_(config),
       weights_(weights),
       max_rows_(max_rows),
       num_kv_heads_(weights.decoder.front().self_groups.num_kv_heads()),
-      backend_(backend) {
+      backend_(allocator.backend()) {
   if (weights.head_shares) {
-    dealt_.resize(weights.decoder.size() * kKinds * max_rows * (num_kv_heads_ + size_t{1}));
+    dealt_ = allocator.Make<uint32_t>(weights.decoder.size() * kKinds * max_rows *
+                                      (num_kv_heads_ + size_t{1}));
   }
   if (weights.subtracts_noise) {
-    attended_.resize(size_t{max_rows} * config.num_heads * config.head_dim);
+    attended_ = allocator.Make<float>(size_t{max_rows} * config.num_heads * config.head_dim);
   }
 }
 
@@ -27,26 +28,28 @@ size_t GroupedAttention::DealtAt(size_t layer, AttentionKind kind) const {
   return index * max_rows_ * (num_kv_heads_ + size_t{1});
 }
 
-std::span<const uint32_t> GroupedAttention::dealt(size_t layer, AttentionKind kind,
-                                                  size_t rows) const {
+std::vector<uint32_t> GroupedAttention::Dealt(size_t layer, AttentionKind kind, size_t rows) const {
   if (dealt_.empty()) return {};
-  return std::span(dealt_).subspan(DealtAt(layer, kind), rows * (num_kv_heads_ + size_t{1}));
+  std::vector<uint32_t> out(rows * (num_kv_heads_ + size_t{1}));
+  backend_.Download(dealt_.data() + DealtAt(layer, kind), out.size() * sizeof(uint32_t),
+                    out.data());
+  return out;
 }
 
 std::span<const uint32_t> GroupedAttention::Deal(const PagedAttentionParams& params, size_t layer,
                                                  AttentionKind kind) {
   const DecoderLayer& of = weights_.decoder[layer];
   const size_t values = params.rows.size() * (num_kv_heads_ + size_t{1});
-  const std::span<uint32_t> begin = std::span(dealt_).subspan(DealtAt(layer, kind), values);
-  backend_.DealHeads(
-      {.rows = params.rows,
-       .pages = params.pages,
-       .pool = params.pool,
-       .region = params.region,
-       .shares = *weights_.head_shares,
-       .cached_norms = kind == AttentionKind::kSelf ? of.self_cached_norm : of.cross_cached_norm,
-       .num_heads = config_.num_heads,
-       .begin = begin});
+  const std::span<uint32_t> begin{dealt_.data() + DealtAt(layer, kind), values};
+  backend_.DealHeads({.rows = params.rows,
+                      .pages = params.pages,
+                      .pool = params.pool,
+                      .region = params.region,
+                      .shares = *weights_.head_shares,
+                      .cached_norms = kind == AttentionKind::kSelf ? of.self_cached_norms()
+                                                                   : of.cross_cached_norms(),
+                      .num_heads = config_.num_heads,
+                      .begin = begin});
   return begin;
 }
 

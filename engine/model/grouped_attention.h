@@ -11,7 +11,7 @@
 
 #include "engine/model/model_config.h"
 #include "engine/model/t5_weights.h"
-#include "kernels/backend.h"
+#include "kernels/device_allocator.h"
 
 namespace precis {
 
@@ -20,14 +20,14 @@ enum class AttentionKind : uint8_t { kSelf, kCross };
 class GroupedAttention {
  public:
   GroupedAttention(const ModelConfig& config, const T5Weights& weights, uint32_t max_rows,
-                   Backend& backend);
+                   DeviceAllocator& allocator);
 
   // `noise`: a row each, read where the model subtracts noise.
   void Run(const PagedAttentionParams& params, size_t layer, AttentionKind kind,
            std::span<const NoiseRow> noise);
 
   // Where heads are dealt out: DealHeadsParams::begin of the layer's last run; else empty.
-  std::span<const uint32_t> dealt(size_t layer, AttentionKind kind, size_t rows) const;
+  std::vector<uint32_t> Dealt(size_t layer, AttentionKind kind, size_t rows) const;
 
  private:
   // Returns the splits of the rows.
@@ -41,8 +41,8 @@ class GroupedAttention {
   const uint32_t num_kv_heads_;  // the same in all layers of a variant that asks
   Backend& backend_;
 
-  std::vector<uint32_t> dealt_;  // [layers, kinds, rows, num_kv_heads + 1]
-  std::vector<float> attended_;  // [rows, H * head_dim], before the noise
+  DeviceArray<uint32_t> dealt_;  // [layers, kinds, rows, num_kv_heads + 1]
+  DeviceArray<float> attended_;  // [rows, H * head_dim], before the noise
 };
 
 }  // namespace precis

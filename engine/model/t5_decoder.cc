@@ -38,20 +38,20 @@ void DecodeBatch::Clear() {
 }
 
 T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-                     const KvPool& pool, uint32_t max_rows, Backend& backend)
+                     const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator)
     : config_(config),
       weights_(weights),
       layout_(layout),
       pool_(pool),
-      backend_(backend),
+      backend_(allocator.backend()),
       inner_(size_t{config.num_heads} * config.head_dim),
-      attention_(config, weights, max_rows, backend),
-      x_(size_t{max_rows} * config.d_model),
-      wide_(max_rows * WidestRow(weights)),
-      scores_(max_rows * weights.lm_head.front().w->n()),
-      normed_(backend.activation_dtype(weights.types.others), max_rows, config.d_model),
-      attended_(backend.activation_dtype(weights.types.others), max_rows, inner_),
-      hidden_(backend.activation_dtype(weights.types.others), max_rows, config.d_ff) {}
+      attention_(config, weights, max_rows, allocator),
+      x_(allocator.Make<float>(size_t{max_rows} * config.d_model)),
+      wide_(allocator.Make<float>(max_rows * WidestRow(weights))),
+      scores_(allocator.Make<float>(max_rows * weights.lm_head.front().w->n())),
+      normed_(allocator, weights.types.others, max_rows, config.d_model),
+      attended_(allocator, weights.types.others, max_rows, inner_),
+      hidden_(allocator, weights.types.others, max_rows, config.d_ff) {}
 
 void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();

@@ -36,14 +36,15 @@ struct DecodeBatch {
 class VocabularySink {
  public:
   virtual ~VocabularySink() = default;
-  // scores: [rows, count], of first_token and those after it; may be changed, gone after the call.
+  // scores: [rows, count] on the device, of first_token and those after it; ops may change them,
+  // and they are gone after the call.
   virtual void Take(int32_t first_token, size_t count, float* scores) = 0;
 };
 
 class T5Decoder {
  public:
   T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-            const KvPool& pool, uint32_t max_rows, Backend& backend);
+            const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator);
 
   // The logits of the rows' next tokens go to `sink`.
   void Run(const DecodeBatch& batch, VocabularySink& sink);
@@ -62,9 +63,9 @@ class T5Decoder {
   const size_t inner_;  // num_heads * head_dim
   GroupedAttention attention_;
 
-  std::vector<float> x_;       // residual stream, [rows, d_model]
-  std::vector<float> wide_;    // [rows, widest matrix that is not lm_head]
-  std::vector<float> scores_;  // [rows, tokens of a panel]
+  DeviceArray<float> x_;       // residual stream, [rows, d_model]
+  DeviceArray<float> wide_;    // [rows, widest matrix that is not lm_head]
+  DeviceArray<float> scores_;  // [rows, tokens of a panel]
   ActivationBuffer normed_;    // [rows, d_model]
   ActivationBuffer attended_;  // [rows, H * head_dim]
   ActivationBuffer hidden_;    // [rows, d_ff]

@@ -17,17 +17,17 @@ size_t WidestRow(const T5Weights& weights) {
 }  // namespace
 
 T5Encoder::T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-                     const KvPool& pool, uint32_t max_slice_rows, Backend& backend)
+                     const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator)
     : config_(config),
       weights_(weights),
       layout_(layout),
       pool_(pool),
-      backend_(backend),
+      backend_(allocator.backend()),
       inner_(size_t{config.num_heads} * config.head_dim),
-      normed_(backend.activation_dtype(weights.types.others), max_slice_rows, config.d_model),
-      attended_(backend.activation_dtype(weights.types.others), max_slice_rows, inner_),
-      hidden_(backend.activation_dtype(weights.types.others), max_slice_rows, config.d_ff),
-      wide_(max_slice_rows * WidestRow(weights)),
+      normed_(allocator, weights.types.others, max_slice_rows, config.d_model),
+      attended_(allocator, weights.types.others, max_slice_rows, inner_),
+      hidden_(allocator, weights.types.others, max_slice_rows, config.d_ff),
+      wide_(allocator.Make<float>(max_slice_rows * WidestRow(weights))),
       slots_(max_slice_rows),
       rows_(max_slice_rows) {}
 

@@ -15,14 +15,17 @@
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"
 #include "kernels/backend.h"
+#include "kernels/device_allocator.h"
 
 namespace precis {
 
-// A row-major buffer that feeds a GEMM, of the type the backend wants.
+// A row-major buffer that feeds a GEMM on `weights`, of the type the backend wants.
 class ActivationBuffer {
  public:
-  ActivationBuffer(DType dtype, size_t max_rows, size_t cols)
-      : dtype_(dtype), cols_(cols), bytes_(max_rows * cols * ElementBytes(dtype)) {}
+  ActivationBuffer(DeviceAllocator& allocator, DType weights, size_t max_rows, size_t cols)
+      : dtype_(allocator.backend().activation_dtype(weights)),
+        cols_(cols),
+        bytes_(allocator.Make<std::byte>(max_rows * cols * ElementBytes(dtype_))) {}
   // `rows` rows from row `begin` on.
   Activations Rows(size_t begin, size_t rows) {
     return {bytes_.data() + begin * cols_ * ElementBytes(dtype_), dtype_, rows, cols_};
@@ -31,30 +34,33 @@ class ActivationBuffer {
  private:
   DType dtype_;
   size_t cols_;
-  std::vector<std::byte> bytes_;
+  DeviceArray<std::byte> bytes_;
 };
 
 // What a document in progress needs between its pieces.
 class EncoderWorkspace {
  public:
-  EncoderWorkspace(const ModelConfig& config, DType activation_dtype, uint32_t max_source_tokens)
-      : x(size_t{max_source_tokens} * config.d_model),
-        qkv(size_t{max_source_tokens} * 3 * config.num_heads * config.head_dim),
-        packed(activation_dtype == DType::kBF16
-                   ? EncoderPackedBytes(max_source_tokens, config.num_heads, config.head_dim)
-                   : 0),
-        encoded(activation_dtype, max_source_tokens, config.d_model) {}
+  EncoderWorkspace(const ModelConfig& config, DType weights, uint32_t max_source_tokens,
+                   DeviceAllocator& allocator)
+      : x(allocator.Make<float>(size_t{max_source_tokens} * config.d_model)),
+        qkv(allocator.Make<float>(size_t{max_source_tokens} * 3 * config.num_heads *
+                                  config.head_dim)),
+        packed(allocator.Make<std::byte>(
+            allocator.backend().activation_dtype(weights) == DType::kBF16
+                ? EncoderPackedBytes(max_source_tokens, config.num_heads, config.head_dim)
+                : 0)),
+        encoded(allocator, weights, max_source_tokens, config.d_model) {}
 
-  std::vector<float> x;           // residual stream, [tokens, d_model]
-  std::vector<float> qkv;         // [tokens, 3 * H * head_dim]
-  std::vector<std::byte> packed;  // the layer's K and V, as the backend wants them
+  DeviceArray<float> x;           // residual stream, [tokens, d_model]
+  DeviceArray<float> qkv;         // [tokens, 3 * H * head_dim]
+  DeviceArray<std::byte> packed;  // the layer's K and V, as the backend wants them
   ActivationBuffer encoded;       // final norm's output, [tokens, d_model]
 };
 
 class T5Encoder {
  public:
   T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-            const KvPool& pool, uint32_t max_slice_rows, Backend& backend);
+            const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator);
 
   // One piece for the document `ids`; its cross K and V go to `cross_pages`.
   void Run(const EncodeItem& item, std::span<const int32_t> ids,
@@ -78,7 +84,7 @@ class T5Encoder {
   ActivationBuffer normed_;    // [rows, d_model]
   ActivationBuffer attended_;  // [rows, H * head_dim]
   ActivationBuffer hidden_;    // [rows, d_ff]
-  std::vector<float> wide_;    // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
+  DeviceArray<float> wide_;    // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
   std::vector<SlotRef> slots_;
   std::vector<PagedRow> rows_;  // where key squares are kept
 };

@@ -8,7 +8,9 @@
 #include "engine/model/cached_norm.h"
 #include "engine/model/channel_scaling.h"
 #include "engine/model/head_folding.h"
+#include "engine/model/position_bias.h"
 #include "fmt/format.h"
+#include "kernels/device_allocator.h"
 
 namespace precis {
 namespace {
@@ -51,6 +53,7 @@ class Loader {
         config_(config),
         attention_(attention),
         backend_(backend),
+        allocator_(backend),
         limits_(limits),
         inner_(int64_t{config.num_heads} * config.head_dim) {
     out_.types = types;
@@ -68,13 +71,15 @@ class Loader {
       PRECIS_RETURN_IF_ERROR(LoadDecoderLayer(i, groupings.self[i], groupings.cross[i]));
     }
     PRECIS_ASSIGN_OR_RETURN(out_.encoder_final_norm, Norm("encoder.final_layer_norm.weight"));
-    PRECIS_ASSIGN_OR_RETURN(out_.decoder_final_norm, Norm("decoder.final_layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(auto final_norm, ReadNorm("decoder.final_layer_norm.weight"));
     if (config_.scale_decoder_outputs) {
       const float scale = 1.0f / std::sqrt(static_cast<float>(config_.d_model));
-      for (float& gain : out_.decoder_final_norm) gain *= scale;
+      for (float& gain : final_norm) gain *= scale;
     }
+    out_.decoder_final_norm = OnDevice(final_norm);
     PRECIS_ASSIGN_OR_RETURN(out_.encoder_bias, Bias("encoder", true));
     PRECIS_ASSIGN_OR_RETURN(out_.decoder_bias, Bias("decoder", false));
+    PRECIS_RETURN_IF_ERROR(Annotate(allocator_.status(), "the model's weights"));
     return std::move(out_);
   }
 
@@ -83,8 +88,20 @@ class Loader {
     return checkpoint_.Read(name, {rows, cols});
   }
 
-  StatusOr<std::vector<float>> Norm(const std::string& name) {
+  StatusOr<std::vector<float>> ReadNorm(const std::string& name) {
     return checkpoint_.Read(name, {int64_t{config_.d_model}});
+  }
+
+  DeviceArray<float> OnDevice(std::span<const float> values) { return allocator_.Copy(values); }
+
+  StatusOr<DeviceArray<float>> Norm(const std::string& name) {
+    PRECIS_ASSIGN_OR_RETURN(const auto values, ReadNorm(name));
+    return OnDevice(values);
+  }
+
+  StatusOr<DeviceArray<float>> CachedNorm(const std::string& attention) {
+    PRECIS_ASSIGN_OR_RETURN(const auto values, ReadCachedNorm(checkpoint_, attention_, attention));
+    return OnDevice(values);
   }
 
   // Packs one matrix made of `parts` below each other, each [?, k].
@@ -127,12 +144,12 @@ class Loader {
   Status LoadEmbedding() {
     PRECIS_ASSIGN_OR_RETURN(auto shared,
                             Read("shared.weight", config_.vocab_size, config_.d_model));
-    out_.embedding.resize(shared.size() * ElementBytes(out_.types.others));
     if (out_.types.others == DType::kF32) {
-      std::memcpy(out_.embedding.data(), shared.data(), out_.embedding.size());
+      out_.embedding = allocator_.Copy<std::byte>(std::as_bytes(std::span(shared)));
     } else {
-      auto* bits = reinterpret_cast<uint16_t*>(out_.embedding.data());
-      std::transform(shared.begin(), shared.end(), bits, F32ToBF16);
+      std::vector<uint16_t> bits(shared.size());
+      std::transform(shared.begin(), shared.end(), bits.begin(), F32ToBF16);
+      out_.embedding = allocator_.Copy<std::byte>(std::as_bytes(std::span(bits)));
     }
     out_.bytes += out_.embedding.size();
     if (checkpoint_.Has("lm_head.weight")) {
@@ -160,7 +177,7 @@ class Loader {
 
   StatusOr<FeedForward> LoadFeedForward(const std::string& layer, size_t max_rows) {
     FeedForward out;
-    PRECIS_ASSIGN_OR_RETURN(out.norm, Norm(layer + "layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(auto norm, ReadNorm(layer + "layer_norm.weight"));
     const std::string p = layer + "DenseReluDense.";
     std::vector<std::vector<float>> parts;
     for (const char* name : config_.gated ? std::vector<const char*>{"wi_0", "wi_1"}
@@ -174,8 +191,9 @@ class Loader {
     // A few hidden channels of a T5 are many times the rest, which a row's one scale would round
     // away (docs/performance/int8.md).
     if (out_.types.projections == DType::kI8) {
-      EqualizeHiddenChannels({out.norm, {parts.begin(), parts.end()}, wo});
+      EqualizeHiddenChannels({norm, {parts.begin(), parts.end()}, wo});
     }
+    out.norm = OnDevice(norm);
     PRECIS_ASSIGN_OR_RETURN(out.wi, PackIn(p + "wi", std::move(parts), max_rows));
     PRECIS_ASSIGN_OR_RETURN(out.wo, PackOut(wo_name, std::move(wo), max_rows));
     return out;
@@ -230,7 +248,7 @@ class Loader {
     parts.insert(parts.begin(), std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
     PRECIS_ASSIGN_OR_RETURN(layer.self_o, LoadO(a, rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.self_cached_norm, ReadCachedNorm(checkpoint_, attention_, a));
+    PRECIS_ASSIGN_OR_RETURN(layer.self_cached_norm, CachedNorm(a));
 
     a = p + "1.EncDecAttention.";
     PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
@@ -242,13 +260,13 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(layer.cross_kv,
                             PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_o, LoadO(a, rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.cross_cached_norm, ReadCachedNorm(checkpoint_, attention_, a));
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_cached_norm, CachedNorm(a));
     PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
     out_.decoder.push_back(std::move(layer));
     return OkStatus();
   }
 
-  StatusOr<ExpandedBias> Bias(const std::string& stack, bool bidirectional) {
+  StatusOr<DeviceBias> Bias(const std::string& stack, bool bidirectional) {
     const std::string name =
         stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight";
     PRECIS_ASSIGN_OR_RETURN(auto table,
@@ -258,13 +276,14 @@ class Loader {
         table, config_.num_heads, bidirectional, config_.relative_attention_num_buckets,
         config_.relative_attention_max_distance, longest - 1, bidirectional ? longest - 1 : 0);
     bias.values.resize(bias.values.size() + kBiasOverhang);
-    return bias;
+    return DeviceBias{OnDevice(bias.values), bias.stride, bias.zero};
   }
 
   Checkpoint& checkpoint_;
   const ModelConfig& config_;
   const ResolvedAttention& attention_;
   Backend& backend_;
+  DeviceAllocator allocator_;
   const WeightLimits limits_;
   const int64_t inner_;  // num_heads * head_dim
   T5Weights out_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,19 +16,18 @@
 #include "engine/model/attention_variant.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/model_config.h"
-#include "engine/model/position_bias.h"
 #include "kernels/backend.h"
 
 namespace precis {
 
 struct FeedForward {
-  std::vector<float> norm;           // [d_model]
+  DeviceArray<float> norm;           // [d_model]
   std::unique_ptr<PackedMatrix> wi;  // [d_ff, d_model], or [gate d_ff | up d_ff, d_model]
   std::unique_ptr<PackedMatrix> wo;  // [d_model, d_ff]
 };
 
 struct EncoderLayer {
-  std::vector<float> norm;
+  DeviceArray<float> norm;
   std::unique_ptr<PackedMatrix> qkv;  // [3 * H * head_dim, d_model]
   std::unique_ptr<PackedMatrix> o;    // [d_model, H * head_dim]
   FeedForward ffn;
@@ -42,18 +42,33 @@ struct GroupedHeads {
 };
 
 struct DecoderLayer {
-  std::vector<float> self_norm;
+  DeviceArray<float> self_norm;
   std::unique_ptr<PackedMatrix> self_qkv;  // [(H + 2 G) * head_dim, d_model]
   std::unique_ptr<PackedMatrix> self_o;
   GroupedHeads self_groups;
-  std::vector<float> self_cached_norm;  // [G], of dgqa_diff and dgqa_ema
-  std::vector<float> cross_norm;
+  DeviceArray<float> self_cached_norm;  // [G], of dgqa_diff and dgqa_ema
+  DeviceArray<float> cross_norm;
   std::unique_ptr<PackedMatrix> cross_q;   // [H * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_kv;  // [2 G * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_o;
   GroupedHeads cross_groups;
-  std::vector<float> cross_cached_norm;
+  DeviceArray<float> cross_cached_norm;
   FeedForward ffn;
+
+  std::span<const float> self_cached_norms() const {
+    return {self_cached_norm.data(), self_cached_norm.size()};
+  }
+  std::span<const float> cross_cached_norms() const {
+    return {cross_cached_norm.data(), cross_cached_norm.size()};
+  }
+};
+
+// An ExpandedBias where ops can read it.
+struct DeviceBias {
+  DeviceArray<float> values;  // [num_heads, stride]
+  size_t stride = 0;
+  size_t zero = 0;
+  PositionBias view() const { return {values.data(), stride, zero}; }
 };
 
 // Neighbouring tokens of the vocabulary, whose scores stay in cache until they are reduced.
@@ -81,23 +96,19 @@ struct T5Weights {
   WeightTypes types;
   std::optional<HeadShares> head_shares;  // where query heads are dealt out by the norms of keys
   bool subtracts_noise = false;           // pgqa
-  std::vector<std::byte> embedding;       // [vocab, d_model] of types.others
+  DeviceArray<std::byte> embedding;       // [vocab, d_model] of types.others
   std::vector<EncoderLayer> encoder;
-  std::vector<float> encoder_final_norm;
-  ExpandedBias encoder_bias;
+  DeviceArray<float> encoder_final_norm;
+  DeviceBias encoder_bias;
   std::vector<DecoderLayer> decoder;
-  std::vector<float> decoder_final_norm;  // times d_model**-0.5 where the model scales its outputs
-  ExpandedBias decoder_bias;
+  DeviceArray<float> decoder_final_norm;  // times d_model**-0.5 where the model scales its outputs
+  DeviceBias decoder_bias;
   std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
   std::vector<std::string> folded;       // one line a distinct folding, for people
   uint64_t bytes = 0;                    // packed matrices and embedding
 
-  PositionBias encoder_position_bias() const {
-    return {encoder_bias.values.data(), encoder_bias.stride, encoder_bias.zero};
-  }
-  PositionBias decoder_position_bias() const {
-    return {decoder_bias.values.data(), decoder_bias.stride, decoder_bias.zero};
-  }
+  PositionBias encoder_position_bias() const { return encoder_bias.view(); }
+  PositionBias decoder_position_bias() const { return decoder_bias.view(); }
 };
 
 // Reads, folds and packs everything. The error names file and tensor.

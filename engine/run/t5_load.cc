@@ -91,7 +91,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
                         options.max_new_tokens, options.max_batch, options.encode_slice_rows}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
                           PoolPages(options, weights.bytes, layout.page_bytes));
-  PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(pages, layout.page_bytes));
+  PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));
 
   Loaded out;
   out.info = DescribeModel(dir, config, model.attention, layout);
@@ -106,8 +106,11 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
       fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(types.weights.projections),
                   DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),
                   backend->num_threads());
+  DeviceAllocator allocator(*backend);
   out.runner.reset(new T5Runner(options, std::move(model.config), std::move(backend),
-                                std::move(weights), layout, std::move(memory)));
+                                std::move(weights), layout, std::move(memory), allocator));
+  PRECIS_RETURN_IF_ERROR(Annotate(allocator.status(), "the model's buffers"));
+  out.runner->CalibrateAndDraft(options);
   return out;
 }
 

@@ -27,7 +27,7 @@ EncodeShape ShapeOf(const ModelConfig& config, const EngineOptions& options) {
 
 T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
                    std::unique_ptr<Backend> backend, T5Weights weights, KvLayout layout,
-                   KvMemory memory)
+                   KvMemory memory, DeviceAllocator& allocator)
     : config_(std::move(config)),
       backend_(std::move(backend)),
       weights_(std::move(weights)),
@@ -35,20 +35,22 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       memory_(std::move(memory)),
       shape_(ShapeOf(config_, options)),
       max_source_tokens_(options.max_source_tokens),
-      encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, *backend_),
-      decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, *backend_),
+      encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, allocator),
+      decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, allocator),
       sampler_(config_.vocab_size),
       picker_(config_.vocab_size, options.max_batch, config_.eos_token_id, *backend_),
       sequences_(options.max_sequences),
       tokens_(options.max_batch) {
   copies_.reserve(options.max_batch);
   beam_scores_.reserve(Scheduler::kMaxBeams);
-  const DType activations = backend_->activation_dtype(weights_.types.others);
   for (int i = 0; i < 2; ++i) {
-    workspaces_.emplace_back(config_, activations, options.max_source_tokens);
+    workspaces_.emplace_back(config_, weights_.types.others, options.max_source_tokens, allocator);
   }
   batch_.Reserve(options.max_batch, PagesFor(options.max_new_tokens, layout_.self.slots),
                  PagesFor(options.max_source_tokens, layout_.cross.slots));
+}
+
+void T5Runner::CalibrateAndDraft(const EngineOptions& options) {
   Calibrate();
   drafter_ = std::make_unique<Drafter>(
       options.max_sequences, options.max_batch,
@@ -91,13 +93,14 @@ Status T5Runner::Run(const StepPlan& plan, const PageTables& pages, StepResult* 
   for (const EncodeSlice& slice : plan.encodes) Encode(slice, pages);
   out->sequences.clear();
   out->decode_us = 0;
-  if (plan.decodes.empty()) return OkStatus();
+  if (plan.decodes.empty()) return backend_->Wait();
   const SteadyClock clock;
   const TimePoint start = clock.Now();
   CopyPages(plan);
   FillBatch(plan, pages);
   AskForTokens(plan);
   decoder_.Run(batch_, picker_);
+  PRECIS_RETURN_IF_ERROR(backend_->Wait());
   PickTokens(plan, out);
   out->decode_us = Microseconds(clock.Now() - start);
   drafter_->ObserveStep(static_cast<uint32_t>(plan.decodes.size()), out->decode_us);
@@ -259,6 +262,7 @@ double T5Runner::TimeItems(uint32_t tokens, EncodeStage stage) {
       const EncodeItem item = EncodeItemAt(shape_, tokens, i);
       if (item.stage == stage && item.layer == 0) encoder_.Run(item, ids, pages, workspaces_[0]);
     }
+    PRECIS_CHECK(backend_->Wait().ok());
     const double us = Microseconds(clock.Now() - start);
     best = round == 0 ? us : std::min(best, us);
   }
@@ -293,11 +297,13 @@ std::vector<float> T5Runner::Encode(std::span<const int32_t> ids) {
   }
   const Activations encoded = workspaces_[0].encoded.Rows(0, tokens);
   std::vector<float> out(size_t{tokens} * config_.d_model);
-  for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = encoded.dtype == DType::kF32
-                 ? static_cast<const float*>(encoded.data)[i]
-                 : BF16ToF32(static_cast<const uint16_t*>(encoded.data)[i]);
+  if (encoded.dtype == DType::kF32) {
+    backend_->Download(encoded.data, out.size() * sizeof(float), out.data());
+    return out;
   }
+  std::vector<uint16_t> bits(out.size());
+  backend_->Download(encoded.data, bits.size() * sizeof(uint16_t), bits.data());
+  std::ranges::transform(bits, out.begin(), BF16ToF32);
   return out;
 }
 
@@ -306,12 +312,15 @@ namespace {
 // Puts the panels of one row side by side.
 class WholeRow final : public VocabularySink {
  public:
-  explicit WholeRow(std::vector<float>* out) : out_(out) {}
+  WholeRow(Backend& backend, std::vector<float>* out) : backend_(backend), out_(out) {}
   void Take(int32_t /*first_token*/, size_t count, float* scores) override {
-    out_->insert(out_->end(), scores, scores + count);
+    const size_t begin = out_->size();
+    out_->resize(begin + count);
+    backend_.Download(scores, count * sizeof(float), out_->data() + begin);
   }
 
  private:
+  Backend& backend_;
   std::vector<float>* const out_;
 };
 
@@ -325,7 +334,7 @@ std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<cons
   const uint32_t slots = layout_.self.slots;
   PRECIS_CHECK(cross + PagesFor(target.size(), slots) <= num_pages());
   std::vector<float> out;
-  WholeRow sink(&out);
+  WholeRow sink(*backend_, &out);
   for (uint32_t t = 0; t < target.size(); ++t) {
     batch_.Clear();
     batch_.tokens.push_back(target[t]);
@@ -347,7 +356,7 @@ std::vector<float> T5Runner::Logits(std::span<const int32_t> ids, std::span<cons
 void T5Runner::AddSplits(uint32_t position, std::vector<HeadSplit>* out) const {
   for (uint32_t layer = 0; layer < weights_.decoder.size(); ++layer) {
     for (const AttentionKind kind : {AttentionKind::kSelf, AttentionKind::kCross}) {
-      const std::span<const uint32_t> begin = decoder_.attention().dealt(layer, kind, 1);
+      const std::vector<uint32_t> begin = decoder_.attention().Dealt(layer, kind, 1);
       if (begin.empty()) return;
       HeadSplit split{layer, kind == AttentionKind::kCross, position, {}};
       for (size_t g = 1; g < begin.size(); ++g) split.heads.push_back(begin[g] - begin[g - 1]);

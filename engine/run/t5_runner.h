@@ -90,8 +90,10 @@ class T5Runner final : public ModelRunner {
   };
 
   T5Runner(const EngineOptions& options, ModelConfig config, std::unique_ptr<Backend> backend,
-           T5Weights weights, KvLayout layout, KvMemory memory);
+           T5Weights weights, KvLayout layout, KvMemory memory, DeviceAllocator& allocator);
 
+  // Once there is memory for all.
+  void CalibrateAndDraft(const EngineOptions& options);
   void Calibrate();
   double TimeItems(uint32_t tokens, EncodeStage stage);
   double TimeStep(uint32_t rows);

@@ -49,18 +49,21 @@ TokenPicker::TokenPicker(uint32_t vocab_size, uint32_t max_rows, int32_t eos_tok
       scores_(size_t{max_rows} * vocab_size) {
   rows_.reserve(max_rows);
   summaries_.reserve(max_rows);
+  sampled_.reserve(max_rows);
 }
 
 void TokenPicker::Reserve(const GenerationOptions& options) {
   max_edits_ = std::max(max_edits_, MaxScoreEdits(options));
   edits_.reserve(max_edits_ * rows_.capacity());
   edited_.reserve(max_edits_ * rows_.capacity());
+  places_.reserve(max_edits_ * rows_.capacity());
 }
 
 void TokenPicker::Clear() {
   rows_.clear();
   summaries_.clear();
   edits_.clear();
+  sampled_.clear();
 }
 
 void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32_t> ids) {
@@ -71,30 +74,30 @@ void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32
   const bool beams = options.num_beams > 1;
   const std::span<TokenScore> best =
       std::span(best_).subspan(rows_.size() * kMostBest, beams ? size_t{2} * options.num_beams : 1);
+  if (options.Samples()) sampled_.push_back(static_cast<uint32_t>(rows_.size()));
   rows_.push_back({&options, forced, first, edits_.size(), first});
   summaries_.push_back({.best = best, .wants_sum = beams});
 }
 
 void TokenPicker::Take(int32_t first_token, size_t count, float* scores) {
   edited_.resize(edits_.size());
-  for (size_t i = 0; i < rows_.size(); ++i) {
-    float* row = scores + i * count;
-    if (rows_[i].options->Samples()) {
-      std::copy_n(row, count,
-                  scores_.begin() +
-                      static_cast<ptrdiff_t>(i * vocab_size_ + static_cast<size_t>(first_token)));
-    }
-    TakeOut(&rows_[i], first_token, count, row);
+  places_.clear();
+  const int64_t end_token = first_token + static_cast<int64_t>(count);
+  for (uint32_t i = 0; i < rows_.size(); ++i) AddPlaces(i, end_token);
+  if (!sampled_.empty()) {
+    backend_.KeepScores({scores, count, first_token, sampled_, vocab_size_, scores_.data()});
+  }
+  if (!places_.empty()) {
+    backend_.TakeOutScores({scores, count, first_token, places_, edited_.data()});
   }
   backend_.SummarizeScores({scores, count, first_token, summaries_});
 }
 
-void TokenPicker::TakeOut(Row* row, int32_t first_token, size_t count, float* scores) {
-  const int64_t end = first_token + static_cast<int64_t>(count);
-  for (; row->next_edit < row->end_edit && edits_[row->next_edit].token < end; ++row->next_edit) {
-    float& score = scores[edits_[row->next_edit].token - first_token];
-    edited_[row->next_edit] = score;
-    score = kImpossible;
+// What a row's processing may change of the tokens before `end_token`.
+void TokenPicker::AddPlaces(uint32_t index, int64_t end_token) {
+  Row& row = rows_[index];
+  for (; row.next_edit < row.end_edit && edits_[row.next_edit].token < end_token; ++row.next_edit) {
+    places_.push_back({index, edits_[row.next_edit].token, static_cast<uint32_t>(row.next_edit)});
   }
 }
 

@@ -27,7 +27,8 @@ class TokenPicker final : public VocabularySink {
   // Makes room for a request's rows, so that its steps allocate nothing.
   void Reserve(const GenerationOptions& options);
 
-  // A step: rows are added in the order in which the model computes them, the model runs, Finish().
+  // A step: rows are added in the order in which the model computes them, the model runs, the
+  // backend is waited for, Finish().
   void Clear();
   // The row whose next token follows `ids` (start token first). `options` live until Finish().
   void AddRow(const GenerationOptions& options, std::span<const int32_t> ids);
@@ -55,7 +56,7 @@ class TokenPicker final : public VocabularySink {
     size_t next_edit;  // the first whose token has not come by
   };
 
-  void TakeOut(Row* row, int32_t first_token, size_t count, float* scores);
+  void AddPlaces(uint32_t index, int64_t end_token);
   void FinishBest(const Row& row, ScoreSummary* summary);
   void FinishSampled(const Row& row, size_t index);
 
@@ -68,6 +69,8 @@ class TokenPicker final : public VocabularySink {
   std::vector<TokenScore> best_;         // [max_rows, 2 * the most beams]
   std::vector<ScoreEdit> edits_;         // of all rows
   std::vector<float> edited_;            // [edits], the score that was taken out
+  std::vector<ScorePlace> places_;       // of a panel
+  std::vector<uint32_t> sampled_;        // rows that sample
   std::vector<float> scores_;            // [max_rows, vocab]; rows that sample
 };
 

@@ -10,16 +10,16 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/int8_gemm.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/panel_gemm.h"
+#include "kernels/host_backend.h"
 
 namespace precis {
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public HostBackend {
  public:
   CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine> gemm);
 

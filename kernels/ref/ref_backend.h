@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/host_backend.h"
 
 namespace precis {
 
-class RefBackend final : public Backend {
+class RefBackend final : public HostBackend {
  public:
   std::string_view name() const override { return "ref"; }
   std::string Describe() const override;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cli/connect.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/fake_service.h"
@@ -37,7 +38,7 @@ Status TakeAll(GrpcTarget& target, std::vector<LoadOutcome>* outcomes) {
 TEST(GrpcTarget, SendsIdsAndCountsFromTheStream) {
   FakeService service;
   service.events = {DeltaOf("a"), DeltaOf("b"), DeltaOf("c"), FinishedOf(3)};
-  GrpcTarget target(service.address());
+  GrpcTarget target(*Connect(service.address()));
   ASSERT_TRUE(target.Send(7, {{5, 6, 1}, 3}).ok());
   std::vector<LoadOutcome> outcomes;
   ASSERT_TRUE(TakeAll(target, &outcomes).ok());
@@ -57,7 +58,7 @@ TEST(GrpcTarget, SendsIdsAndCountsFromTheStream) {
 TEST(GrpcTarget, RefusesASummaryOfAnotherLength) {
   FakeService service;
   service.events = {FinishedOf(2)};
-  GrpcTarget target(service.address());
+  GrpcTarget target(*Connect(service.address()));
   ASSERT_TRUE(target.Send(0, {{1}, 3}).ok());
   std::vector<LoadOutcome> outcomes;
   EXPECT_EQ(TakeAll(target, &outcomes), Internal("2 tokens were generated, 3 were asked for"));
@@ -66,7 +67,7 @@ TEST(GrpcTarget, RefusesASummaryOfAnotherLength) {
 TEST(GrpcTarget, TellsTheServersError) {
   FakeService service;
   service.status = grpc::Status(grpc::StatusCode::INTERNAL, "a step has failed");
-  GrpcTarget target(service.address());
+  GrpcTarget target(*Connect(service.address()));
   ASSERT_TRUE(target.Send(0, {{1}, 3}).ok());
   std::vector<LoadOutcome> outcomes;
   EXPECT_THAT(std::string(TakeAll(target, &outcomes).message()), HasSubstr("a step has failed"));
@@ -75,7 +76,7 @@ TEST(GrpcTarget, TellsTheServersError) {
 TEST(GrpcTarget, AFullQueuesRefusalIsAnOutcome) {
   FakeService service;
   service.status = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
-  GrpcTarget target(service.address());
+  GrpcTarget target(*Connect(service.address()));
   ASSERT_TRUE(target.Send(2, {{1}, 3}).ok());
   std::vector<LoadOutcome> outcomes;
   ASSERT_EQ(TakeAll(target, &outcomes), OkStatus());
@@ -84,7 +85,7 @@ TEST(GrpcTarget, AFullQueuesRefusalIsAnOutcome) {
 }
 
 TEST(GrpcTarget, SaysThatThereIsNoServer) {
-  const GrpcTarget target("127.0.0.1:1");
+  const GrpcTarget target(*Connect("127.0.0.1:1"));
   EXPECT_EQ(target.Model().status().code(), absl::StatusCode::kUnavailable);
 }
 

@@ -28,6 +28,7 @@ GENERATED = ["precis", "google/rpc", "grpc/health", "inference"]
 # Libraries that only some folders may know.
 LIBRARIES = {
     "prometheus/": ["server"],
+    "openssl/": ["server"],
     "grpc/": ["server", "cli"],
     "grpcpp/": ["server", "cli"],
     "google/protobuf/": ["server", "cli"],

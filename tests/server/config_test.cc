@@ -76,6 +76,13 @@ TEST(Config, EmptyMetricsAddressTurnsMetricsOff) {
   EXPECT_EQ(command->options.metrics_listen, "");
 }
 
+TEST(Config, HealthHasNoAddressOfItsOwnUnlessSaid) {
+  EXPECT_EQ(ParseCommand({"--model", "m"}, {})->options.health_listen, "");
+  const auto set = ParseCommand({"--model", "m"}, {{"PRECIS_HEALTH_LISTEN", "0.0.0.0:50052"}});
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_EQ(set->options.health_listen, "0.0.0.0:50052");
+}
+
 TEST(Config, PrintedConfigReadsBackAsItself) {
   const auto command = ParseCommand(
       {"--model", "a dir", "--pool-bytes", "512M", "--drain-timeout", "1500ms", "--print-config"},

@@ -10,6 +10,7 @@
 #include "server/config_table.h"
 #include "server/engine_collector.h"
 #include "server/errors.h"
+#include "server/open_inference_tensors.h"
 #include "tests/server/test_server.h"
 
 namespace precis {
@@ -47,6 +48,32 @@ TEST(Docs, EveryMetricIsDocumentedAndNoOther) {
   const EngineCollector collector(server.engine(), server.server().core().admission);
   for (const auto& family : collector.Collect()) exported.insert(family.name);
   EXPECT_EQ(FirstColumn(ReadFile("docs/metrics.md"), "| `", kSnake), exported);
+}
+
+TEST(Docs, EveryMetricHasAQuestionThatItAnswers) {
+  std::istringstream lines(ReadFile("docs/metrics.md"));
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("| `precis_", 0) != 0) continue;
+    ++rows;
+    const size_t answer = line.find(" | ", line.find(" | ") + 3);
+    ASSERT_NE(answer, std::string::npos) << line;
+    EXPECT_GT(line.size() - answer, 10u) << line;
+  }
+  EXPECT_GT(rows, 20u);
+}
+
+TEST(Docs, EveryTensorIsDocumentedWithItsDatatype) {
+  const std::string text = ReadFile("docs/open_inference.md");
+  std::set<std::string> names = {"timeout", "priority", "triton_enable_empty_final_response"};
+  const auto check = [&](const char* name, inference::DataType type) {
+    names.insert(name);
+    const std::string line = fmt::format("| `{}` | {} |", name, DatatypeName(type));
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+  };
+  for (const InferInput& input : InferInputs()) check(input.name, input.type);
+  for (const InferOutput& output : InferOutputs()) check(output.name, output.type);
+  EXPECT_EQ(FirstColumn(text, "| `", kSnake), names);
 }
 
 TEST(Docs, EveryOptionIsDocumentedWithItsDefault) {

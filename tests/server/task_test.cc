@@ -80,7 +80,7 @@ Started Begin(TestServer& server, AdmissionPermit permit, const SummarizeRequest
 
 TEST(Task, EndsOnceWithTheSummary) {
   TestServer server;
-  auto permit = server.server().core().admission.TryAdmit(2);
+  auto permit = server.server().core().admission.TryAdmit(Client(), 2);
   const Started s = Begin(server, *std::move(permit), SourceOf(1, 5));
   ASSERT_TRUE(Eventually([&s] { return s.sink->finished == 1; }));
   EXPECT_TRUE(s.sink->status().ok());
@@ -90,7 +90,7 @@ TEST(Task, EndsOnceWithTheSummary) {
 
 TEST(Task, ARefusalByTheSummarizerEndsItAndFreesItsPlace) {
   TestServer server;
-  auto permit = server.server().core().admission.TryAdmit(2);
+  auto permit = server.server().core().admission.TryAdmit(Client(), 2);
   SummarizeRequest request = SourceOf(1, 5);
   request.options.top_p = 7.0f;
   const Started s = Begin(server, *std::move(permit), request);
@@ -105,7 +105,7 @@ TEST(Task, KeepsItsPlaceUntilTheEngineHasLetGo) {
   model.control = &control;
   TestServer server(TestOptions(), model);
   control.stuck = true;
-  auto permit = server.server().core().admission.TryAdmit(2);
+  auto permit = server.server().core().admission.TryAdmit(Client(), 2);
   const Started s = Begin(server, *std::move(permit), SourceOf(1, 5));
   ASSERT_TRUE(Eventually([&control] { return control.runs > 0; }));
   s.task->Abort(Unavailable("enough"));
@@ -121,7 +121,7 @@ TEST(Task, HasOneOutcomeWhenManyThreadsEndIt) {
   ServerCore& core = server.server().core();
   std::vector<Started> all;
   for (uint32_t i = 0; i < 60; ++i) {
-    auto permit = core.admission.TryAdmit(2);
+    auto permit = core.admission.TryAdmit(Client(), 2);
     if (!permit.ok()) break;
     const Started s = Begin(server, *std::move(permit), SourceOf(i, 1 + i % 50));
     std::vector<std::thread> enders;

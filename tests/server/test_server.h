@@ -69,7 +69,8 @@ inline ServerOptions TestOptions() {
 
 class TestServer {
  public:
-  explicit TestServer(const ServerOptions& options = TestOptions(), const TestModel& model = {}) {
+  explicit TestServer(const ServerOptions& options = TestOptions(), const TestModel& model = {},
+                      grpc::HealthCheckServiceInterface* health_port = nullptr) {
     ModelInfo info;
     info.name = "fake";
     info.fingerprint = "0123456789abcdef";
@@ -84,7 +85,7 @@ class TestServer {
         *loaded.engine, std::make_unique<FakeTokenizer>(), options.text);
     engine_ = loaded.engine.get();
     spdlog::set_level(spdlog::level::off);
-    auto server = Server::Start(options, std::move(loaded));
+    auto server = Server::Start(options, std::move(loaded), health_port);
     if (!server.ok()) {
       ADD_FAILURE() << server.status();
       std::abort();

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/drafts_testing.h"
+#include "tests/engine/run/guarded_backend.h"
 #include "tests/engine/run/recording_backend.h"
 #include "tests/support/allocation_counter.h"
 
@@ -159,6 +160,36 @@ TEST(T5Runner, MqaTouchesAQuarterOfTheKvBytesOfFourHeads) {
   }
   EXPECT_GT(mqa, 0u);
   EXPECT_EQ(mha, 4 * mqa);
+}
+
+// A device's memory cannot be reached by the host: pages are closed but while an op runs.
+TEST(T5Runner, TouchesDeviceMemoryByOpsOnly) {
+  const std::vector<int32_t> source = {5, 6, 7, 1};
+  const std::vector<int32_t> target = {0, 9, 8};
+  for (const char* fixture : {"wgqa_g2", "bf16_weights", "dgqa_ema_g2", "pgqa_g2"}) {
+    const EngineOptions options = OptionsFor(std::string("tests/golden/") + fixture, "ref");
+    auto plain = T5Runner::Load(options);
+    auto guarded =
+        T5Runner::LoadOn(std::make_unique<GuardedBackend>(MakeRefBackend().value()), options);
+    ASSERT_TRUE(plain.ok()) << plain.status();
+    ASSERT_TRUE(guarded.ok()) << guarded.status();
+    EXPECT_EQ(guarded->runner->Logits(source, target), plain->runner->Logits(source, target))
+        << fixture;
+    StepDriver driver(*guarded->runner, 2, 40);
+    for (uint32_t position = 0; position < 5; ++position) driver.Decode(position);
+  }
+}
+
+TEST(T5RunnerDeathTest, GuardedMemoryIsClosedToTheHost) {
+  GuardedBackend backend(MakeRefBackend().value());
+  const auto memory = backend.Allocate(64);
+  ASSERT_TRUE(memory.ok());
+  const float one = 1;
+  backend.Upload(&one, sizeof(one), memory->data());
+  float back = 0;
+  backend.Download(memory->data(), sizeof(back), &back);
+  EXPECT_EQ(back, one);
+  EXPECT_DEATH(*reinterpret_cast<volatile float*>(memory->data()) = 2, "");
 }
 
 class DecodeStep : public testing::TestWithParam<std::pair<const char*, const char*>> {};

@@ -9,12 +9,12 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/backend.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/host_backend.h"
 
 namespace precis {
 
-class EmulatedBackend final : public Backend {
+class EmulatedBackend final : public HostBackend {
  public:
   EmulatedBackend() : ref_(MakeRefBackend().value()) {}
 

@@ -4,6 +4,7 @@ Starts precis-server on models/demo on free ports and talks to it with Debian's 
 each fear the metrics must show that every page of the pool has come back.
 """
 
+import json
 import shutil
 import signal
 import subprocess
@@ -216,6 +217,26 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(subprocess.run(check + ["models/demo"], check=False).returncode, 0)
         self.assertEqual(
             subprocess.run(check + ["docs"], check=False, stderr=subprocess.DEVNULL).returncode, 1)
+
+    def test_trace_context_is_passed_on_and_logged(self):
+        server = self.start("--log-json")
+        trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+        spans = set()
+        for parent, known in ((f"00-{trace}-{span}-01", True), (f"00-{trace}-{span}-01-x", False)):
+            _, call = server.stub.Summarize.with_call(
+                api.SummarizeRequest(text=TEXT), metadata=[("traceparent", parent)])
+            version, got, ours, flags = dict(call.initial_metadata())["traceparent"].split("-")
+            self.assertEqual((version, got == trace, flags == "01"), ("00", known, known))
+            self.assertNotEqual(ours, span)
+            spans.add((got, ours, span if known else None))
+        server.wait_idle(self)
+        logged = set()
+        for line in server.read_log().splitlines():
+            fields = dict(word.split("=", 1) for word in json.loads(line)["message"].split()
+                          if "=" in word)
+            if "trace_id" in fields:
+                logged.add((fields["trace_id"], fields["span_id"], fields.get("parent_span_id")))
+        self.assertEqual(logged, spans)
 
     def test_no_text_of_a_document_is_logged(self):
         server = self.start("--log-level", "debug", "--log-json")

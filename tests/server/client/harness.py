@@ -21,6 +21,7 @@ ARGS = argparse.Namespace()  # of main()
 STUBS = tempfile.mkdtemp(prefix="precis_stubs_")
 PROTOS = [
     "precis/v1/summarization.proto",
+    "precis/admin/v1/admin.proto",
     "google/rpc/status.proto",
     "google/rpc/error_details.proto",
 ]
@@ -39,12 +40,12 @@ def generate_stubs():
 class Server:
     """A running precis-server; its log is shown when a test fails."""
 
-    def __init__(self, *flags, ports=True):
+    def __init__(self, *flags, ports=True, model="models/demo"):
         self.folder = tempfile.mkdtemp(prefix="precis_server_")
         self.log_path = os.path.join(self.folder, "log")
         port_file = os.path.join(self.folder, "ports")
         self.log = open(self.log_path, "w", encoding="utf-8")
-        command = [ARGS.server, "--model", "models/demo", "--backend", ARGS.backend,
+        command = [ARGS.server, "--model", model, "--backend", ARGS.backend,
                    "--pool-bytes", "64M", "--port-file", port_file]
         if ports:
             command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
@@ -60,6 +61,7 @@ class Server:
             values = dict(line.strip().split("=") for line in file)
         self.address = f"127.0.0.1:{values['grpc']}"
         self.metrics_address = f"127.0.0.1:{values['metrics']}"
+        self.health_port = values.get("health")  # with --health-listen
         self.channel = grpc.insecure_channel(self.address)
         self.stub = api_grpc.SummarizationServiceStub(self.channel)
 

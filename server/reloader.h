@@ -1,0 +1,52 @@
+// Reads files again when they change, or when somebody asks. What cannot be read leaves the old
+// content in force; the log says why and a metric stays up until it can.
+//
+// Owner: the server. Thread rule: has a thread of its own; ReloadAll from any.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/status.h"
+#include "server/metrics.h"
+
+namespace precis {
+
+class Reloader {
+ public:
+  struct Part {
+    Reloaded what;
+    std::vector<std::string> files;
+    std::function<Status()> load;
+  };
+  // A file is read again when it has changed and then stood still for one `interval`.
+  Reloader(std::vector<Part> parts, Duration interval, ServerMetrics& metrics);
+  ~Reloader();
+
+  // Reads everything now. The first error; the other parts are read all the same.
+  Status ReloadAll();
+
+ private:
+  struct Watched {
+    Part part;
+    std::string loaded;  // stamps of the files when they were read
+    std::string seen;    // when they were last looked at
+  };
+  static std::string StampOf(const Part& part);
+  void Loop();
+  Status Reload(Watched& watched) PRECIS_REQUIRES(mutex_);
+
+  const Duration interval_;
+  ServerMetrics& metrics_;
+  Mutex mutex_;
+  std::vector<Watched> watched_ PRECIS_GUARDED_BY(mutex_);
+  CondVar wake_;
+  bool stop_ PRECIS_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace precis
