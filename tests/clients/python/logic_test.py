@@ -9,7 +9,7 @@ import precis_client
 from precis_client import Document, LongDocumentPolicy, Options, RetryPolicy, Tls
 from precis_client.bulk import Bulk
 from precis_client.connection import Connection
-from precis_client.errors import PrecisError, make_error
+from precis_client.errors import PrecisError, from_rpc_error, make_error
 from precis_client.retry import Attempts, Deadline, RetryBudget
 from precis_client.v1 import summarization_pb2 as pb
 from fake_server import status, summary
@@ -22,6 +22,23 @@ def attempts(timeout=100.0, policy=RetryPolicy(), budget=None, addresses=1, draw
     clock = [0.0]
     deadline = Deadline(timeout, lambda: clock[0])
     return Attempts(policy, budget or RetryBudget(policy), deadline, addresses, draw)
+
+
+class RpcError:
+    def __init__(self, code, details):
+        self.code, self.details = lambda: code, lambda: details
+        self.initial_metadata = self.trailing_metadata = lambda: ()
+
+
+class ErrorTest(unittest.TestCase):
+    def test_what_grpc_says_of_a_lost_connection_is_unavailable(self):
+        for code, details, expected in (
+                (grpc.StatusCode.INTERNAL, "Internal error from Core", UNAVAILABLE),
+                (grpc.StatusCode.CANCELLED, "CANCELLED", UNAVAILABLE),
+                (grpc.StatusCode.INTERNAL, "a bug", grpc.StatusCode.INTERNAL),
+                (grpc.StatusCode.CANCELLED, "Locally cancelled by application!",
+                 grpc.StatusCode.CANCELLED)):
+            self.assertEqual(from_rpc_error(RpcError(code, details)).code, expected, details)
 
 
 class RetryTest(unittest.TestCase):

@@ -74,6 +74,14 @@ class Unauthenticated(PrecisError):
     """The token or certificate is missing, wrong, or not allowed to do this."""
 
 
+# What gRPC says instead of UNAVAILABLE: of a stream that was written to while its connection went
+# (grpc.aio 1.85), and of a call that reached a server between the end of its drain and the end of its
+# connection. No service sends these words, and who cancels a call himself is told so in others.
+LOST_CONNECTION = (
+    (grpc.StatusCode.INTERNAL, "Internal error from Core"),
+    (grpc.StatusCode.CANCELLED, "CANCELLED"),
+)
+
 _KINDS: dict[grpc.StatusCode, type[PrecisError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.UNIMPLEMENTED: InvalidRequest,
@@ -140,7 +148,10 @@ def from_rpc_error(error: Any) -> PrecisError:
             status = None
         if status is not None and _CODES.get(status.code) == code:
             return from_status(status, **rest)
-    return make_error(code, error.details() or "", **rest)
+    details = error.details() or ""
+    if (code, details) in LOST_CONNECTION:
+        code = grpc.StatusCode.UNAVAILABLE
+    return make_error(code, details, **rest)
 
 
 def _metadata(getter: Any) -> dict[str, Any]:
