@@ -8,19 +8,19 @@
 #include <utility>
 #include <vector>
 
-#include "common/mutex.h"
 #include "fmt/format.h"
 #include "server/call.h"
 #include "server/errors.h"
 #include "server/reply.h"
+#include "server/request_stream.h"
 #include "server/task.h"
-#include "server/wake_alarm.h"
 #include "server/wire.h"
 
 namespace precis {
 namespace {
 
 constexpr size_t kMaxIdBytes = 128;
+constexpr int kIdField = 6;
 // Ids are remembered to be told apart; a longer job opens another stream.
 constexpr size_t kMaxItems = 1u << 20;
 
@@ -38,27 +38,12 @@ class ManyItem final : public ReplySink {
   const std::string id_;
 };
 
-class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                        public LiveCall,
-                        public std::enable_shared_from_this<ManyReply> {
+class ManyReply final : public RequestStream {
  public:
   ManyReply(ServerCore& core, grpc::CallbackServerContext* context)
-      : core_(core), context_(context) {}
+      : RequestStream(core, context, Method::kSummarizeMany) {}
 
-  void Open();
   void ItemFinished(const std::string& id, const StatusOr<Summary>& result);
-
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
-
-  void Drain() override {
-    Close(ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,
-                      "the server is about to end and reads no more requests"));
-  }
-  // The items are calls of their own to the one who aborts.
-  void Abort(const Status& why) override { Close(why); }
 
  private:
   struct Result {
@@ -66,93 +51,22 @@ class ManyReply final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::B
     std::shared_ptr<SummaryTask> task;  // null when it was refused
   };
 
-  // Starts a read if nothing speaks against it.
-  void TryRead();
-  // Reads no more; ends with `why` when all accepted items are answered. The first call counts.
-  void Close(const Status& why);
-  void ReadItem();
+  void TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) override;
+  std::optional<Answer> NextAnswer() override PRECIS_REQUIRES(mutex_);
+  void AbortRequests(const Status& why) override;
+
   // The status ends the stream: without a usable id there is nobody to tell.
   Status CheckId(const std::string& id);
+  void Refuse(const Ticket& ticket, const std::string& id, const Status& why);
+  void Start(const std::string& id, OpenedCall call);
   void Push(Result result);
-  void Pump();
 
-  ServerCore& core_;
-  grpc::CallbackServerContext* const context_;
-  Ticket ticket_;
-  // From a read's start until its message is taken in, `reading_` keeps the two for that read
-  // alone.
-  grpc::ByteBuffer read_;
-  std::unordered_set<std::string> ids_;
-  grpc::ByteBuffer in_flight_;
-  Mutex mutex_;
-  std::shared_ptr<ManyReply> self_ PRECIS_GUARDED_BY(mutex_);
-  AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);  // for the read under way
+  std::unordered_set<std::string> ids_;  // of the message being taken in, and those before
   std::unordered_map<std::string, std::shared_ptr<SummaryTask>> running_ PRECIS_GUARDED_BY(mutex_);
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
-  std::shared_ptr<SummaryTask> writing_task_ PRECIS_GUARDED_BY(mutex_);
-  uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not written
-  WakeAlarm alarm_;  // when the client may have saved up for another document
-  bool reading_ PRECIS_GUARDED_BY(mutex_) = false;  // until what was read is taken in
-  bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
-  bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
-  bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
-  Status outcome_ PRECIS_GUARDED_BY(mutex_);
 };
 
 void ManyItem::Finished(const StatusOr<Summary>& result) { stream_->ItemFinished(id_, result); }
-
-void ManyReply::Open() {
-  {
-    MutexLock lock(mutex_);
-    self_ = shared_from_this();
-  }
-  const Status status = core_.gate.Enter(context_, Method::kSummarizeMany, &ticket_);
-  if (!status.ok()) {
-    RecordOutcome(core_, ticket_, status, nullptr);
-    Close(status);
-    return;
-  }
-  core_.live.Add(shared_from_this());
-  // Between the gate and the list of calls the server may have begun to drain.
-  if (core_.gate.closed()) Drain();
-  {
-    MutexLock lock(mutex_);
-    if (!finishing_) StartSendInitialMetadata();
-  }
-  TryRead();
-}
-
-void ManyReply::TryRead() {
-  MutexLock lock(mutex_);
-  if (reading_ || closing_ || outstanding_ >= core_.options.stream_outstanding) return;
-  if (!permit_.held()) {
-    const auto again = [weak = weak_from_this()] {
-      if (auto stream = weak.lock()) stream->TryRead();
-    };
-    Duration wait{0};
-    permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
-    if (!permit_.held()) {
-      if (wait.count() != 0) alarm_.Set(wait, weak_from_this(), &ManyReply::TryRead);
-      return;
-    }
-  }
-  reading_ = true;
-  StartRead(&read_);
-}
-
-void ManyReply::OnReadDone(bool ok) {
-  if (!ok) {
-    Close(OkStatus());  // the client has said all
-    return;
-  }
-  ReadItem();
-  {
-    // Not before: a read begun by another thread would write over the message that is taken in.
-    MutexLock lock(mutex_);
-    reading_ = false;
-  }
-  TryRead();
-}
 
 Status ManyReply::CheckId(const std::string& id) {
   if (id.empty() || id.size() > kMaxIdBytes) {
@@ -166,51 +80,39 @@ Status ManyReply::CheckId(const std::string& id) {
   return OkStatus();
 }
 
-void ManyReply::ReadItem() {
-  {
-    MutexLock lock(mutex_);
-    if (closing_) return;  // what was read was never accepted
-  }
+void ManyReply::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   v1::SummarizeManyRequest message;
-  Status status = ParseMessage(read_, &message);
-  const std::string id = status.ok() ? message.id() : SalvageString(read_, 6);
-  if (const Status usable = CheckId(id); !usable.ok()) {
-    Close(usable);
-    return;
-  }
+  const Status parsed = ParseMessage(bytes, &message);
+  const std::string id = parsed.ok() ? message.id() : SalvageString(bytes, kIdField);
+  if (const Status usable = CheckId(id); !usable.ok()) return EndUnanswered(usable);
   OpenedCall call;
   call.ticket = core_.gate.ItemTicket(*context_, ticket_, ids_.size());
-  if (status.ok()) {
-    auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
-    status = request.status();
-    if (request.ok()) call.request = *std::move(request);
-    BindToClient(ticket_.client, &call.request);
-  }
-  if (!status.ok()) {
-    RecordOutcome(core_, call.ticket, status, nullptr);
-    Result result;
-    result.message.set_id(id);
-    *result.message.mutable_error() = ToRpcStatus(status);
-    {
-      MutexLock lock(mutex_);
-      ++outstanding_;
-    }
-    Push(std::move(result));
-    return;
-  }
-  {
-    MutexLock lock(mutex_);
-    if (closing_) return;  // its permit is gone
-    call.permit = std::move(permit_);
-    ++outstanding_;  // accepted: the stream can't end before it is answered
-  }
+  if (!parsed.ok()) return Refuse(call.ticket, id, parsed);
+  auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
+  if (!request.ok()) return Refuse(call.ticket, id, request.status());
+  call.request = *std::move(request);
+  BindToClient(ticket_.client, &call.request);
+  call.permit = std::move(permit);
   call.permit.SetTokens(EstimateCost(call.request, core_.summarizer.engine()));
+  Start(id, std::move(call));
+}
+
+void ManyReply::Refuse(const Ticket& ticket, const std::string& id, const Status& why) {
+  RecordOutcome(core_, ticket, why, nullptr);
+  Result result;
+  result.message.set_id(id);
+  *result.message.mutable_error() = ToRpcStatus(why);
+  Push(std::move(result));
+}
+
+void ManyReply::Start(const std::string& id, OpenedCall call) {
   auto task = std::make_shared<SummaryTask>(core_, std::move(call.ticket), std::move(call.permit));
   {
     MutexLock lock(mutex_);
     running_.emplace(id, task);
   }
-  task->Run(std::move(call.request), std::make_shared<ManyItem>(shared_from_this(), id));
+  const auto self = std::static_pointer_cast<ManyReply>(shared_from_this());
+  task->Run(std::move(call.request), std::make_shared<ManyItem>(self, id));
   // A client that left before the task was listed.
   if (context_->IsCancelled()) task->Abort(WhyCancelled(*context_));
 }
@@ -241,70 +143,24 @@ void ManyReply::Push(Result result) {
   Pump();
 }
 
-void ManyReply::OnWriteDone(bool /*ok*/) {
-  std::shared_ptr<SummaryTask> sent;
-  {
-    MutexLock lock(mutex_);
-    writing_ = false;
-    --outstanding_;
-    sent = std::move(writing_task_);
+std::optional<RequestStream::Answer> ManyReply::NextAnswer() {
+  if (results_.empty()) return std::nullopt;
+  Answer answer;
+  SerializeMessage(results_.front().message, &answer.bytes);
+  if (auto task = std::move(results_.front().task)) {
+    answer.sent = [task = std::move(task)] { task->ReplySent(); };
   }
-  if (sent) sent->ReplySent();
-  Pump();
-  TryRead();
+  results_.pop_front();
+  return answer;
 }
 
-void ManyReply::Pump() {
-  Status outcome;
-  {
-    MutexLock lock(mutex_);
-    if (writing_ || finishing_) return;
-    if (!results_.empty()) {
-      SerializeMessage(results_.front().message, &in_flight_);
-      writing_task_ = std::move(results_.front().task);
-      results_.pop_front();
-      writing_ = true;
-      StartWrite(&in_flight_);
-      return;
-    }
-    if (!closing_ || outstanding_ > 0) return;
-    finishing_ = true;
-    outcome = outcome_;
-  }
-  Finish(ToGrpcStatus(outcome, context_));
-}
-
-void ManyReply::Close(const Status& why) {
-  AdmissionPermit permit;  // given back outside the lock
-  {
-    MutexLock lock(mutex_);
-    if (!closing_) {
-      closing_ = true;
-      outcome_ = why;
-    }
-    permit = std::move(permit_);
-  }
-  permit.Release();
-  core_.admission.Forget(this);
-  Pump();
-}
-
-void ManyReply::OnCancel() {
-  const Status why = WhyCancelled(*context_);
-  Close(why);
+void ManyReply::AbortRequests(const Status& why) {
   std::vector<std::shared_ptr<SummaryTask>> tasks;
   {
     MutexLock lock(mutex_);
     for (const auto& [id, task] : running_) tasks.push_back(task);
   }
   for (const auto& task : tasks) task->Abort(why);
-}
-
-void ManyReply::OnDone() {
-  core_.live.Remove(this);
-  std::shared_ptr<ManyReply> last;  // after the lock
-  MutexLock lock(mutex_);
-  last = std::move(self_);
 }
 
 }  // namespace

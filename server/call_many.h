@@ -1,6 +1,4 @@
-// SummarizeMany: documents in, results out in the order they are done. A read is started only with
-// a permit in hand, so that a full server slows the client down by flow control and refuses
-// nothing.
+// SummarizeMany: documents in, results out in the order they are done (server/request_stream.h).
 //
 // Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
 #pragma once

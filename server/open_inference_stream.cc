@@ -8,12 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "common/mutex.h"
 #include "server/errors.h"
 #include "server/open_inference_reply.h"
 #include "server/open_inference_request.h"
 #include "server/open_inference_tasks.h"
-#include "server/wake_alarm.h"
+#include "server/request_stream.h"
 #include "server/wire.h"
 
 namespace precis {
@@ -39,14 +38,11 @@ class StreamItem final : public InferSink, public std::enable_shared_from_this<S
   size_t sent_ = 0;  // bytes of its text that went out as pieces; of the text thread
 };
 
-class InferStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                          public LiveCall,
-                          public std::enable_shared_from_this<InferStream> {
+class InferStream final : public RequestStream {
  public:
   InferStream(ServerCore& core, grpc::CallbackServerContext* context)
-      : core_(core), context_(context) {}
+      : RequestStream(core, context, Method::kModelStreamInfer) {}
 
-  void Open();
   const ModelInfo& model() const { return core_.summarizer.info(); }
 
   // A piece of an item's text; joined to the one before while that has not been written.
@@ -54,60 +50,26 @@ class InferStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
   // The item's last answer, or the last two.
   void PushEnd(const std::shared_ptr<StreamItem>& item, std::vector<ModelStreamInferResponse> end);
 
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnCancel() override;
-  void OnDone() override;
-
-  void Drain() override {
-    Close(ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,
-                      "the server is about to end and reads no more requests"));
-  }
-  // The items' texts are calls of their own to the one who aborts.
-  void Abort(const Status& why) override { Close(why); }
-
  private:
-  struct Answer {
+  struct Message {
     std::shared_ptr<StreamItem> item;  // null when it was refused
     bool piece = false;
-    std::string text;                  // of a piece
-    ModelStreamInferResponse message;  // of the others
-    bool last = false;                 // the item is answered with it
+    std::string text;               // of a piece
+    ModelStreamInferResponse said;  // of the others
+    bool last = false;              // the item is answered with it
   };
 
-  // Starts a read if nothing speaks against it.
-  void TryRead();
-  // Reads no more; ends with `why` when all that was read is answered. The first call counts.
-  void Close(const Status& why);
-  void ReadItem();
+  void TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) override;
+  std::optional<Answer> NextAnswer() override PRECIS_REQUIRES(mutex_);
+  void AbortRequests(const Status& why) override;
+
   StatusOr<std::shared_ptr<InferTasks>> Accept(const inference::ModelInferRequest& message,
                                                const Ticket& ticket, AdmissionPermit permit);
   void Refuse(const Ticket& ticket, const std::string& id, const Status& why);
-  void Push(Answer answer);
-  void Pump();
 
-  ServerCore& core_;
-  grpc::CallbackServerContext* const context_;
-  Ticket ticket_;
-  // From a read's start until its message is taken in, `reading_` keeps the two for that read
-  // alone.
-  grpc::ByteBuffer read_;
-  size_t items_ = 0;
-  grpc::ByteBuffer in_flight_;
-  Mutex mutex_;
-  std::shared_ptr<InferStream> self_ PRECIS_GUARDED_BY(mutex_);
-  AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);  // for the read under way
-  WakeAlarm alarm_;  // when the client may have saved up for another request
+  size_t items_ = 0;  // the one being taken in, and those before
   std::set<std::shared_ptr<StreamItem>> running_ PRECIS_GUARDED_BY(mutex_);
-  std::deque<Answer> answers_ PRECIS_GUARDED_BY(mutex_);
-  std::shared_ptr<StreamItem> writing_item_ PRECIS_GUARDED_BY(mutex_);
-  uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not answered
-  bool reading_ PRECIS_GUARDED_BY(mutex_) = false;      // until what was read is taken in
-  bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
-  bool writing_last_ PRECIS_GUARDED_BY(mutex_) = false;
-  bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
-  bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
-  Status outcome_ PRECIS_GUARDED_BY(mutex_);
+  std::deque<Message> messages_ PRECIS_GUARDED_BY(mutex_);
 };
 
 void StreamItem::Delta(const std::string& text) {
@@ -132,59 +94,6 @@ void StreamItem::Finished(const StatusOr<std::vector<Summary>>& result) {
   stream_->PushEnd(shared_from_this(), std::move(end));
 }
 
-void InferStream::Open() {
-  {
-    MutexLock lock(mutex_);
-    self_ = shared_from_this();
-  }
-  const Status status = core_.gate.Enter(context_, Method::kModelStreamInfer, &ticket_);
-  if (!status.ok()) {
-    RecordOutcome(core_, ticket_, status, nullptr);
-    Close(status);
-    return;
-  }
-  core_.live.Add(shared_from_this());
-  // Between the gate and the list of calls the server may have begun to drain.
-  if (core_.gate.closed()) Drain();
-  {
-    MutexLock lock(mutex_);
-    if (!finishing_) StartSendInitialMetadata();
-  }
-  TryRead();
-}
-
-void InferStream::TryRead() {
-  MutexLock lock(mutex_);
-  if (reading_ || closing_ || outstanding_ >= core_.options.stream_outstanding) return;
-  if (!permit_.held()) {
-    const auto again = [weak = weak_from_this()] {
-      if (auto stream = weak.lock()) stream->TryRead();
-    };
-    Duration wait{0};
-    permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
-    if (!permit_.held()) {
-      if (wait.count() != 0) alarm_.Set(wait, weak_from_this(), &InferStream::TryRead);
-      return;
-    }
-  }
-  reading_ = true;
-  StartRead(&read_);
-}
-
-void InferStream::OnReadDone(bool ok) {
-  if (!ok) {
-    Close(OkStatus());  // the client has said all
-    return;
-  }
-  ReadItem();
-  {
-    // Not before: a read begun by another thread would write over the message that is taken in.
-    MutexLock lock(mutex_);
-    reading_ = false;
-  }
-  TryRead();
-}
-
 StatusOr<std::shared_ptr<InferTasks>> InferStream::Accept(
     const inference::ModelInferRequest& message, const Ticket& ticket, AdmissionPermit permit) {
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
@@ -193,27 +102,17 @@ StatusOr<std::shared_ptr<InferTasks>> InferStream::Accept(
   return InferTasks::Admit(core_, *context_, ticket, std::move(request), std::move(permit));
 }
 
-void InferStream::ReadItem() {
+void InferStream::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   constexpr int kIdField = 3;
-  AdmissionPermit permit;
-  {
-    MutexLock lock(mutex_);
-    if (closing_) return;  // what was read was never accepted
-    ++outstanding_;        // accepted: the stream can't end before it is answered
-    permit = std::move(permit_);
-  }
   const Ticket ticket = core_.gate.ItemTicket(*context_, ticket_, ++items_);
   inference::ModelInferRequest message;
-  if (const Status status = ParseMessage(read_, &message); !status.ok()) {
-    Refuse(ticket, SalvageString(read_, kIdField), status);
-    return;
+  if (const Status status = ParseMessage(bytes, &message); !status.ok()) {
+    return Refuse(ticket, SalvageString(bytes, kIdField), status);
   }
   auto tasks = Accept(message, ticket, std::move(permit));
-  if (!tasks.ok()) {
-    Refuse(ticket, message.id(), tasks.status());
-    return;
-  }
-  const auto item = std::make_shared<StreamItem>(shared_from_this(), *tasks);
+  if (!tasks.ok()) return Refuse(ticket, message.id(), tasks.status());
+  const auto self = std::static_pointer_cast<InferStream>(shared_from_this());
+  const auto item = std::make_shared<StreamItem>(self, *tasks);
   {
     MutexLock lock(mutex_);
     running_.insert(item);
@@ -225,11 +124,15 @@ void InferStream::ReadItem() {
 
 void InferStream::Refuse(const Ticket& ticket, const std::string& id, const Status& why) {
   RecordOutcome(core_, ticket, why, nullptr);
-  Answer answer;
+  Message message;
   // An id beyond its limit is not sent back.
-  answer.message = ToInferFailure(FieldOf(why) == "id" ? "" : id, why, model());
-  answer.last = true;
-  Push(std::move(answer));
+  message.said = ToInferFailure(FieldOf(why) == "id" ? "" : id, why, model());
+  message.last = true;
+  {
+    MutexLock lock(mutex_);
+    messages_.push_back(std::move(message));
+  }
+  Pump();
 }
 
 void InferStream::PushPiece(const std::shared_ptr<StreamItem>& item, const std::string& text) {
@@ -237,12 +140,12 @@ void InferStream::PushPiece(const std::shared_ptr<StreamItem>& item, const std::
     MutexLock lock(mutex_);
     if (running_.count(item) == 0) return;  // it has ended
     // A slow reader gets fewer and larger pieces.
-    const auto waiting = std::find_if(answers_.begin(), answers_.end(),
-                                      [&item](const Answer& a) { return a.item == item; });
-    Answer& answer = waiting != answers_.end() ? *waiting : answers_.emplace_back();
-    answer.item = item;
-    answer.piece = true;
-    answer.text += text;
+    const auto waiting = std::find_if(messages_.begin(), messages_.end(),
+                                      [&item](const Message& m) { return m.item == item; });
+    Message& message = waiting != messages_.end() ? *waiting : messages_.emplace_back();
+    message.item = item;
+    message.piece = true;
+    message.text += text;
   }
   Pump();
 }
@@ -253,97 +156,39 @@ void InferStream::PushEnd(const std::shared_ptr<StreamItem>& item,
     MutexLock lock(mutex_);
     running_.erase(item);
     for (size_t i = 0; i < end.size(); ++i) {
-      Answer& answer = answers_.emplace_back();
-      answer.item = item;
-      answer.message = std::move(end[i]);
-      answer.last = i + 1 == end.size();
+      Message& message = messages_.emplace_back();
+      message.item = item;
+      message.said = std::move(end[i]);
+      message.last = i + 1 == end.size();
     }
   }
   Pump();
 }
 
-void InferStream::Push(Answer answer) {
-  {
-    MutexLock lock(mutex_);
-    answers_.push_back(std::move(answer));
+std::optional<RequestStream::Answer> InferStream::NextAnswer() {
+  if (messages_.empty()) return std::nullopt;
+  Message& next = messages_.front();
+  if (next.piece) {
+    *next.said.mutable_infer_response() = ToInferPiece(next.item->request(), next.text, model());
+    SetFinalResponse(false, next.said.mutable_infer_response());
   }
-  Pump();
+  Answer answer;
+  SerializeMessage(next.said, &answer.bytes);
+  answer.is_last = next.last;
+  if (next.last && next.item != nullptr) {
+    answer.sent = [tasks = next.item->tasks()] { tasks->ReplySent(); };
+  }
+  messages_.pop_front();
+  return answer;
 }
 
-void InferStream::OnWriteDone(bool /*ok*/) {
-  std::shared_ptr<StreamItem> sent;
-  {
-    MutexLock lock(mutex_);
-    writing_ = false;
-    if (std::exchange(writing_last_, false)) {
-      --outstanding_;
-      sent = std::move(writing_item_);
-    }
-    writing_item_.reset();
-  }
-  if (sent) sent->tasks()->ReplySent();
-  Pump();
-  TryRead();
-}
-
-void InferStream::Pump() {
-  Status outcome;
-  {
-    MutexLock lock(mutex_);
-    if (writing_ || finishing_) return;
-    if (!answers_.empty()) {
-      Answer& answer = answers_.front();
-      if (answer.piece) {
-        *answer.message.mutable_infer_response() =
-            ToInferPiece(answer.item->request(), answer.text, model());
-        SetFinalResponse(false, answer.message.mutable_infer_response());
-      }
-      SerializeMessage(answer.message, &in_flight_);
-      writing_item_ = std::move(answer.item);
-      writing_last_ = answer.last;
-      answers_.pop_front();
-      writing_ = true;
-      StartWrite(&in_flight_);
-      return;
-    }
-    if (!closing_ || outstanding_ > 0) return;
-    finishing_ = true;
-    outcome = outcome_;
-  }
-  Finish(ToGrpcStatus(outcome, context_));
-}
-
-void InferStream::Close(const Status& why) {
-  AdmissionPermit permit;  // given back outside the lock
-  {
-    MutexLock lock(mutex_);
-    if (!closing_) {
-      closing_ = true;
-      outcome_ = why;
-    }
-    permit = std::move(permit_);
-  }
-  permit.Release();
-  core_.admission.Forget(this);
-  Pump();
-}
-
-void InferStream::OnCancel() {
-  const Status why = WhyCancelled(*context_);
-  Close(why);
+void InferStream::AbortRequests(const Status& why) {
   std::vector<std::shared_ptr<InferTasks>> running;
   {
     MutexLock lock(mutex_);
     for (const auto& item : running_) running.push_back(item->tasks());
   }
   for (const auto& tasks : running) tasks->Abort(why);
-}
-
-void InferStream::OnDone() {
-  core_.live.Remove(this);
-  std::shared_ptr<InferStream> last;  // after the lock
-  MutexLock lock(mutex_);
-  last = std::move(self_);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// ModelStreamInfer: requests in, answers out as they come, each with its request's id. As
-// SummarizeMany it reads with a place in the queue in hand; a request that fails fails alone.
+// ModelStreamInfer: requests in, answers out as they come, each with its request's id; a request
+// that fails fails alone (server/request_stream.h).
 //
 // Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
 #pragma once
