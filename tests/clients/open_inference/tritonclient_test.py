@@ -129,7 +129,8 @@ class TritonClientTest(unittest.TestCase):
         self.client.stop_stream()
         self.assertTrue(come.empty())
         self.assertEqual([found[str(i)] for i in range(len(TEXTS))], self.answers)
-        self.assertGreater(max(pieces.values()), 2)
+        # At least one before the end; how many depends on how fast they are read.
+        self.assertGreater(min(pieces.values()), 1)
         self.assertEqual(len(errors), 1)
         self.assertIn("top_p", errors[0].message())
 
