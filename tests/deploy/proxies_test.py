@@ -1,4 +1,4 @@
-"""deploy/haproxy as it stands, but for its ports, before two real servers."""
+"""deploy/haproxy and deploy/nginx as they stand, but for their ports, before two real servers."""
 
 import os
 import pathlib
@@ -151,8 +151,15 @@ class HaproxyTest(Proxied, unittest.TestCase):
         return [tool(self.program), "-db", "-f", self.config]
 
 
+class NginxTest(Proxied, unittest.TestCase):
+    program, example = "nginx", "deploy/nginx/nginx.conf"
+
+    def command(self):
+        return [tool(self.program), "-p", self.folder, "-c", self.config, "-g", "daemon off;"]
+
+
 if __name__ == "__main__":
-    if not tool("haproxy"):
-        print("missing: haproxy (scripts/setup --with=deploy)")
+    if not tool("haproxy") and not tool("nginx"):
+        print("missing: haproxy, nginx (scripts/setup --with=deploy)")
         sys.exit(77)
     harness.main()
