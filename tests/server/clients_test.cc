@@ -215,6 +215,26 @@ TEST(Limits, OpenInferenceCallsCountAndHealthDoesNot) {
   }
 }
 
+TEST(Limits, TheTextsOfARequestAreLetInTogetherOrCostNothing) {
+  const TokenFile file(std::string("a ") + kAlpha +
+                       " requests=2 tokens-per-second=1 burst=100\nb " + kBeta +
+                       " requests=2 tokens-per-second=1 burst=100");
+  TestServer server(file.Options());
+  const auto stub = NewInferStub(server);
+  const std::string text = InferText('a', 3);
+  const auto infer = [&](const char* header, const std::vector<std::string>& texts) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", header);
+    ModelInferResponse response;
+    return stub->ModelInfer(&context, InferRequestOf(texts), &response);
+  };
+  EXPECT_TRUE(infer("Bearer alpha", {text, text}).ok()) << "any credit lets any cost through";
+  EXPECT_EQ(ReasonIn(infer("Bearer alpha", {text})), "QUOTA");
+  EXPECT_EQ(ReasonIn(infer("Bearer beta", {text, text, text})), "QUOTA");
+  EXPECT_TRUE(infer("Bearer beta", {text, text}).ok()) << "what was refused has cost nothing";
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
 TEST(Limits, AnInferStreamSpendsItsClientsCreditAndHoldsItsPlace) {
   // One request at once; the first takes all credit, for hours.
   const TokenFile file(std::string("a ") + kAlpha +
