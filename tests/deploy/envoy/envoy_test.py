@@ -192,6 +192,17 @@ class EnvoyTest(unittest.TestCase):
                            {"content-type": "application/json"})
         return connection.getresponse()
 
+    def test_a_stream_is_an_array_that_grows(self):
+        server = self.start()
+        options = {"num_beams": 1, "min_new_tokens": harness.LONG, "max_new_tokens": harness.LONG}
+        reply = self.post(self.envoy(server), "StreamSummarize", {"text": TEXT, "options": options})
+        first = b""
+        while b"request_id" not in first:
+            first += reply.read1(1)
+        self.assertEqual(server.metric(DONE.replace("Summarize", "StreamSummarize")), 0)
+        self.assertIn("finished", json.loads(first + reply.read())[-1])
+        self.assertEqual(server.metric(DONE.replace("Summarize", "StreamSummarize")), 1)
+
     def test_json_in_and_out(self):
         envoy = self.envoy(self.start())
         body = {"text": TEXT, "options": {"num_beams": 1, "max_new_tokens": 24}}
@@ -203,11 +214,7 @@ class EnvoyTest(unittest.TestCase):
         self.assertEqual(json.load(self.post(envoy, "ListModels", {}))["models"][0]["name"],
                          summary["model"])
 
-        reply = self.post(envoy, "StreamSummarize", body)
-        first = b""
-        while b"request_id" not in first:  # before the whole is there
-            first += reply.read1(1)
-        events = json.loads(first + reply.read())
+        events = json.load(self.post(envoy, "StreamSummarize", body))
         self.assertIn("accepted", events[0])
         self.assertEqual("".join(one["delta"]["text"] for one in events if "delta" in one), text)
         self.assertEqual(events[-1]["finished"]["summary"]["sequences"][0]["text"], text)
