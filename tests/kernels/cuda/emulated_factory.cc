@@ -1,4 +1,4 @@
-// In a test binary, `--backend cuda` is the emulated one: takes the place of kernels/cuda_none.
+// In a test binary, `--device cuda` is the emulated one: takes the place of kernels/cuda_none.
 #include "tests/kernels/cuda/emulated_backend.h"
 
 namespace precis {
