@@ -37,6 +37,7 @@ struct BackendLimits {
   uint32_t max_target_tokens = 0;  // keys of self-attention
   uint32_t max_decode_rows = 0;
   uint32_t max_encode_rows = 0;  // rows of one encoder slice
+  uint32_t vocab_size = 0;
 };
 
 class Backend {
