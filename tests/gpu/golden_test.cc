@@ -29,7 +29,7 @@ TEST_P(GpuGolden, PassesEveryCheck) {
   const auto& [fixture, dtype, kv_dtype, mixed] = GetParam();
   VerifyOptions options;
   options.engine.model_dir = std::string("tests/golden/") + fixture;
-  options.engine.backend = "cuda";
+  options.engine.device = "cuda";
   options.engine.dtype = dtype;
   options.engine.kv_dtype = kv_dtype;
   options.engine.max_batch = 32;

@@ -27,11 +27,11 @@ class Lacking(unittest.TestCase):
 
     def test_the_server_does_not_start(self):
         self.expect_refused(
-            run(ARGS.server, "--model", "models/demo", "--backend", "cuda", "--listen", "127.0.0.1:0")
+            run(ARGS.server, "--model", "models/demo", "--device", "cuda", "--listen", "127.0.0.1:0")
         )
 
     def test_verify_does_not_start(self):
-        self.expect_refused(run(ARGS.precis, "verify", "models/demo", "--backend", "cuda"))
+        self.expect_refused(run(ARGS.precis, "verify", "models/demo", "--device", "cuda"))
 
 
 if __name__ == "__main__":
