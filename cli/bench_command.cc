@@ -9,6 +9,7 @@
 #include "cli/bench_throughput.h"
 #include "cli/command.h"
 #include "cli/connect.h"
+#include "cli/device_flag.h"
 #include "cli/grpc_load.h"
 
 namespace precis::cli {
@@ -28,7 +29,7 @@ CLI::Option* AddEngineFlags(CLI::App& command, EngineOptions& engine) {
   command.add_option("--threads", engine.threads, "0: as many as this process may use")
       ->capture_default_str();
   command.add_option("--isa", engine.isa, "Instruction set of the kernels")->capture_default_str();
-  command.add_option("--backend", engine.backend, "ref, cpu")->capture_default_str();
+  AddDeviceFlag(command, engine.device);
   return model;
 }
 

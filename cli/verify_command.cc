@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/device_flag.h"
 #include "cli/verify.h"
 
 namespace precis::cli {
@@ -24,7 +25,7 @@ void AddVerifyCommand(CLI::App& app, int& exit_code) {
       ->add_option("--kv-dtype", engine.kv_dtype,
                    "Type of keys and values: f32, bf16, int8; auto: as --dtype")
       ->capture_default_str();
-  command->add_option("--backend", engine.backend, "ref, cpu")->capture_default_str();
+  AddDeviceFlag(*command, engine.device);
   command->add_option("--isa", engine.isa, "Instruction set of the kernels")->capture_default_str();
   command->add_option("--threads", engine.threads, "0: as many as this process may use")
       ->capture_default_str();

@@ -17,7 +17,7 @@ using absl::Status;
 using absl::StatusOr;
 
 // What a client can act on; server/errors.cc maps each to the words on the wire.
-enum class Reason { kQueueFull, kPoolFull, kQuota, kTooLarge, kDraining, kStopped };
+enum class Reason { kQueueFull, kPoolFull, kQuota, kTooLarge, kDraining, kStopped, kDeviceFailed };
 
 Status InvalidArgument(std::string_view message);
 Status NotFound(std::string_view message);

@@ -25,14 +25,18 @@ class EventQueue;   // engine/run/event_queue.h
 class ModelRunner;  // engine/run/model_runner.h
 class EngineLoop;   // engine/run/engine_loop.h
 
+// What --device may be: cuda, the CPU, or ref, which is slow and exact; auto: cuda where there is a
+// device and it has the type of the weights, else the CPU.
+inline constexpr const char* kDevices[] = {"auto", "cpu", "cuda", "ref"};
+
 struct EngineOptions {
   std::string model_dir;
-  std::string backend = "cpu";    // ref, cpu, cuda
+  std::string device = "auto";    // of kDevices
   std::string isa = "auto";       // pins kernels to one instruction set, for a fleet of mixed CPUs
-  std::string dtype = "auto";     // weights: f32, bf16, int8; auto: bf16 where the CPU has it
+  std::string dtype = "auto";     // weights: f32, bf16, int8; auto: bf16 where the device has it
   std::string kv_dtype = "auto";  // KV pages: f32, bf16, int8; auto: as dtype
   uint32_t threads = 0;           // 0: affinity and cgroup quota
-  uint64_t pool_bytes = 0;        // KV pages; 0: memory limit less weights and a fifth
+  uint64_t pool_bytes = 0;        // KV pages; 0: memory less weights and a fifth
   uint32_t max_batch = 64;        // sequences decoding at once; costs logits and scratch memory
   uint32_t max_sequences = 1024;  // accepted and unfinished, waiting ones included; costs little
   uint32_t max_source_tokens = 4096;  // costs two encoder workspaces of that length
@@ -129,7 +133,8 @@ class Engine {
 
   // Checks sizes against the pool (INVALID_ARGUMENT naming the field, with both numbers) and puts
   // the request into the queue. RESOURCE_EXHAUSTED with Reason::kQueueFull when max_sequences are
-  // unfinished, UNAVAILABLE with Reason::kStopped after Stop().
+  // unfinished, UNAVAILABLE with Reason::kStopped after Stop(), with Reason::kDeviceFailed after
+  // the device has failed for good.
   StatusOr<SequenceHandle> Submit(SequenceRequest request);
 
   // Gives up cached documents that nobody reads. Blocks until the step thread has done it; nothing

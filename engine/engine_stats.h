@@ -32,6 +32,8 @@ struct EngineStats {
   uint64_t cache_hits = 0;            // sequences whose document was there
   uint64_t cache_joins = 0;           // sequences whose document was being encoded for others
   uint64_t cache_misses = 0;          // sequences whose document was encoded for them
+  uint64_t failed_steps = 0;          // the requests that they worked for have failed
+  bool device_failed = false;         // for good: nothing runs any more
   double seconds_since_progress = 0;  // 0 while there is no work; the watchdog's figure
 };
 

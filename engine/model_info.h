@@ -32,6 +32,7 @@ struct ModelInfo {
   int32_t decoder_start_token_id = 0;
   GenerationDefaults defaults;
   // Numbers and memory
+  std::string device;         // "cpu", "cuda", "ref": what --device came to
   std::string numerics;       // "weights bf16, kv bf16, cpu avx512_bf16, 2 threads"
   uint64_t weight_bytes = 0;  // packed
   uint64_t self_bytes_per_token = 0;

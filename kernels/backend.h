@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,6 +72,8 @@ class Backend {
 
   // RESOURCE_EXHAUSTED when the device has no more.
   virtual StatusOr<DeviceMemory> Allocate(size_t bytes) = 0;
+  // What a device has left of memory of its own; nullopt where memory is the host's.
+  virtual std::optional<uint64_t> FreeDeviceBytes() const { return std::nullopt; }
   // Copies after what was asked before; `host` may change when Upload() returns, and is there when
   // Download() returns.
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
@@ -132,8 +135,9 @@ struct BackendOptions {
   uint32_t threads = 0;      // 0: one
 };
 
-// INVALID_ARGUMENT for an unknown name or an ISA this machine lacks, UNAVAILABLE for a backend that
-// this build or machine does not have.
+// INVALID_ARGUMENT for an unknown name or an ISA this machine lacks, UNIMPLEMENTED for a device
+// that this build was made without, UNAVAILABLE, naming what is missing, for one that this machine
+// lacks.
 StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);
 
 // One factory a device; kernels/CMakeLists.txt picks the file that defines it.

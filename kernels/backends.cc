@@ -8,12 +8,12 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
   if (options.name == "cpu") return MakeCpuBackend(options);
   if (options.isa != "auto") {
     return InvalidArgument(
-        fmt::format("isa {} is for the backend cpu only, not for {}", options.isa, options.name));
+        fmt::format("isa {} is for the device cpu only, not for {}", options.isa, options.name));
   }
   if (options.name == "ref") return MakeRefBackend();
   if (options.name == "cuda") return MakeCudaBackend(options);
   return InvalidArgument(
-      fmt::format("unknown backend \"{}\": it is ref, cpu or cuda", options.name));
+      fmt::format("unknown device \"{}\": it is auto, cpu, cuda or ref", options.name));
 }
 
 }  // namespace precis

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,7 @@ class ForwardingBackend : public Backend {
   }
   Status Prepare(const BackendLimits& limits) override { return inner_->Prepare(limits); }
   StatusOr<DeviceMemory> Allocate(size_t bytes) override { return inner_->Allocate(bytes); }
+  std::optional<uint64_t> FreeDeviceBytes() const override { return inner_->FreeDeviceBytes(); }
   void Upload(const void* host, size_t bytes, void* device) override {
     inner_->Upload(host, bytes, device);
   }

@@ -105,9 +105,11 @@ void AddModelRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Text(
       "model", kModel, "directory of the checkpoint, as Hugging Face writes it",
       [](ServerOptions & o) -> auto& { return o.engine.model_dir; }));
-  rows.push_back(Text("backend", kModel, "device: cpu, ref (slow, exact) or cuda",
-                      [](ServerOptions & o) -> auto& { return o.engine.backend; },
-                      {"cpu", "ref", "cuda"}));
+  rows.push_back(Text(
+      "device", kModel,
+      "auto (cuda where there is one, else the CPU), cpu, cuda or ref (slow, exact)",
+      [](ServerOptions & o) -> auto& { return o.engine.device; },
+      std::vector<std::string>(std::begin(kDevices), std::end(kDevices))));
   rows.push_back(Text("dtype", kModel, "type of weights: auto, f32, bf16 or int8",
                       [](ServerOptions & o) -> auto& { return o.engine.dtype; },
                       {"auto", "f32", "bf16", "int8"}));

@@ -84,6 +84,10 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
               "Admitted sequences by how they came by their encoded document.", "use",
               {{"encoded", s.cache_misses}, {"joined", s.cache_joins}, {"ready", s.cache_hits}});
   f.Counter("precis_steps_total", "Steps of the engine.", s.steps);
+  f.Counter("precis_failed_steps_total",
+            "Steps that failed, and the requests that they worked for.", s.failed_steps);
+  f.Gauge("precis_device_failed", "1 since the device has failed for good.",
+          s.device_failed ? 1 : 0);
   f.Counter("precis_decode_steps_total", "Steps that decoded at least one sequence.",
             s.decode_steps);
   f.Counter("precis_decode_rows_total",

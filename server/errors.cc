@@ -25,6 +25,7 @@ constexpr OutcomeRow kOutcomes[] = {
     {StatusCode::kInvalidArgument, Reason::kTooLarge, "too_large", "TOO_LARGE", kNoRetry},
     {StatusCode::kUnavailable, Reason::kDraining, "draining", "DRAINING", seconds(5)},
     {StatusCode::kUnavailable, Reason::kStopped, "stopped", "STOPPED", seconds(5)},
+    {StatusCode::kUnavailable, Reason::kDeviceFailed, "device_failed", "DEVICE_FAILED", seconds(5)},
     {StatusCode::kInvalidArgument, {}, "invalid_argument", "INVALID_ARGUMENT", kNoRetry},
     {StatusCode::kUnauthenticated, {}, "unauthenticated", "UNAUTHENTICATED", kNoRetry},
     {StatusCode::kNotFound, {}, "not_found", "NOT_FOUND", kNoRetry},

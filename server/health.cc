@@ -22,13 +22,19 @@ void Health::SetStalled(bool stalled) {
   Tell();
 }
 
+void Health::SetDeviceFailed() {
+  MutexLock lock(mutex_);
+  device_failed_ = true;
+  Tell();
+}
+
 bool Health::serving() const {
   MutexLock lock(mutex_);
-  return !draining_ && !stalled_;
+  return Serving();
 }
 
 void Health::Tell() {
-  const bool serving = !draining_ && !stalled_;
+  const bool serving = Serving();
   metrics_.SetHealthy(serving);
   for (grpc::HealthCheckServiceInterface* teller : {service_, port_}) {
     if (teller == nullptr) continue;

@@ -1,4 +1,5 @@
-// Whether the health service says SERVING: not while draining, not while the engine is stuck.
+// Whether the health service says SERVING: not while draining, not while the engine is
+// stuck, not after its device has failed.
 //
 // Owner: the server. Thread rule: any thread.
 #pragma once
@@ -20,9 +21,13 @@ class Health {
 
   void SetDraining();
   void SetStalled(bool stalled);
+  void SetDeviceFailed();  // for good
   bool serving() const;
 
  private:
+  bool Serving() const PRECIS_REQUIRES(mutex_) {
+    return !draining_ && !stalled_ && !device_failed_;
+  }
   void Tell() PRECIS_REQUIRES(mutex_);
 
   grpc::HealthCheckServiceInterface* const service_;
@@ -31,6 +36,7 @@ class Health {
   mutable Mutex mutex_;
   bool draining_ PRECIS_GUARDED_BY(mutex_) = false;
   bool stalled_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool device_failed_ PRECIS_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace precis

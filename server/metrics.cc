@@ -160,7 +160,8 @@ void ServerMetrics::AddModelFamilies(const ModelInfo& info) {
             {"fingerprint", info.fingerprint},
             {"architecture", info.architecture},
             {"attention_variant", info.attention_variant},
-            {"numerics", info.numerics}})
+            {"numerics", info.numerics},
+            {"device", info.device}})
       ->Set(1);
 }
 

@@ -84,7 +84,7 @@ void FillModelStatistics(ServerCore& core, inference::ModelStatistics* out) {
   SetDuration(counts.compute, stats->mutable_compute_infer());
   SetDuration({.count = counts.success.count, .ns = 0}, stats->mutable_compute_output());
   auto* memory = out->add_memory_usage();
-  memory->set_type(engine.options().backend == "cuda" ? "GPU" : "CPU");
+  memory->set_type(engine.info().device == "cuda" ? "GPU" : "CPU");
   memory->set_byte_size(engine.info().weight_bytes + engine.info().pool_bytes);
 }
 

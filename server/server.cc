@@ -133,8 +133,7 @@ Status Server::Listen() {
   if (is_unix) port_ = 0;
   health_ = std::make_unique<Health>(server_->GetHealthCheckService(), health_port_, *metrics_);
   watchdog_ = std::make_unique<Watchdog>(
-      options_.watchdog_timeout, [this] { return model_.engine->stats().seconds_since_progress; },
-      *health_, *metrics_);
+      options_.watchdog_timeout, [this] { return model_.engine->stats(); }, *health_, *metrics_);
   return OkStatus();
 }
 

@@ -20,6 +20,12 @@ std::string Why(const std::string& setting) {
   return setting == "auto" ? "chosen for this machine" : fmt::format("asked for: {}", setting);
 }
 
+const char* WhyPool(uint64_t asked_bytes, const std::string& device) {
+  if (asked_bytes != 0) return "asked for";
+  return device == "cuda" ? "what the device has free after weights, less a fifth"
+                          : "what the memory limit leaves after weights, less a fifth";
+}
+
 void LogFromGrpc(gpr_log_func_args* args) {
   // What gRPC calls an error is mostly a client's doing: a warning to us.
   const auto level =
@@ -50,15 +56,15 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
     spdlog::warn("not honoured, requests must do without: {}", line);
   }
   spdlog::info(
-      "numerics: {} (device {}; ISA {}; weights {}; KV {}; threads {})", m.numerics, e.backend,
+      "numerics: {} (device {}; ISA {}; weights {}; KV {}; threads {})", m.numerics, m.device,
       Why(e.isa), Why(e.dtype), Why(e.kv_dtype),
       e.threads == 0 ? "from affinity and cgroup quota" : fmt::format("asked for: {}", e.threads));
   spdlog::info(
       "memory: weights {:.1f} MiB; pool {:.1f} MiB = {} pages of {} bytes ({}); a page holds {} "
       "self or {} cross tokens ({} and {} bytes each)",
       MiB(m.weight_bytes), MiB(m.pool_bytes), m.pool_pages, m.page_bytes,
-      e.pool_bytes == 0 ? "what the memory limit leaves after weights, less a fifth" : "asked for",
-      m.self_slots, m.cross_slots, m.self_bytes_per_token, m.cross_bytes_per_token);
+      WhyPool(e.pool_bytes, m.device), m.self_slots, m.cross_slots, m.self_bytes_per_token,
+      m.cross_bytes_per_token);
   spdlog::info(
       "limits: batch {}, sequences {}, source {} tokens, summary {} tokens, queue {} requests and "
       "{} tokens",

@@ -8,13 +8,10 @@
 
 namespace precis {
 
-Watchdog::Watchdog(Duration timeout, std::function<double()> seconds_since_progress, Health& health,
+Watchdog::Watchdog(Duration timeout, std::function<EngineStats()> stats, Health& health,
                    ServerMetrics& metrics)
-    : timeout_(timeout),
-      seconds_since_progress_(std::move(seconds_since_progress)),
-      health_(health),
-      metrics_(metrics) {
-  if (timeout_.count() > 0) thread_ = std::thread([this] { Loop(); });
+    : timeout_(timeout), stats_(std::move(stats)), health_(health), metrics_(metrics) {
+  thread_ = std::thread([this] { Loop(); });
 }
 
 Watchdog::~Watchdog() {
@@ -23,13 +20,16 @@ Watchdog::~Watchdog() {
     stop_ = true;
   }
   wake_.NotifyAll();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 void Watchdog::Loop() {
   // Often enough to be late by a quarter at most, seldom enough to cost nothing.
+  constexpr Duration kLongest = std::chrono::seconds(1);
   const Duration interval =
-      std::clamp<Duration>(timeout_ / 4, std::chrono::milliseconds(10), std::chrono::seconds(1));
+      timeout_.count() == 0
+          ? kLongest
+          : std::clamp<Duration>(timeout_ / 4, std::chrono::milliseconds(10), kLongest);
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -42,7 +42,17 @@ void Watchdog::Loop() {
 }
 
 void Watchdog::Look() {
-  const double seconds = seconds_since_progress_();
+  const EngineStats stats = stats_();
+  if (stats.device_failed && !device_failed_) {
+    device_failed_ = true;
+    health_.SetDeviceFailed();
+    spdlog::error(
+        "watchdog: the device has failed; health is off until the server is started anew");
+  }
+  if (timeout_.count() > 0) LookForSteps(stats.seconds_since_progress);
+}
+
+void Watchdog::LookForSteps(double seconds) {
   const bool stalled = seconds > Seconds(timeout_);
   if (stalled == stalled_) return;
   stalled_ = stalled;

@@ -1,5 +1,6 @@
 // Looks whether the engine steps while it has work. When it does not, health goes off, so that a
-// balancer sends requests elsewhere; when it steps again, health comes back.
+// balancer sends requests elsewhere; when it steps again, health comes back. When the device has
+// failed, health goes off for good.
 //
 // Owner: the server. Thread rule: has a thread of its own.
 #pragma once
@@ -9,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "engine/engine_stats.h"
 #include "server/health.h"
 #include "server/metrics.h"
 
@@ -16,20 +18,22 @@ namespace precis {
 
 class Watchdog {
  public:
-  // `seconds_since_progress` is EngineStats' figure: 0 while there is no work.
-  Watchdog(Duration timeout, std::function<double()> seconds_since_progress, Health& health,
+  // timeout 0: only the device is looked after.
+  Watchdog(Duration timeout, std::function<EngineStats()> stats, Health& health,
            ServerMetrics& metrics);
   ~Watchdog();
 
  private:
   void Loop();
   void Look();
+  void LookForSteps(double seconds_since_progress);
 
   const Duration timeout_;
-  const std::function<double()> seconds_since_progress_;
+  const std::function<EngineStats()> stats_;
   Health& health_;
   ServerMetrics& metrics_;
-  bool stalled_ = false;  // of the thread
+  bool stalled_ = false;        // of the thread
+  bool device_failed_ = false;  // likewise
   Mutex mutex_;
   CondVar wake_;
   bool stop_ PRECIS_GUARDED_BY(mutex_) = false;

@@ -135,7 +135,7 @@ Status BenchLatency(const LatencyOptions& options,
     progress("measuring the machine", 1);
     const EngineOptions& o = options.engine;
     PRECIS_RETURN_IF_ERROR(
-        ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, &figures, &result));
+        ProfileOnMachine(record, recorded, {o.device, o.isa, result.threads}, &figures, &result));
     if (on_result) on_result(result);
   }
   return OkStatus();

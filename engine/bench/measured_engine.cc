@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/machine.h"
+#include "engine/run/open_device.h"
 #include "engine/run/open_model.h"
 #include "engine/sched/self_pages.h"
 #include "fmt/format.h"
@@ -44,7 +45,7 @@ uint64_t WorkspaceBytes(const T5Runner& runner, const EngineOptions& o, const Ba
 
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
-                             const std::string& name) {
+                             const Backend& backend, const std::string& name) {
   PRECIS_ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(dir, kv));
   const KvLayout& layout = model.layout;
   std::vector<uint64_t> item_pages;
@@ -57,10 +58,10 @@ StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType 
   item_pages.resize(std::min<size_t>(item_pages.size(), fit.batch));
   const uint64_t pages = std::accumulate(item_pages.begin(), item_pages.end(), uint64_t{0});
   const uint64_t bytes = std::max<uint64_t>(pages, 2) * layout.page_bytes;
-  const uint64_t memory = DetectMemoryLimitBytes();
+  const uint64_t memory = backend.FreeDeviceBytes().value_or(DetectMemoryLimitBytes());
   if (memory != 0 && bytes > memory / 10 * 9) {
     return InvalidArgument(
-        fmt::format("{} needs {} bytes of pages, this machine has {}", name, bytes, memory));
+        fmt::format("{} needs {} bytes of pages, this device has {}", name, bytes, memory));
   }
   return bytes;
 }
@@ -112,11 +113,13 @@ StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit
   o.encode_budget = fit.encode_budget;
   o.cross_cache = false;  // every run encodes its documents
   if (o.threads == 0) o.threads = DetectCpus();
-  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({o.backend, o.isa, o.threads}));
+  PRECIS_ASSIGN_OR_RETURN(auto backend,
+                          OpenDevice({o.device, o.isa, o.threads}, o.dtype, MakeBackend));
+  o.device = backend->name();
   auto recorder = std::make_unique<OpRecorder>(std::move(backend));
   out.recorder = recorder.get();
   PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
-  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, name));
+  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, *recorder, name));
   PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
                           OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));
   ReturnFreedMemory();  // as Engine::Create()

@@ -113,7 +113,7 @@ StatusOr<ThroughputResult> BenchThroughputOn(
   progress("measuring the machine", 1);
   const EngineOptions& o = options.engine;
   PRECIS_RETURN_IF_ERROR(
-      ProfileOnMachine(record, recorded, {o.backend, o.isa, result.threads}, figures, &result));
+      ProfileOnMachine(record, recorded, {o.device, o.isa, result.threads}, figures, &result));
   return result;
 }
 

@@ -53,13 +53,7 @@ void EngineLoop::Run() {
   }
   const Status stopped =
       ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server is shutting down");
-  while (!ids_in_use_.empty()) {
-    const SequenceId id = ids_in_use_.back();
-    scheduler_.Remove(id);
-    Finish(id, FinishReason::kError, stopped);
-  }
-  scheduler_.FlushDocuments();
-  ForgetDocuments();
+  EndAll(stopped);
   while (auto submission = submissions_.TryPop()) {
     if (submission->queue == nullptr) {
       submission->flushed->set_value();
@@ -68,6 +62,16 @@ void EngineLoop::Run() {
     FinishQueue(*submission->queue, {.reason = FinishReason::kError, .status = stopped});
   }
   Publish();
+}
+
+void EngineLoop::EndAll(const Status& status) {
+  while (!ids_in_use_.empty()) {
+    const SequenceId id = ids_in_use_.back();
+    scheduler_.Remove(id);
+    Finish(id, FinishReason::kError, status);
+  }
+  scheduler_.FlushDocuments();
+  ForgetDocuments();
 }
 
 // After every act of the scheduler that may end documents, and before the next Add().
@@ -106,9 +110,22 @@ void EngineLoop::Step() {
   if (status.ok()) {
     Emit();
   } else {
+    ++local_.failed_steps;
+    const Status lost = runner_->Check();
+    if (!lost.ok()) return GiveUpDevice(plan, lost);
     FailPlan(plan, status);
   }
   ForgetDocuments();
+}
+
+// What was read and written lies on a device that is gone: there is nobody whom this spares.
+void EngineLoop::GiveUpDevice(const StepPlan& plan, const Status& why) {
+  spdlog::error("the device has failed, all {} sequences end and no new ones are taken: {}",
+                ids_in_use_.size(), std::string(why.message()));
+  device_failed_.store(true);
+  FailPlan(plan, DeviceFailed());
+  ForgetDocuments();
+  EndAll(DeviceFailed());
 }
 
 void EngineLoop::Admitted(SequenceId id, TimePoint now) {
@@ -254,6 +271,7 @@ void EngineLoop::Observe(const StepPlan& plan, Duration step_time) {
 }
 
 void EngineLoop::Publish() {
+  local_.device_failed = device_failed_.load();
   local_.waiting = scheduler_.waiting();
   local_.encoding = scheduler_.encoding();
   local_.decoding = scheduler_.decoding();

@@ -61,6 +61,7 @@ class EngineLoop final : private PageTables {
     bool cache_hit = false;
   };
 
+  static Status DeviceFailed();
   static SequenceSpec SpecOf(const SequenceRequest& request);
   void Run();
   bool Intake();  // false: stopped
@@ -77,6 +78,8 @@ class EngineLoop final : private PageTables {
   void Emit();
   void FinishDecoded(SequenceId id, const SequenceStep& step);
   void FailPlan(const StepPlan& plan, const Status& status);
+  void GiveUpDevice(const StepPlan& plan, const Status& why);
+  void EndAll(const Status& status);
   void Finish(SequenceId id, FinishReason reason, Status status);
   void Push(Active& a, TokenEvent event, TimePoint now);
   void FinishQueue(EventQueue& queue, TokenEvent last);
@@ -112,6 +115,7 @@ class EngineLoop final : private PageTables {
   BoundedQueue<Submission> submissions_;
   std::atomic<uint32_t> unfinished_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> device_failed_{false};  // for good
   std::atomic<EngineObserver*> observer_{nullptr};
   std::atomic<int64_t> progress_ns_{0};  // steady clock, when the last step ended or work began
   mutable Mutex stats_mutex_;

@@ -14,6 +14,11 @@ constexpr TenantId kEverybody = 0;
 
 }  // namespace
 
+Status EngineLoop::DeviceFailed() {
+  return ReasonError(absl::StatusCode::kUnavailable, Reason::kDeviceFailed,
+                     "the server's device has failed; ask another server");
+}
+
 SequenceSpec EngineLoop::SpecOf(const SequenceRequest& request) {
   SequenceSpec spec;
   spec.source_tokens = static_cast<uint32_t>(request.source_ids.size());
@@ -46,6 +51,7 @@ StatusOr<std::shared_ptr<EventQueue>> EngineLoop::Submit(SequenceRequest request
   if (stopping_.load()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the engine has stopped");
   }
+  if (device_failed_.load()) return DeviceFailed();
   if (!CountIn()) {
     return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
                        fmt::format("{} requests are accepted and unfinished, which is the limit",
@@ -107,6 +113,10 @@ void EngineLoop::Take(Submission submission) {
 }
 
 void EngineLoop::Join(Submission submission) {
+  if (device_failed_.load()) {  // it came while the device failed
+    return FinishQueue(*submission.queue,
+                       {.reason = FinishReason::kError, .status = DeviceFailed()});
+  }
   SequenceSpec spec = SpecOf(submission.request);
   spec.tenant = TenantOf(submission.request.principal);
   const TenantId owner = options_.share_cross_cache ? kEverybody : spec.tenant;

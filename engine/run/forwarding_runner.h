@@ -32,6 +32,7 @@ class ForwardingRunner : public ModelRunner {
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
     return inner_->Run(plan, pages, out);
   }
+  Status Check() override { return inner_->Check(); }
   std::vector<Hypothesis> Hypotheses(SequenceId id) const override {
     return inner_->Hypotheses(id);
   }

@@ -15,7 +15,8 @@ StatusOr<DType> ParseDType(std::string_view flag, std::string_view name,
 }
 
 DType NativeDType(const Backend& backend) {
-  const bool has_bf16 = backend.isa() == "avx512_bf16" || backend.isa() == "amx";
+  const bool has_bf16 =
+      backend.name() == "cuda" || backend.isa() == "avx512_bf16" || backend.isa() == "amx";
   return has_bf16 ? DType::kBF16 : DType::kF32;
 }
 

@@ -70,6 +70,8 @@ class ModelRunner {
   }
   // Does the step's work. An error fails every sequence of the plan and nothing else.
   virtual Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) = 0;
+  // After a Run() that failed: whether further ones may succeed, or the device is lost for good.
+  virtual Status Check() { return OkStatus(); }
   // Of a sequence with beams whose search has finished, best first.
   virtual std::vector<Hypothesis> Hypotheses(SequenceId id) const = 0;
 };

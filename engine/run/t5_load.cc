@@ -1,6 +1,7 @@
 // T5Runner::Load: from a directory to a model that can run, in the order in which things fail
 // cheapest: options, config, tensors' headers, backend, weights, memory.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "common/log.h"
@@ -8,6 +9,7 @@
 #include "engine/model/generation_defaults.h"
 #include "engine/run/describe_model.h"
 #include "engine/run/load_types.h"
+#include "engine/run/open_device.h"
 #include "engine/run/open_model.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
@@ -36,14 +38,17 @@ Status CheckOptions(const EngineOptions& o) {
   return OkStatus();
 }
 
-StatusOr<uint32_t> PoolPages(const EngineOptions& options, uint64_t weight_bytes,
-                             uint64_t page_bytes) {
+// What weights leave of the device's own memory, else of this process's.
+uint64_t BytesLeft(const Backend& backend, uint64_t weight_bytes) {
+  if (const std::optional<uint64_t> free = backend.FreeDeviceBytes()) return *free;
+  const uint64_t limit = DetectMemoryLimitBytes();
+  return limit > weight_bytes ? limit - weight_bytes : 0;
+}
+
+StatusOr<uint32_t> PoolPages(const EngineOptions& options, const Backend& backend,
+                             uint64_t weight_bytes, uint64_t page_bytes) {
   uint64_t bytes = options.pool_bytes;
-  if (bytes == 0) {
-    const uint64_t limit = DetectMemoryLimitBytes();
-    const uint64_t left = limit > weight_bytes ? limit - weight_bytes : 0;
-    bytes = left / 5 * 4;
-  }
+  if (bytes == 0) bytes = BytesLeft(backend, weight_bytes) / 5 * 4;
   const uint64_t pages = std::min<uint64_t>(bytes / page_bytes, 1u << 30);
   if (pages < 2) {
     return InvalidArgument(
@@ -67,7 +72,8 @@ void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
 StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
-  PRECIS_ASSIGN_OR_RETURN(auto backend, MakeBackend({options.backend, options.isa, threads}));
+  PRECIS_ASSIGN_OR_RETURN(
+      auto backend, OpenDevice({options.device, options.isa, threads}, options.dtype, MakeBackend));
   return LoadOn(std::move(backend), options);
 }
 
@@ -90,7 +96,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
       {config.num_heads, config.head_dim, options.max_source_tokens, options.max_new_tokens,
        options.max_batch, options.encode_slice_rows, config.vocab_size}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
-                          PoolPages(options, weights.bytes, layout.page_bytes));
+                          PoolPages(options, *backend, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));
 
   Loaded out;
@@ -102,6 +108,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   out.info.weight_bytes = weights.bytes;
   out.info.pool_pages = pages;
   out.info.pool_bytes = uint64_t{pages} * layout.page_bytes;
+  out.info.device = backend->name();
   out.info.numerics =
       fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(types.weights.projections),
                   DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),
@@ -111,6 +118,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
                                 std::move(weights), layout, std::move(memory), allocator));
   PRECIS_RETURN_IF_ERROR(Annotate(allocator.status(), "the model's buffers"));
   out.runner->CalibrateAndDraft(options);
+  PRECIS_RETURN_IF_ERROR(Annotate(out.runner->Check(), "the device failed while loading"));
   return out;
 }
 

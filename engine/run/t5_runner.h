@@ -46,7 +46,7 @@ class T5Runner final : public ModelRunner {
   // Reads and checks the checkpoint, folds and packs, maps the pool, calibrates the encoder's
   // costs.
   static StatusOr<Loaded> Load(const EngineOptions& options);
-  // The same on a backend of the caller's choice; options.backend, isa and threads are not read.
+  // The same on a backend of the caller's choice; options.device, isa and threads are not read.
   static StatusOr<Loaded> LoadOn(std::unique_ptr<Backend> backend, const EngineOptions& options);
 
   EncodeShape encode_shape() const override { return shape_; }
@@ -61,6 +61,7 @@ class T5Runner final : public ModelRunner {
   void ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
                      std::vector<uint32_t>* counts) override;
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override;
+  Status Check() override { return backend_->Wait(); }
   std::vector<Hypothesis> Hypotheses(SequenceId id) const override;
 
   // Takes the place of prompt lookup; before any sequence joins.

@@ -4,7 +4,7 @@
 namespace precis {
 
 StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
-  return Unavailable("this precis was built without CUDA; use the backend cpu or ref");
+  return Unimplemented("this precis was built without CUDA; use the device cpu or ref");
 }
 
 }  // namespace precis

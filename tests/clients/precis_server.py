@@ -18,7 +18,7 @@ class Server:
 
     def __init__(self, program, backend, *flags):
         self.folder = tempfile.mkdtemp(prefix="precis_server_")
-        self._command = [program, "--model", "models/demo", "--backend", backend, "--threads", "1",
+        self._command = [program, "--model", "models/demo", "--device", backend, "--threads", "1",
                          "--pool-bytes", "64M", *flags]
         self.port = self.metrics_port = 0
         self.start()

@@ -36,8 +36,9 @@ TEST(Status, AnUnimplementedFieldIsUnimplemented) {
 }
 
 TEST(Status, EveryReasonSurvivesItsPayload) {
-  for (const Reason reason : {Reason::kQueueFull, Reason::kPoolFull, Reason::kQuota,
-                              Reason::kTooLarge, Reason::kDraining, Reason::kStopped}) {
+  for (const Reason reason :
+       {Reason::kQueueFull, Reason::kPoolFull, Reason::kQuota, Reason::kTooLarge, Reason::kDraining,
+        Reason::kStopped, Reason::kDeviceFailed}) {
     const Status status = ReasonError(absl::StatusCode::kResourceExhausted, reason, "full");
     EXPECT_EQ(ReasonOf(status), reason);
     EXPECT_EQ(FieldOf(status), std::nullopt);

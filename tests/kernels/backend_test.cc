@@ -20,7 +20,7 @@ TEST(MakeBackend, RefusesAnUnknownName) {
 
 TEST(MakeBackend, SaysThatThisBuildHasNoCuda) {
   const auto backend = MakeBackend({.name = "cuda"});
-  EXPECT_EQ(backend.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(backend.status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_NE(backend.status().message().find("without CUDA"), std::string_view::npos);
 }
 

@@ -49,8 +49,9 @@ TEST(Errors, TooLargeNamesFieldAndReason) {
 }
 
 TEST(Errors, EveryReasonHasARowWithALabelOfItsOwn) {
-  for (const Reason reason : {Reason::kQueueFull, Reason::kPoolFull, Reason::kQuota,
-                              Reason::kTooLarge, Reason::kDraining, Reason::kStopped}) {
+  for (const Reason reason :
+       {Reason::kQueueFull, Reason::kPoolFull, Reason::kQuota, Reason::kTooLarge, Reason::kDraining,
+        Reason::kStopped, Reason::kDeviceFailed}) {
     const auto& row = OutcomeOf(ReasonError(absl::StatusCode::kUnavailable, reason, ""));
     EXPECT_EQ(row.reason, reason);
   }

@@ -208,6 +208,65 @@ TEST(Faults, AFailingStepIsOneInternalErrorAndTheServerGoesOn) {
   EXPECT_TRUE(server.BecomesIdle());
 }
 
+TEST(Faults, ALostDeviceEndsAllRequestsAndHealthForGood) {
+  FakeControl control;
+  ServerOptions options = TestOptions();
+  options.watchdog_timeout = seconds(0);  // looks after the device all the same
+  TestServer server(options, SlowModel(&control));
+  OpenStream a(server), b(server);
+  ASSERT_TRUE(a.ReadUntilDelta() && b.ReadUntilDelta());
+  control.device_lost = true;
+  for (OpenStream* stream : {&a, &b}) {
+    EXPECT_EQ(stream->ReadToFinished(), 0);
+    const auto status = stream->reader->Finish();
+    EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(ReasonIn(status), "DEVICE_FAILED");
+  }
+  EXPECT_TRUE(server.BecomesIdle());
+  EXPECT_TRUE(Eventually([&] { return !IsServing(server); }));
+  EXPECT_TRUE(Eventually([&] { return server.engine().stats().pages_cached == 0; }))
+      << "what lies on a lost device is nobody's";
+  const EngineStats stats = server.engine().stats();
+  EXPECT_EQ(stats.failed_steps, 1u);
+  EXPECT_TRUE(stats.device_failed);
+  const uint64_t runs = control.runs.load();
+  grpc::ClientContext context;
+  const auto refused = SummarizeOnce(server, context);
+  EXPECT_EQ(ReasonIn(refused), "DEVICE_FAILED");
+  EXPECT_TRUE(DetailOf<google::rpc::RetryInfo>(refused).has_value());
+  EXPECT_EQ(control.runs.load(), runs) << "nothing more was asked of it";
+  server.engine().FlushCache();
+  server.server().BeginDrain();
+  EXPECT_TRUE(server.server().WaitIdle(seconds(30)));
+}
+
+TEST(Faults, RequestsThatComeWhileTheDeviceFailsAllHaveOneEnd) {
+  FakeControl control;
+  TestModel model;
+  model.model.step_time = std::chrono::microseconds(200);
+  model.control = &control;
+  TestServer server(TestOptions(), model);
+  std::atomic<int> failed{0}, other{0};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 6; ++t) {
+    clients.emplace_back([&] {
+      while (true) {
+        grpc::ClientContext context;
+        const auto status = SummarizeOnce(server, context, 20);
+        if (status.ok()) continue;
+        ++(ReasonIn(status) == "DEVICE_FAILED" ? failed : other);
+        return;
+      }
+    });
+  }
+  EXPECT_TRUE(Eventually([&] { return control.runs.load() > 50; }));
+  control.device_lost = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(failed.load(), 6);
+  EXPECT_EQ(other.load(), 0);
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
 TEST(Faults, ATakenPortIsAnErrorThatNamesIt) {
   TestServer server;
   ServerOptions options = TestOptions();

@@ -22,7 +22,7 @@ constexpr const char* kBackend = "ref";
 LatencyOptions OptionsFor(const std::string& dir, const std::string& cases) {
   LatencyOptions options;
   options.engine.model_dir = dir;
-  options.engine.backend = kBackend;
+  options.engine.device = kBackend;
   options.engine.dtype = "f32";
   options.engine.threads = 1;
   options.cases = ParseBenchCases(cases).value();

@@ -19,7 +19,7 @@ using testing::TempDir;
 VerifyOptions OptionsFor(const std::string& dir) {
   VerifyOptions options;
   options.engine.model_dir = dir;
-  options.engine.backend = PRECIS_TEST_CPU_BACKEND ? "cpu" : "ref";
+  options.engine.device = PRECIS_TEST_CPU_BACKEND ? "cpu" : "ref";
   options.engine.threads = 2;
   options.engine.dtype = options.engine.kv_dtype = "f32";
   options.engine.pool_bytes = 64u << 20;

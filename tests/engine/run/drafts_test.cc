@@ -64,7 +64,7 @@ std::vector<Request> Requests(uint32_t words) {
 EngineOptions OptionsFor(const std::string& dir, const std::string& backend) {
   EngineOptions options;
   options.model_dir = dir;
-  options.backend = backend;
+  options.device = backend;
   options.dtype = "f32";
   options.threads = 2;
   options.max_batch = 40;
@@ -92,7 +92,7 @@ Outcome RunAll(const EngineOptions& options, std::vector<Request> requests, Draf
                bool at_once, const std::vector<Ids>& answers = {}) {
   Outcome out;
   std::vector<std::vector<float>> rows;
-  auto backend = MakeBackend({options.backend, "auto", options.threads}).value();
+  auto backend = MakeBackend({options.device, "auto", options.threads}).value();
   auto loaded =
       T5Runner::LoadOn(std::make_unique<ScoresBackend>(std::move(backend), &rows), options).value();
   loaded.runner->SetDrafter(MakeDrafter(options, drafts, answers, loaded.info.vocab_size));

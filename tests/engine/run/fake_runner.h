@@ -26,6 +26,7 @@ struct FakeModel {
 struct FakeControl {
   std::atomic<bool> stuck{false};        // Run() does not return while set
   std::atomic<bool> fail_next{false};    // the next Run() fails as a whole
+  std::atomic<bool> device_lost{false};  // no Run() succeeds any more
   std::atomic<int32_t> fail_source{-1};  // rows of sources that begin with this id fail
   std::atomic<uint64_t> runs{0};
 };
@@ -74,6 +75,7 @@ class FakeRunner final : public ModelRunner {
     if (control_ != nullptr) {
       ++control_->runs;
       while (control_->stuck.load()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (control_->device_lost.load()) return Check();
       if (control_->fail_next.exchange(false)) return Internal("the fake device failed");
     }
     out->sequences.clear();
@@ -93,6 +95,11 @@ class FakeRunner final : public ModelRunner {
       out->sequences.push_back(step);
     }
     return OkStatus();
+  }
+
+  Status Check() override {
+    const bool lost = control_ != nullptr && control_->device_lost.load();
+    return lost ? Internal("the fake device is lost") : OkStatus();
   }
 
   std::vector<Hypothesis> Hypotheses(SequenceId id) const override {

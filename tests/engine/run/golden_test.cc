@@ -22,7 +22,7 @@ class Golden : public testing::TestWithParam<Case> {};
 VerifyOptions OptionsFor(const std::string& dir, const std::string& backend) {
   VerifyOptions options;
   options.engine.model_dir = dir;
-  options.engine.backend = backend;
+  options.engine.device = backend;
   options.engine.threads = 2;
   options.engine.max_batch = 32;
   options.engine.pool_bytes = 64u << 20;

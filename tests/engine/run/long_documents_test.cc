@@ -311,7 +311,7 @@ TEST_F(LongDocuments, AFailingSampleFailsTheCall) {
 TEST(Samples, TheFirstIsTheOnlyOneAndTheOthersDiffer) {
   EngineOptions options;
   options.model_dir = kTokenizerDir;
-  options.backend = "ref";
+  options.device = "ref";
   options.pool_bytes = 8u << 20;
   options.max_batch = 8;
   options.max_source_tokens = 64;

@@ -19,7 +19,7 @@ namespace {
 EngineOptions OptionsFor(const std::string& dir, const std::string& backend) {
   EngineOptions options;
   options.model_dir = dir;
-  options.backend = backend;
+  options.device = backend;
   options.dtype = "f32";
   options.threads = 2;
   options.max_batch = 8;

@@ -1,4 +1,4 @@
-// In a test binary, `--backend cuda` is CudaBackend on the emulated device: takes the place of
+// In a test binary, `--device cuda` is CudaBackend on the emulated device: takes the place of
 // kernels/cuda_none.
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/kernels/cuda/emulated_gemm.h"

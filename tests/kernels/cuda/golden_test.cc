@@ -27,7 +27,7 @@ class CudaGolden : public ::testing::TestWithParam<Case> {};
 TEST_P(CudaGolden, PassesEveryCheck) {
   VerifyOptions options;
   options.engine.model_dir = std::string("tests/golden/") + GetParam().fixture;
-  options.engine.backend = "cuda";
+  options.engine.device = "cuda";
   options.engine.dtype = GetParam().dtype;
   options.engine.kv_dtype = GetParam().kv_dtype;
   options.engine.pool_bytes = 64u << 20;

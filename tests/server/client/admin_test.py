@@ -38,7 +38,7 @@ class AdminTest(unittest.TestCase):
 
     def refused_start(self):
         done = subprocess.run(
-            [ARGS.server, "--model", "models/demo", "--backend", ARGS.backend, "--pool-bytes",
+            [ARGS.server, "--model", "models/demo", "--device", ARGS.backend, "--pool-bytes",
              "64M", "--listen", "127.0.0.1:0", "--metrics-listen", "", "--admin-socket",
              self.path], stderr=subprocess.PIPE, text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 1, done.stderr)

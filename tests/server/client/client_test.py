@@ -212,7 +212,7 @@ class ClientTest(unittest.TestCase):
         server.process.wait(timeout=60)
         self.assertEqual(
             subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode, 1)
-        check = [ARGS.server, "--check", "--backend", ARGS.backend, "--pool-bytes", "64M",
+        check = [ARGS.server, "--check", "--device", ARGS.backend, "--pool-bytes", "64M",
                  "--log-level", "off", "--model"]
         self.assertEqual(subprocess.run(check + ["models/demo"], check=False).returncode, 0)
         self.assertEqual(

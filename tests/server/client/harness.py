@@ -45,7 +45,7 @@ class Server:
         self.log_path = os.path.join(self.folder, "log")
         port_file = os.path.join(self.folder, "ports")
         self.log = open(self.log_path, "w", encoding="utf-8")
-        command = [ARGS.server, "--model", model, "--backend", ARGS.backend,
+        command = [ARGS.server, "--model", model, "--device", ARGS.backend,
                    "--pool-bytes", "64M", "--port-file", port_file]
         if ports:
             command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]

@@ -14,7 +14,7 @@ from .errors import PrecisError, deadline_error
 
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # The server that said so is about to end; what it asks to wait is for itself.
-LEAVING = ("DRAINING", "STOPPED")
+LEAVING = ("DRAINING", "STOPPED", "DEVICE_FAILED")
 
 
 @dataclasses.dataclass(frozen=True)
