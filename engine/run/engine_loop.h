@@ -10,7 +10,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "common/bounded_queue.h"
@@ -22,6 +21,7 @@
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/paced_steps.h"
+#include "engine/run/tenant_ids.h"
 #include "engine/sched/page_pool.h"
 #include "engine/sched/scheduler.h"
 
@@ -41,6 +41,8 @@ class EngineLoop final : private PageTables {
   void SetObserver(EngineObserver* observer) { observer_.store(observer); }
 
  private:
+  static constexpr size_t kMostTenants = 16384;
+
   // A request, or with no queue a wish of FlushCache().
   struct Submission {
     SequenceRequest request;
@@ -67,7 +69,6 @@ class EngineLoop final : private PageTables {
   bool Intake();  // false: stopped
   void Take(Submission submission);
   void Join(Submission submission);
-  TenantId TenantOf(const std::string& principal);
   void ForgetDocuments();
   void Admitted(SequenceId id, TimePoint now);
   void DropEnded();
@@ -103,7 +104,7 @@ class EngineLoop final : private PageTables {
   // step thread only
   DocumentIndex documents_;
   std::vector<TenantId> document_owner_;  // by DocumentId: who brought it
-  std::unordered_map<std::string, TenantId> tenants_;
+  TenantIds tenants_{kMostTenants};
   std::vector<Active> active_;  // by SequenceId
   std::vector<SequenceId> ids_in_use_;
   std::vector<SequenceOutcome> outcomes_;

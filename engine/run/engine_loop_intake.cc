@@ -118,7 +118,7 @@ void EngineLoop::Join(Submission submission) {
                        {.reason = FinishReason::kError, .status = DeviceFailed()});
   }
   SequenceSpec spec = SpecOf(submission.request);
-  spec.tenant = TenantOf(submission.request.principal);
+  spec.tenant = tenants_.Of(submission.request.principal);
   const TenantId owner = options_.share_cross_cache ? kEverybody : spec.tenant;
   spec.document = documents_.Find(owner, submission.request.source_ids);
   const SequenceId id = scheduler_.Add(spec);
@@ -142,10 +142,6 @@ void EngineLoop::Join(Submission submission) {
   ids_in_use_.push_back(id);
   runner_->Join(id, {documents_.ids(document), &a.request.options, a.request.options.max_new_tokens,
                      a.request.sequence_index});
-}
-
-TenantId EngineLoop::TenantOf(const std::string& principal) {
-  return tenants_.emplace(principal, static_cast<TenantId>(tenants_.size())).first->second;
 }
 
 void EngineLoop::FinishQueue(EventQueue& queue, TokenEvent last) {

@@ -29,7 +29,8 @@ class DeviceGemm {
   virtual Status Plan(size_t n, size_t k, DType dtype, size_t max_rows) = 0;
 
   // out[rows, n] = in[rows, k] * w^T, or out += ... when `accumulate`; sums in f32. All memory is
-  // the device's; `in` has the type of `w`; the shape was planned.
+  // the device's; `in` has the type of `w`; the shape was planned. Each begins at a multiple of 16
+  // bytes, or of the largest power of two in its row's bytes if that is less.
   virtual void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
                     cudaStream_t stream) = 0;
 

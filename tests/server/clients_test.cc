@@ -11,6 +11,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "gtest/gtest.h"
 #include "server/transport.h"
+#include "tests/server/open_inference_client.h"
 #include "tests/server/test_server.h"
 
 namespace precis {
@@ -182,6 +183,36 @@ TEST(Limits, OneClientsQuotaIsItsOwn) {
   reader->Finish().IgnoreError();
   EXPECT_TRUE(server.BecomesIdle());
   EXPECT_TRUE(SummarizeWith(server, "Bearer alpha").ok());
+}
+
+TEST(Limits, OpenInferenceCallsCountAndHealthDoesNot) {
+  // The first call takes all credit, for hours.
+  const TokenFile file(std::string("a ") + kAlpha + " tokens-per-second=1 burst=100\nb " + kBeta);
+  TestServer server(file.Options());
+  const auto stub = NewInferStub(server);
+  const ModelInferRequest request = InferRequestOf({InferText('a', 3)});
+  const auto infer = [&](const char* header) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", header);
+    ModelInferResponse response;
+    return stub->ModelInfer(&context, request, &response);
+  };
+  ASSERT_TRUE(infer("Bearer alpha").ok());
+  const grpc::Status refused = infer("Bearer alpha");
+  EXPECT_EQ(refused.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ReasonIn(refused), "QUOTA");
+  EXPECT_EQ(SummarizeWith(server, "Bearer alpha").error_code(), StatusCode::RESOURCE_EXHAUSTED)
+      << "one credit for both protocols";
+  EXPECT_TRUE(infer("Bearer beta").ok());
+  for (int i = 0; i < 3; ++i) {
+    grpc::ClientContext live_context, health_context;
+    live_context.AddMetadata("authorization", "Bearer alpha");
+    inference::ServerLiveResponse live;
+    EXPECT_TRUE(stub->ServerLive(&live_context, {}, &live).ok());
+    grpc::health::v1::HealthCheckResponse answer;
+    auto health = grpc::health::v1::Health::NewStub(server.NewChannel());
+    EXPECT_TRUE(health->Check(&health_context, {}, &answer).ok());
+  }
 }
 
 TEST(Limits, ARateSaysWhenToComeAgain) {

@@ -5,8 +5,8 @@ import queue
 import threading
 import unittest
 
+import triton as shared  # first: it skips the test where these are not installed
 import numpy as np
-import triton as shared
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException
