@@ -65,6 +65,20 @@ TEST_F(CudaBackendTest, TheHostMayChangeWhatItSaidWhenAnOpReturns) {
   EXPECT_EQ(got, (std::vector<float>{0, 1, 0, 1}));
 }
 
+// Else the next step's words would lie where this one's copies have not come to yet.
+TEST_F(CudaBackendTest, WaitsForAStepThatAnswersNothingToo) {
+  Prepare();
+  DeviceArray<float> first(backend_->Allocate(8).value());
+  DeviceArray<float> second(backend_->Allocate(8).value());
+  const std::vector<int32_t> ids = {3, 1};
+  backend_->Embed(std::span(ids).first(1), table_.data(), DType::kF32, 2, first.data());
+  ASSERT_TRUE(backend_->Wait().ok());
+  backend_->Embed(std::span(ids).last(1), table_.data(), DType::kF32, 2, second.data());
+  std::vector<float> got(2);
+  backend_->Download(first.data(), 8, got.data());
+  EXPECT_EQ(got, (std::vector<float>{6, 7}));
+}
+
 TEST_F(CudaBackendTest, AnswersAreThereAfterWaitAndNotBefore) {
   Prepare();
   std::vector<TokenScore> best(4);
