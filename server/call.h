@@ -34,13 +34,16 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
   return OkStatus();
 }
 
-// A refusal is recorded here; the caller sends it.
+// A refusal is named and recorded here; the caller sends it. What is accepted names itself.
 template <typename Message>
 Status OpenCall(ServerCore& core, grpc::CallbackServerContext* context, Method method,
                 const grpc::ByteBuffer& bytes, OpenedCall* call) {
   Status status = core.gate.Enter(context, method, &call->ticket);
   if (status.ok()) status = CheckAndAdmit<Message>(core, bytes, call);
-  if (!status.ok()) RecordOutcome(core, call->ticket, status, nullptr);
+  if (!status.ok()) {
+    NameCall(call->ticket, status, context);
+    RecordOutcome(core, call->ticket, status, nullptr);
+  }
   return status;
 }
 

@@ -102,6 +102,7 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   uint32_t windows_done_ PRECIS_GUARDED_BY(mutex_) = 0;
   uint32_t windows_total_ PRECIS_GUARDED_BY(mutex_) = 1;
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the first write, or the end
   bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
   bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
   Status outcome_ PRECIS_GUARDED_BY(mutex_);
@@ -166,12 +167,14 @@ void StreamReply::Pump() {
       SerializeMessage(waiting_.front(), &in_flight_);
       waiting_.pop_front();
       writing_ = true;
+      if (!std::exchange(named_, true)) NameCall(task_->ticket(), OkStatus(), context_);
       StartWrite(&in_flight_);
       return;
     }
     if (!ended_) return;
     finishing_ = true;
     outcome = outcome_;
+    if (!std::exchange(named_, true)) NameCall(task_->ticket(), outcome, context_);
   }
   task_->ReplySent();
   Finish(ToGrpcStatus(outcome, context_));

@@ -26,13 +26,17 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
 
   void Accepted(uint32_t) override {
     MutexLock lock(mutex_);
-    if (!ended_) StartSendInitialMetadata();
+    if (ended_) return;
+    named_ = true;
+    NameCall(task_->ticket(), OkStatus(), context_);
+    StartSendInitialMetadata();
   }
 
   void Finished(const StatusOr<Summary>& result) override {
     {
       MutexLock lock(mutex_);
       ended_ = true;
+      if (!named_) NameCall(task_->ticket(), result.status(), context_);
     }
     task_->ReplySent();
     if (result.ok()) {
@@ -58,6 +62,7 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
   std::shared_ptr<SummaryTask> task_;
   std::shared_ptr<UnaryReply> self_;  // shared with the task, which may speak after gRPC has left
   Mutex mutex_;
+  bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the initial metadata
   bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
 };
 

@@ -48,6 +48,19 @@ bool IsSafeRequestId(const std::string& id) {
   });
 }
 
+void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerContext* context) {
+  const auto add = [&](const char* key, const std::string& value) {
+    if (status.ok()) {
+      context->AddInitialMetadata(key, value);
+    } else {
+      context->AddTrailingMetadata(key, value);
+    }
+  };
+  add(kRequestIdKey, ticket.request_id);
+  add(kTraceparentKey, ticket.trace.Traceparent());
+  if (!ticket.trace.state.empty()) add(kTracestateKey, ticket.trace.state);
+}
+
 Status WhyCancelled(const grpc::CallbackServerContext& context) {
   if (context.deadline() <= std::chrono::system_clock::now()) {
     return Status(absl::StatusCode::kDeadlineExceeded, "the deadline has passed");
@@ -72,12 +85,7 @@ Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* 
     ticket->request_id.assign(given->second.data(), given->second.size());
   }
   if (!IsSafeRequestId(ticket->request_id)) ticket->request_id = NewRequestId();
-  context->AddInitialMetadata(kRequestIdKey, ticket->request_id);
   ticket->trace = TraceOf(*context);
-  context->AddInitialMetadata(kTraceparentKey, ticket->trace.Traceparent());
-  if (!ticket->trace.state.empty()) {
-    context->AddInitialMetadata(kTracestateKey, ticket->trace.state);
-  }
   if (!client.ok()) return client.status();
   if (closed()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,

@@ -35,8 +35,7 @@ class Gate {
  public:
   Gate(const ServerOptions& options, const Authenticator& authenticator);
 
-  // Fills the ticket even when the call is refused: a refusal is logged and counted as well. Puts
-  // `x-request-id`, `traceparent` and `tracestate` into the initial metadata.
+  // Fills the ticket even when the call is refused: a refusal is logged and counted as well.
   Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
 
   // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
@@ -62,6 +61,12 @@ class Gate {
 
 // 1 to 64 letters, digits, '.', '_' and '-': what may stand in a log line.
 bool IsSafeRequestId(const std::string& id);
+
+// Puts `x-request-id`, `traceparent` and `tracestate` where the client finds them: the initial
+// metadata, or for a call that fails before it was accepted the trailing one. Such a call then is a
+// reply of trailers only, and no other is tried again by gRPC's clients and by proxies.
+// Once a call, before its metadata goes out.
+void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerContext* context);
 
 // The status of a call that its client or its deadline ended.
 Status WhyCancelled(const grpc::CallbackServerContext& context);

@@ -29,6 +29,7 @@ grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* 
   Response reply;
   if (status.ok()) status = fill(request, &reply);
   if (status.ok()) SerializeMessage(reply, response);
+  NameCall(ticket, status, context);
   RecordOutcome(core, ticket, status, nullptr);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, context));

@@ -17,8 +17,12 @@ namespace {
 class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
  public:
   InferReply(ServerCore& core, grpc::CallbackServerContext* context, grpc::ByteBuffer* response,
-             std::shared_ptr<InferTasks> tasks)
-      : core_(core), context_(context), response_(response), tasks_(std::move(tasks)) {}
+             Ticket ticket, std::shared_ptr<InferTasks> tasks)
+      : core_(core),
+        context_(context),
+        response_(response),
+        ticket_(std::move(ticket)),
+        tasks_(std::move(tasks)) {}
 
   static void Run(const std::shared_ptr<InferReply>& reply) {
     const std::shared_ptr<InferTasks> tasks = reply->tasks_;
@@ -28,13 +32,15 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
 
   void Accepted() override {
     MutexLock lock(mutex_);
-    if (!std::exchange(told_, true)) StartSendInitialMetadata();
+    if (std::exchange(told_, true)) return;
+    NameCall(ticket_, OkStatus(), context_);
+    StartSendInitialMetadata();
   }
 
   void Finished(const StatusOr<std::vector<Summary>>& result) override {
     {
       MutexLock lock(mutex_);
-      told_ = true;
+      if (!std::exchange(told_, true)) NameCall(ticket_, result.status(), context_);
     }
     tasks_->ReplySent();
     if (result.ok()) {
@@ -62,6 +68,7 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
+  const Ticket ticket_;
   const std::shared_ptr<InferTasks> tasks_;
   std::shared_ptr<InferReply> self_;  // shared with the tasks, which may speak after gRPC has left
   Mutex mutex_;
@@ -86,12 +93,14 @@ grpc::ServerUnaryReactor* OpenInfer(ServerCore& core, grpc::CallbackServerContex
   Ticket ticket;
   auto tasks = Open(core, context, request, &ticket);
   if (!tasks.ok()) {
+    NameCall(ticket, tasks.status(), context);
     RecordOutcome(core, ticket, tasks.status(), nullptr);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(ToGrpcStatus(tasks.status(), context));
     return reactor;
   }
-  const auto reply = std::make_shared<InferReply>(core, context, response, *std::move(tasks));
+  const auto reply = std::make_shared<InferReply>(core, context, response, std::move(ticket),
+                                                  *std::move(tasks));
   InferReply* reactor = reply.get();
   // From here the call may be over at any moment: only the pointer's value is used below.
   InferReply::Run(reply);

@@ -22,7 +22,11 @@ void RequestStream::Open() {
   if (core_.gate.closed()) Drain();
   {
     MutexLock lock(mutex_);
-    if (!finishing_) StartSendInitialMetadata();
+    if (!finishing_) {
+      named_ = true;
+      NameCall(ticket_, OkStatus(), context_);
+      StartSendInitialMetadata();
+    }
   }
   TryRead();
 }
@@ -109,6 +113,7 @@ void RequestStream::Pump() {
     if (!closing_ || outstanding_ > 0) return;
     finishing_ = true;
     outcome = outcome_;
+    if (!named_) NameCall(ticket_, outcome, context_);
   }
   Finish(ToGrpcStatus(outcome, context_));
 }

@@ -81,6 +81,7 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
   bool reading_ PRECIS_GUARDED_BY(mutex_) = false;      // until what was read is taken in
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the initial metadata
   bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
   Status outcome_ PRECIS_GUARDED_BY(mutex_);
 };

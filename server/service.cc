@@ -36,6 +36,7 @@ grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerC
     *reply.add_models() = ToModel(core_.summarizer.engine());
     SerializeMessage(reply, response);
   }
+  NameCall(ticket, status, context);
   RecordOutcome(core_, ticket, status, nullptr);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, context));

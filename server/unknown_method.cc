@@ -41,6 +41,7 @@ grpc::ServerGenericBidiReactor* UnknownMethods::CreateReactor(
   Ticket ticket;
   Status status = core_.gate.Enter(context, Method::kUnknown, &ticket);
   if (status.ok()) status = WhyNotServed(context->method());
+  NameCall(ticket, status, context);
   RecordOutcome(core_, ticket, status, nullptr);
   return new Refusal(ToGrpcStatus(status, context));
 }

