@@ -308,7 +308,7 @@ Status CudaBackend::CheckInvariance(const Shape& shape) {
   PRECIS_ASSIGN_OR_RETURN(const DeviceMemory in, Allocate(max_rows * k * element));
   PRECIS_ASSIGN_OR_RETURN(const DeviceMemory out, Allocate(max_rows * n * sizeof(float)));
   const auto upload = [&](size_t count, const DeviceMemory& to) {
-    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), dtype);
+    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), shape.dtype);
     Upload(values.data(), values.size(), to.data());
   };
   upload(n * k, w);
