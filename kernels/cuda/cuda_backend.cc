@@ -12,8 +12,10 @@ namespace precis::cuda {
 namespace {
 
 constexpr size_t kConstantBytes = size_t{1} << 20;
-// For what no limit tells of: places of scores to be taken out, padding between blocks.
+// For what no limit tells of (places of scores to be taken out, layers) and padding of blocks.
 constexpr size_t kSpareBytes = size_t{1} << 20;
+// What padding may add to the blocks of one op.
+constexpr size_t kOpPadding = 1024;
 
 class CudaMatrix final : public PackedMatrix {
  public:
@@ -60,6 +62,11 @@ std::vector<float> ArbitraryFloats(size_t count) {
   return out;
 }
 
+StatusOr<DeviceMemory> Annotated(StatusOr<DeviceMemory> memory, std::string_view what) {
+  if (!memory.ok()) return Annotate(memory.status(), what);
+  return memory;
+}
+
 constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
 uint32_t LargestGroup(const PagedAttentionParams& p) {
@@ -94,7 +101,9 @@ CudaBackend::~CudaBackend() {
 }
 
 Status CudaBackend::ErrorStatus() const {
-  if (Failed()) return Failure(absl::StatusCode::kInternal, "the CUDA device failed", error_);
+  if (error_ != cudaSuccess) {
+    return Failure(absl::StatusCode::kInternal, "the CUDA device failed", error_);
+  }
   return gemm_->status();
 }
 
@@ -115,6 +124,14 @@ StatusOr<DeviceMemory> CudaBackend::Allocate(size_t bytes) {
                       [](std::byte* of, size_t) { cudaFree(of); });
   Note(cudaMemsetAsync(data, 0, bytes, stream_));
   return memory;
+}
+
+// Of a device that cannot say it nothing is free: what comes next fails by name.
+std::optional<uint64_t> CudaBackend::FreeDeviceBytes() const {
+  size_t free = 0;
+  size_t total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  return free;
 }
 
 // From pageable memory the runtime has taken the bytes when it returns.
@@ -181,10 +198,26 @@ void CudaBackend::Deliver(const Answer& answer) {
   }
 }
 
+// Prepare() has claimed room for each op within its limits; what has none comes by ForParts().
 void CudaBackend::MakeRoom(size_t bytes) {
   if (staging_.Fits(bytes)) return;
   FetchAnswers();
   PRECIS_CHECK(staging_.Fits(bytes));
+}
+
+// op(first, count) over parts of `count` things of `each` bytes that have room.
+template <typename Op>
+void CudaBackend::ForParts(size_t count, size_t each, const Op& op) {
+  const size_t most = std::max<size_t>(1, (staging_.bytes() - kOpPadding) / each);
+  for (size_t first = 0; first < count; first += most) op(first, std::min(most, count - first));
+}
+
+// What never changes, once; where there are too many of them, once a step: MakeRoom() was called
+// with their bytes.
+template <typename T>
+std::span<const T> CudaBackend::StageConstant(std::span<const T> values) {
+  const bool is_there = constant_.Find(values.data(), values.size_bytes()) != nullptr;
+  return Stage(is_there || constant_.Fits(values.size_bytes()) ? &constant_ : &staging_, values);
 }
 
 template <typename T>
@@ -219,21 +252,46 @@ StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(std::string_view label
   return std::make_unique<CudaMatrix>(std::move(memory), n, k, dtype);
 }
 
+// Of a step; no op within the limits says more (see MakeRoom).
+size_t CudaBackend::StepBytes(const BackendLimits& limits) {
+  const size_t rows = limits.max_decode_rows;
+  const size_t slots = std::max(1u, limits.fewest_page_slots);
+  const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
+  const auto tables = [&](size_t of_keys) {
+    return std::max<size_t>(rows, 1) * CeilDivide(of_keys, slots) * sizeof(int32_t);
+  };
+  const size_t items = 2 * rows * CeilDivide(keys, kPagedChunkKeys) * sizeof(PagedItem);
+  // What else ops say of a row, scores that are sampled from, and an encoder slice or two.
+  const size_t of_rows = rows * (1024 + limits.vocab_size * sizeof(float));
+  const size_t one_summary = limits.vocab_size * sizeof(TokenScore);
+  return tables(limits.max_source_tokens) + tables(limits.max_target_tokens) + items + of_rows +
+         one_summary + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
+}
+
 Status CudaBackend::Prepare(const BackendLimits& limits) {
   const size_t rows = limits.max_decode_rows;
   const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  // Of a row: its page tables if a page had one slot of 16, and what else an op says of it.
-  const size_t pages = size_t{limits.max_source_tokens} + limits.max_target_tokens;
-  const size_t step = rows * (pages / 4 + 1024 + limits.vocab_size * sizeof(float));
-  const size_t slices = size_t{limits.max_encode_rows} * 64 + keys * sizeof(int32_t);
   const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);
-  cudaError_t error = staging_.Claim(step + slices + kSpareBytes);
+  const size_t step_bytes = StepBytes(limits);
+  cudaError_t error = staging_.Claim(step_bytes);
   if (error == cudaSuccess) error = constant_.Claim(kConstantBytes);
   if (error != cudaSuccess) {
-    return Failure(absl::StatusCode::kResourceExhausted, "cannot have pinned memory", error);
+    cudaGetLastError();  // it is told here, and is not the stream's
+    return Failure(
+        absl::StatusCode::kResourceExhausted,
+        fmt::format("cannot have {} bytes of pinned memory, and as many of the CUDA device: what a "
+                    "step of {} rows, sources of {} tokens, targets of {} and a vocabulary of {} "
+                    "may say",
+                    step_bytes + kConstantBytes, rows, limits.max_source_tokens,
+                    limits.max_target_tokens, limits.vocab_size),
+        error);
   }
-  PRECIS_ASSIGN_OR_RETURN(partials_, Allocate(chunks * limits.num_heads *
-                                              PartialFloats(limits.head_dim) * sizeof(float)));
+  PRECIS_ASSIGN_OR_RETURN(
+      partials_,
+      Annotated(
+          Allocate(chunks * limits.num_heads * PartialFloats(limits.head_dim) * sizeof(float)),
+          fmt::format("partial sums of attention, of {} rows with {} heads over {} tokens", rows,
+                      limits.num_heads, keys)));
   plan_.items.reserve(chunks);
   plan_.first_chunk.reserve(rows + 1);
   plans_.reserve(64);
@@ -250,7 +308,7 @@ Status CudaBackend::CheckInvariance(const Shape& shape) {
   PRECIS_ASSIGN_OR_RETURN(const DeviceMemory in, Allocate(max_rows * k * element));
   PRECIS_ASSIGN_OR_RETURN(const DeviceMemory out, Allocate(max_rows * n * sizeof(float)));
   const auto upload = [&](size_t count, const DeviceMemory& to) {
-    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), dtype);
+    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), shape.dtype);
     Upload(values.data(), values.size(), to.data());
   };
   upload(n * k, w);
@@ -293,6 +351,7 @@ void CudaBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumu
   const auto& matrix = static_cast<const CudaMatrix&>(w);
   PRECIS_CHECK(in.cols == w.k() && in.dtype == w.dtype());
   gemm_->Gemm(in, matrix.data(), w.n(), accumulate, out, stream_);
+  gemm_failed_ = !gemm_->status().ok();
 }
 
 void CudaBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
@@ -338,12 +397,12 @@ void CudaBackend::PagedAttention(const PagedAttentionParams& params) {
   size_t chunks = 0;
   for (const PagedRow& row : params.rows) chunks += CeilDivide(row.num_keys, kPagedChunkKeys);
   MakeRoom(Bytes(params.rows) + Bytes(params.pages) + chunks * sizeof(PagedItem) +
-           params.rows.size() * sizeof(uint32_t) + 256);
+           params.rows.size() * sizeof(uint32_t) + Bytes(params.groups.heads) +
+           Bytes(params.groups.begin) + 256);
   p.rows = Stage(&staging_, params.rows);
   p.pages = Stage(&staging_, params.pages);
-  PRECIS_CHECK(constant_.Fits(Bytes(p.groups.heads) + Bytes(p.groups.begin)));
-  p.groups.heads = Stage(&constant_, params.groups.heads);
-  p.groups.begin = Stage(&constant_, params.groups.begin);
+  p.groups.heads = StageConstant(params.groups.heads);
+  p.groups.begin = StageConstant(params.groups.begin);
   const StagedPlan& plan = PlanOf(params.rows, p.rows.data());
   PagedWork work = plan.work;
   PRECIS_CHECK(!work.merges || chunks * params.groups.heads.size() *
@@ -358,7 +417,7 @@ void CudaBackend::CopySlots(const CopySlotsParams& params) {
   MakeRoom(Bytes(params.copies) + Bytes(params.layers));
   CopySlotsParams p = params;
   p.copies = Stage(&staging_, params.copies);
-  p.layers = Stage(&staging_, params.layers);
+  p.layers = StageConstant(params.layers);
   cuda::CopySlots(p, stream_);
 }
 
@@ -389,7 +448,16 @@ void CudaBackend::SubtractNoise(const SubtractNoiseParams& params) {
 }
 
 void CudaBackend::TakeOutScores(const TakeOutScoresParams& params) {
-  if (Failed() || params.places.empty()) return;
+  const size_t each = 2 * sizeof(ScorePlace) + sizeof(float);
+  ForParts(params.places.size(), each, [&](size_t first, size_t count) {
+    TakeOutScoresParams part = params;
+    part.places = params.places.subspan(first, count);
+    TakeOutPart(part);
+  });
+}
+
+void CudaBackend::TakeOutPart(const TakeOutScoresParams& params) {
+  if (Failed()) return;
   const size_t count = params.places.size();
   MakeRoom(2 * Bytes(params.places) + count * sizeof(float));
   TakeOutScoresParams p = params;
@@ -406,7 +474,17 @@ void CudaBackend::TakeOutScores(const TakeOutScoresParams& params) {
 }
 
 void CudaBackend::KeepScores(const KeepScoresParams& params) {
-  if (Failed() || params.rows.empty() || params.count == 0) return;
+  if (params.count == 0) return;
+  const size_t each = 2 * sizeof(uint32_t) + params.count * sizeof(float);
+  ForParts(params.rows.size(), each, [&](size_t first, size_t count) {
+    KeepScoresParams part = params;
+    part.rows = params.rows.subspan(first, count);
+    KeepPart(part);
+  });
+}
+
+void CudaBackend::KeepPart(const KeepScoresParams& params) {
+  if (Failed()) return;
   const size_t bytes = params.rows.size() * params.count * sizeof(float);
   MakeRoom(2 * Bytes(params.rows) + bytes + 64);
   KeepScoresParams p = params;
@@ -451,12 +529,17 @@ std::span<ScoreSummary> CudaBackend::SummariesOf(std::span<ScoreSummary> rows) {
 }
 
 void CudaBackend::SummarizeScores(const SummarizeScoresParams& params) {
-  if (Failed() || params.rows.empty() || params.count == 0) return;
+  if (params.count == 0) return;
   size_t most = 0;
   for (const ScoreSummary& row : params.rows) most = std::max(most, row.best.size());
-  SummarizeScoresParams p = params;
-  p.rows = SummariesOf(params.rows);
-  cuda::SummarizeScores(p, most, stream_);
+  const size_t each = sizeof(ScoreSummary) + most * sizeof(TokenScore);
+  ForParts(params.rows.size(), each, [&](size_t first, size_t count) {
+    if (Failed()) return;
+    SummarizeScoresParams part = params;
+    part.scores += first * params.count;
+    part.rows = SummariesOf(params.rows.subspan(first, count));
+    cuda::SummarizeScores(part, most, stream_);
+  });
 }
 
 }  // namespace precis::cuda

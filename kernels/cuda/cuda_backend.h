@@ -7,6 +7,7 @@
 #include <cuda_runtime.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,7 @@ class CudaBackend final : public Backend {
   Status Prepare(const BackendLimits& limits) override;
 
   StatusOr<DeviceMemory> Allocate(size_t bytes) override;
+  std::optional<uint64_t> FreeDeviceBytes() const override;
   void Upload(const void* host, size_t bytes, void* device) override;
   void Download(const void* device, size_t bytes, void* host) override;
   Status Wait() override;
@@ -80,17 +82,24 @@ class CudaBackend final : public Backend {
 
   explicit CudaBackend(std::unique_ptr<DeviceGemm> gemm) : gemm_(std::move(gemm)) {}
 
-  bool Failed() const { return error_ != cudaSuccess; }
+  bool Failed() const { return error_ != cudaSuccess || gemm_failed_; }
   void Note(cudaError_t error) {
-    if (!Failed()) error_ = error;
+    if (error_ == cudaSuccess) error_ = error;
   }
   Status ErrorStatus() const;
   Status CheckInvariance(const Shape& shape);
 
   // Makes room in `staging_`: what is not there any more afterwards are all blocks of the step.
   void MakeRoom(size_t bytes);
+  static size_t StepBytes(const BackendLimits& limits);
+  template <typename Op>
+  void ForParts(size_t count, size_t each, const Op& op);
+  void TakeOutPart(const TakeOutScoresParams& params);
+  void KeepPart(const KeepScoresParams& params);
   void FetchAnswers();
   void Deliver(const Answer& answer);
+  template <typename T>
+  std::span<const T> StageConstant(std::span<const T> values);
   template <typename T>
   std::span<const T> Stage(Staging* staging, std::span<const T> values);
   template <typename T>
@@ -103,6 +112,7 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<DeviceGemm> gemm_;
   cudaStream_t stream_ = nullptr;
   cudaError_t error_ = cudaSuccess;  // the first
+  bool gemm_failed_ = false;
   std::vector<Shape> shapes_;
   Staging staging_;   // of a step
   Staging constant_;  // what never changes: head groups, the pages' layout

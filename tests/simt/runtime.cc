@@ -2,10 +2,12 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -55,6 +57,7 @@ struct Runtime {
   size_t used = 0;
   std::map<std::byte*, size_t> allocated;
   std::map<std::byte*, size_t> pinned;
+  std::set<cudaStream_t> streams;
   Faults faults;
   RuntimeCounts counts;
   cudaError_t sticky = cudaSuccess;
@@ -140,6 +143,14 @@ cudaError_t cudaGetLastError() {
   return std::exchange(r.last, cudaSuccess);
 }
 
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  const auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  *total = r.faults.device_bytes;
+  *free = *total - std::min(*total, r.counts.device_bytes);
+  return cudaSuccess;
+}
+
 cudaError_t cudaMalloc(void** device, size_t bytes) {
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
@@ -161,11 +172,13 @@ cudaError_t cudaMalloc(void** device, size_t bytes) {
   return cudaSuccess;
 }
 
+// Waits for the device, as CUDA's does: work that was asked for may use what is freed.
 cudaError_t cudaFree(void* device) {
   auto& r = TheRuntime();
   if (device == nullptr) return cudaSuccess;
   const auto it = r.allocated.find(static_cast<std::byte*>(device));
   if (it == r.allocated.end()) return Told(cudaErrorInvalidValue);
+  for (cudaStream_t stream : r.streams) Flush(stream);
   const size_t rounded = (it->second + 4096 - 1) / 4096 * 4096;
   madvise(it->first, rounded, MADV_DONTNEED);
   r.counts.device_bytes -= it->second;
@@ -178,7 +191,8 @@ cudaError_t cudaMallocHost(void** host, size_t bytes) {
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
   void* memory = nullptr;
-  if (posix_memalign(&memory, precis::simt::kAlignment, bytes == 0 ? 1 : bytes) != 0) {
+  if (r.counts.pinned_bytes + bytes > r.faults.pinned_bytes ||
+      posix_memalign(&memory, precis::simt::kAlignment, bytes == 0 ? 1 : bytes) != 0) {
     return Told(cudaErrorMemoryAllocation);
   }
   std::memset(memory, 0xff, bytes);
@@ -193,6 +207,7 @@ cudaError_t cudaFreeHost(void* host) {
   auto& r = TheRuntime();
   const auto it = r.pinned.find(static_cast<std::byte*>(host));
   if (it == r.pinned.end()) return Told(cudaErrorInvalidValue);
+  for (cudaStream_t stream : r.streams) Flush(stream);
   r.counts.pinned_bytes -= it->second;
   r.pinned.erase(it);
   std::free(host);
@@ -233,11 +248,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (TheRuntime().sticky != cudaSuccess) return TheRuntime().sticky;
   *stream = new precis_emulated_stream;
+  TheRuntime().streams.insert(*stream);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const cudaError_t error = Flush(stream);
+  TheRuntime().streams.erase(stream);
   delete stream;
   return error;
 }

@@ -19,6 +19,7 @@ void Enqueue(cudaStream_t stream, std::function<void()> work);
 // The faults of a test. Set back by ResetRuntime().
 struct Faults {
   size_t device_bytes = size_t{512} << 20;  // what cudaMalloc has to give, in all
+  size_t pinned_bytes = size_t{512} << 20;  // and cudaMallocHost
   // Counted down by each piece of a stream's work; the one at 0 fails, and from then on all does.
   int64_t work_until_error = INT64_MAX;
 };

@@ -98,6 +98,19 @@ TEST_F(Runtime, HasNoMoreMemoryThanItWasGiven) {
   EXPECT_EQ(cudaFree(more), cudaSuccess);
 }
 
+TEST_F(Runtime, FreesMemoryOnlyWhenTheDeviceIsDoneWithIt) {
+  void* more = nullptr;
+  void* more_pinned = nullptr;
+  ASSERT_EQ(cudaMalloc(&more, 16), cudaSuccess);
+  ASSERT_EQ(cudaMallocHost(&more_pinned, 16), cudaSuccess);
+  std::fill_n(static_cast<int*>(more_pinned), 4, 6);
+  EXPECT_EQ(cudaMemcpyAsync(more, more_pinned, 16, cudaMemcpyHostToDevice, stream_), cudaSuccess);
+  EXPECT_EQ(cudaMemcpyAsync(pinned_, more, 16, cudaMemcpyDeviceToHost, stream_), cudaSuccess);
+  EXPECT_EQ(cudaFreeHost(more_pinned), cudaSuccess);
+  EXPECT_EQ(pinned_[3], 6);
+  EXPECT_EQ(cudaFree(more), cudaSuccess);
+}
+
 TEST_F(Runtime, AFailureSticks) {
   const int values[] = {1, 2, 3, 4};
   ToDevice(values);

@@ -1,5 +1,7 @@
 #include "tests/kernels/cuda/emulated_gemm.h"
 
+#include <limits>
+
 #include "kernels/ref/elements.h"
 #include "tests/simt/runtime.h"
 
@@ -8,14 +10,18 @@ namespace {
 
 class OracleGemm final : public cuda::DeviceGemm {
  public:
-  explicit OracleGemm(bool varies) : varies_(varies) {}
+  explicit OracleGemm(bool varies, int products = std::numeric_limits<int>::max())
+      : varies_(varies), products_left_(products) {}
 
   std::string Describe() const override { return "emulated"; }
   Status Plan(size_t, size_t, DType, size_t) override { return OkStatus(); }
-  Status status() const override { return OkStatus(); }
+  Status status() const override {
+    return products_left_ >= 0 ? OkStatus() : Internal("cublasLtMatmul: CUBLAS_STATUS_EXPECTED");
+  }
 
   void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
             cudaStream_t stream) override {
+    if (products_left_ < 0 || products_left_-- == 0) return;
     const bool in_float = varies_ && in.rows > 1;
     simt::Enqueue(stream, [=] {
       for (size_t row = 0; row < in.rows; ++row) {
@@ -35,11 +41,15 @@ class OracleGemm final : public cuda::DeviceGemm {
 
  private:
   const bool varies_;
+  int products_left_;  // -1: one more was asked for
 };
 
 }  // namespace
 
 std::unique_ptr<cuda::DeviceGemm> EmulatedGemm() { return std::make_unique<OracleGemm>(false); }
 std::unique_ptr<cuda::DeviceGemm> GemmThatVaries() { return std::make_unique<OracleGemm>(true); }
+std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products) {
+  return std::make_unique<OracleGemm>(false, products);
+}
 
 }  // namespace precis

@@ -12,5 +12,7 @@ namespace precis {
 std::unique_ptr<cuda::DeviceGemm> EmulatedGemm();
 // One that adds up in another order for more than one row: what Prepare() must refuse.
 std::unique_ptr<cuda::DeviceGemm> GemmThatVaries();
+// One whose library takes `products` and no more.
+std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products);
 
 }  // namespace precis

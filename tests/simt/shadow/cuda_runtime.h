@@ -152,6 +152,7 @@ inline constexpr unsigned cudaStreamNonBlocking = 1;
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetLastError();
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaMalloc(void** device, size_t bytes);
 cudaError_t cudaFree(void* device);
 cudaError_t cudaMallocHost(void** host, size_t bytes);
