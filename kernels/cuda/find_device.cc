@@ -15,8 +15,7 @@ std::string Version(int version) {
 }
 
 Status NoDevice(std::string_view why) {
-  return Unavailable(
-      fmt::format("no device for cuda: {}; use the device cpu or ref", why));
+  return Unavailable(fmt::format("no device for cuda: {}; use the device cpu or ref", why));
 }
 
 Status NoDevice(const char* function, cudaError_t error) {

@@ -21,7 +21,7 @@ class Lacking(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done)
         self.assertRegex(
             done.stderr,
-            "the backend cuda has no device: (this machine has no NVIDIA driver|the NVIDIA driver )",
+            "no device for cuda: (this machine has no NVIDIA driver|the NVIDIA driver )",
         )
         self.assertNotIn("built without CUDA", done.stderr)
 

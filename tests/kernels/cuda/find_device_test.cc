@@ -51,7 +51,7 @@ void ExpectRefused(const Machine& of, const char* why) {
   machine = of;
   const Status status = cuda::FindDevice().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << why;
-  EXPECT_THAT(status.message(), AllOf(HasSubstr(why), HasSubstr("use the backend cpu or ref")));
+  EXPECT_THAT(status.message(), AllOf(HasSubstr(why), HasSubstr("use the device cpu or ref")));
 }
 
 TEST(FindDevice, TellsTheDeviceThatItFound) {
