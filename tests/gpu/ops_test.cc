@@ -119,6 +119,7 @@ TEST_F(GpuOps, ProductsAreNearRefAndARowsBitsAreItsOwn) {
     for (const auto& [n, k] :
          {std::pair<size_t, size_t>{1, 1}, {7, 3}, {17, 64}, {33, 129}, {160, 256}, {64, 1024}}) {
       const auto w = RandomFloats(n * k, 5);
+      backend_ = MakeBackend({.name = "cuda"}).value();  // Prepare() comes once, after Pack()
       const auto packed = backend_->Pack("w", w, n, k, dtype, kRows);
       ASSERT_TRUE(packed.ok()) << packed.status();
       ASSERT_TRUE(Prepare(backend_.get()).ok());
