@@ -1,6 +1,8 @@
 #include "server/admission.h"
 
 #include <chrono>
+#include <numeric>
+#include <string>
 #include <utility>
 
 #include "common/check.h"
@@ -10,12 +12,20 @@
 namespace precis {
 namespace {
 
-Status CheckQuota(const ClientUse& use) {
-  if (!use.HasPlace()) {
-    return ReasonError(
-        absl::StatusCode::kResourceExhausted, Reason::kQuota,
-        fmt::format("{} requests of this client are under way, its limit", use.requests()));
+Status CheckPlaces(const ClientUse& use, uint64_t places) {
+  if (use.HasPlace(places)) return OkStatus();
+  std::string message =
+      fmt::format("{} requests of this client are under way, its limit", use.requests());
+  if (places > 1) {
+    message = fmt::format(
+        "{} requests of this client are under way, this one counts as {} more; "
+        "its limit is {}",
+        use.requests(), places, use.limits().requests);
   }
+  return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQuota, message);
+}
+
+Status CheckCredit(const ClientUse& use) {
   if (const Duration wait = use.UntilCredit(); wait.count() != 0) {
     return WithRetryAfter(
         ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQuota,
@@ -55,24 +65,54 @@ void AdmissionPermit::SetTokens(uint64_t tokens) {
 }
 
 StatusOr<AdmissionPermit> Admission::TryAdmit(const Client& client, uint64_t tokens) {
+  PRECIS_ASSIGN_OR_RETURN(auto permits, TryAdmitAll(client, {&tokens, 1}, {}));
+  return std::move(permits.front());
+}
+
+StatusOr<std::vector<AdmissionPermit>> Admission::TryAdmitAll(const Client& client,
+                                                              std::span<const uint64_t> tokens,
+                                                              AdmissionPermit first) {
+  const uint64_t sum = std::accumulate(tokens.begin(), tokens.end(), uint64_t{0});
+  std::vector<AdmissionPermit> permits;
+  permits.reserve(tokens.size());
+  if (first.held()) {
+    // Who was let in stays in; of what is more, places and tokens are asked for below.
+    if (tokens.size() == 1) first.SetTokens(sum);
+    permits.push_back(std::move(first));
+    if (tokens.size() == 1) return permits;
+  }
+  const uint64_t places = tokens.size() - permits.size();
   MutexLock lock(mutex_);
   ClientUse* const use = uses_.Of(client, clock_->Now());
-  if (use != nullptr) PRECIS_RETURN_IF_ERROR(CheckQuota(*use));
-  if (requests_ >= limits_.max_requests) {
-    return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
-                       fmt::format("{} requests are under way, the limit", requests_));
+  if (use != nullptr) {
+    PRECIS_RETURN_IF_ERROR(CheckPlaces(*use, places));
+    if (permits.empty()) PRECIS_RETURN_IF_ERROR(CheckCredit(*use));
   }
-  if (requests_ > 0 && tokens_ + tokens > limits_.max_tokens) {
+  if (requests_ + places > limits_.max_requests) {
+    return ReasonError(
+        absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+        fmt::format("{} requests are under way, of {} at most", requests_, limits_.max_requests));
+  }
+  const bool alone = requests_ == 0 && tokens.size() == 1;
+  if (!alone && tokens_ + sum > limits_.max_tokens) {
     return ReasonError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
                        fmt::format("requests of {} tokens (source and new) are under way, this one "
                                    "has about {}; the limit "
                                    "is {}",
-                                   tokens_, tokens, limits_.max_tokens));
+                                   tokens_, sum, limits_.max_tokens));
   }
-  ++requests_;
-  tokens_ += tokens;
-  if (use != nullptr) use->Begin(tokens);
-  return AdmissionPermit(this, use, tokens);
+  requests_ += places;
+  tokens_ += sum;
+  if (!permits.empty()) {
+    AdmissionPermit& held = permits.front();
+    held.tokens_ = tokens.front();
+    if (held.use_ != nullptr) held.use_->Charge(0, held.tokens_);
+  }
+  for (const uint64_t part : tokens.subspan(permits.size())) {
+    if (use != nullptr) use->Begin(part);
+    permits.push_back(AdmissionPermit(this, use, part));
+  }
+  return permits;
 }
 
 AdmissionPermit Admission::AdmitOrWait(const Client& client, const void* key,

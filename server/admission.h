@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,11 @@ class Admission {
   // Reason::kQueueFull when there is no place. A request larger than max_tokens gets in when it is
   // alone: otherwise it never would.
   StatusOr<AdmissionPermit> TryAdmit(const Client& client, uint64_t tokens);
+  // The parts of one request, each with its tokens, as one: all get in, or none does and nothing is
+  // charged. `first`, where held, is the place of the first part, had by AdmitOrWait().
+  StatusOr<std::vector<AdmissionPermit>> TryAdmitAll(const Client& client,
+                                                     std::span<const uint64_t> tokens,
+                                                     AdmissionPermit first);
 
   // A permit of no tokens yet. When there is none, `wake` is called once, from another thread, as
   // soon as there may be one; ask again then. `key` names the waiter: one wish each. Where only

@@ -20,7 +20,9 @@ class ClientUse {
  public:
   // Limits may differ from those of last time: tokens were reloaded.
   void Update(const ClientLimits& limits, TimePoint now);
-  bool HasPlace() const { return limits_.requests == 0 || requests_ < limits_.requests; }
+  bool HasPlace(uint64_t places = 1) const {
+    return limits_.requests == 0 || requests_ + places <= limits_.requests;
+  }
   // How long until its rate lets it send again; 0: now.
   Duration UntilCredit() const;
 

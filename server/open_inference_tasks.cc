@@ -32,18 +32,13 @@ StatusOr<std::shared_ptr<InferTasks>> InferTasks::Admit(ServerCore& core,
                                                         const Ticket& ticket, InferRequest request,
                                                         AdmissionPermit first) {
   const size_t count = request.texts.size();
-  std::vector<AdmissionPermit> permits;
+  std::vector<uint64_t> costs;
   for (SummarizeRequest& text : request.texts) {
     BindToClient(ticket.client, &text);
-    const uint64_t cost = EstimateCost(text, core.summarizer.engine());
-    if (first.held()) {
-      first.SetTokens(cost);
-      permits.push_back(std::move(first));
-      continue;
-    }
-    PRECIS_ASSIGN_OR_RETURN(AdmissionPermit permit, core.admission.TryAdmit(ticket.client, cost));
-    permits.push_back(std::move(permit));
+    costs.push_back(EstimateCost(text, core.summarizer.engine()));
   }
+  PRECIS_ASSIGN_OR_RETURN(std::vector<AdmissionPermit> permits,
+                          core.admission.TryAdmitAll(ticket.client, costs, std::move(first)));
   std::vector<std::shared_ptr<SummaryTask>> tasks;
   for (size_t i = 0; i < count; ++i) {
     Ticket own = count == 1 ? ticket : core.gate.ItemTicket(context, ticket, i + 1);

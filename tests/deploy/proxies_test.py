@@ -39,6 +39,15 @@ def eventually(done, seconds=120):
     return False
 
 
+def listens(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def held(server):
+    return server.metrics()["precis_admitted_requests"]
+
+
 def answered(server):
     return sum(value for name, value in server.metrics().items() if name.startswith(REQUESTS))
 
@@ -66,7 +75,12 @@ class Proxied:
         self.proxy = subprocess.Popen(self.command(), stdout=self.log, stderr=self.log)
         self.addCleanup(self.proxy.wait)
         self.addCleanup(self.proxy.terminate)
-        channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", [("grpc.enable_retries", 0)])
+        # A first attempt that finds nobody costs seconds of gRPC's back-off.
+        self.assertTrue(eventually(lambda: listens(self.port)), self.read_log())
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{self.port}",
+            [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1),
+             ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)])
         self.addCleanup(channel.close)
         self.stub = api_grpc.SummarizationServiceStub(channel)
         self.assertTrue(eventually(lambda: self.call() is None), self.read_log())
@@ -89,12 +103,21 @@ class Proxied:
                                                      min_new_tokens=LONG)), timeout=300)
 
     def open_streams_on_both(self):
-        """Streams that have begun; each server has one at least."""
-        streams = []
-        for _ in range(4):
-            streams.append(self.stream())
-            self.assertEqual(next(streams[-1]).WhichOneof("event"), "accepted")
-        return streams
+        """Four streams, begun; all ran still when each server was seen to hold one at least."""
+        end = time.monotonic() + 240
+        while time.monotonic() < end:
+            streams = []
+            for _ in range(4):
+                streams.append(self.stream())
+                self.assertEqual(next(streams[-1]).WhichOneof("event"), "accepted")
+                # Servers by turns, not by what they hold, would get all streams or all of these.
+                self.assertIsNone(self.call())
+            holds = [held(server) for server in self.servers]
+            if sum(holds) == len(streams):
+                self.assertGreaterEqual(min(holds), 1, holds)
+                return streams
+            self.finish(streams)  # one had ended before we looked
+        self.fail("no four streams ran at once")
 
     def finish(self, streams):
         for stream in streams:

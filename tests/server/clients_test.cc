@@ -215,6 +215,72 @@ TEST(Limits, OpenInferenceCallsCountAndHealthDoesNot) {
   }
 }
 
+TEST(Limits, TheTextsOfARequestAreLetInTogetherOrCostNothing) {
+  const TokenFile file(std::string("a ") + kAlpha +
+                       " requests=2 tokens-per-second=1 burst=100\nb " + kBeta +
+                       " requests=2 tokens-per-second=1 burst=100");
+  TestServer server(file.Options());
+  const auto stub = NewInferStub(server);
+  const std::string text = InferText('a', 3);
+  const auto infer = [&](const char* header, const std::vector<std::string>& texts) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", header);
+    ModelInferResponse response;
+    return stub->ModelInfer(&context, InferRequestOf(texts), &response);
+  };
+  EXPECT_TRUE(infer("Bearer alpha", {text, text}).ok()) << "any credit lets any cost through";
+  EXPECT_EQ(ReasonIn(infer("Bearer alpha", {text})), "QUOTA");
+  EXPECT_EQ(ReasonIn(infer("Bearer beta", {text, text, text})), "QUOTA");
+  EXPECT_TRUE(infer("Bearer beta", {text, text}).ok()) << "what was refused has cost nothing";
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Limits, AnInferStreamSpendsItsClientsCreditAndHoldsItsPlace) {
+  // One request at once; the first takes all credit, for hours.
+  const TokenFile file(std::string("a ") + kAlpha +
+                       " requests=1 tokens-per-second=1 burst=100\nb " + kBeta);
+  FakeControl control;
+  TestModel model;
+  model.control = &control;
+  TestServer server(file.Options(), model);
+  const auto stub = NewInferStub(server);
+  const ModelInferRequest request = InferRequestOf({InferText('a', 3)});
+  const auto refusal = [&] {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer alpha");
+    context.set_deadline(std::chrono::system_clock::now() + seconds(20));  // let in, it is stuck
+    ModelInferResponse response;
+    const grpc::Status status = stub->ModelInfer(&context, request, &response);
+    EXPECT_EQ(ReasonIn(status), "QUOTA");
+    return status.error_message();
+  };
+  const auto open = [&](grpc::ClientContext& context, const char* header) {
+    context.AddMetadata("authorization", header);
+    auto stream = stub->ModelStreamInfer(&context);
+    EXPECT_TRUE(stream->Write(request));
+    stream->WritesDone();
+    return stream;
+  };
+  control.stuck = true;
+  grpc::ClientContext alpha, beta;
+  ModelStreamInferResponse response;
+  auto stream = open(alpha, "Bearer alpha");
+  ASSERT_TRUE(Eventually([&] { return server.server().core().admission.tokens() > 0; }));
+  EXPECT_THAT(refusal(), HasSubstr("1 requests of this client are under way"));
+  control.stuck = false;
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.error_message(), "");
+  ASSERT_TRUE(server.BecomesIdle());
+  EXPECT_THAT(refusal(), HasSubstr("has used up its rate"));
+  alpha.TryCancel();  // without credit the server does not read, not even the stream's end
+  EXPECT_EQ(stream->Finish().error_code(), StatusCode::CANCELLED);
+  auto neighbour = open(beta, "Bearer beta");
+  ASSERT_TRUE(neighbour->Read(&response));
+  EXPECT_EQ(response.error_message(), "");
+  EXPECT_FALSE(neighbour->Read(&response));
+  EXPECT_TRUE(neighbour->Finish().ok());
+}
+
 TEST(Limits, ARateSaysWhenToComeAgain) {
   // A request here costs 2 + 200 tokens.
   const TokenFile file(std::string("a ") + kAlpha + " tokens-per-second=1 burst=100");
@@ -257,6 +323,32 @@ TEST(Limits, ABulkStreamWaitsForItsRateAndIsRefusedNothing) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(summaries, kDocuments);
   // The first is free; of the other five, each waits until the one before is paid.
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(350));
+  EXPECT_TRUE(server.BecomesIdle());
+}
+
+TEST(Limits, AnInferStreamWaitsForItsRateAndIsRefusedNothing) {
+  // Each request costs 3 + 200 tokens, with </s>; as in the test above.
+  const TokenFile file(std::string("a ") + kAlpha + " tokens-per-second=2030 burst=203");
+  TestServer server(file.Options());
+  const auto stub = NewInferStub(server);
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer alpha");
+  const auto begin = std::chrono::steady_clock::now();
+  auto stream = stub->ModelStreamInfer(&context);
+  constexpr int kRequests = 6;
+  for (int i = 0; i < kRequests; ++i) {
+    ASSERT_TRUE(stream->Write(InferRequestOf({InferText(static_cast<char>('a' + i), 3)})));
+  }
+  stream->WritesDone();
+  int answers = 0;
+  ModelStreamInferResponse response;
+  while (stream->Read(&response)) {
+    EXPECT_EQ(response.error_message(), "");
+    ++answers;
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers, kRequests);
   EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(350));
   EXPECT_TRUE(server.BecomesIdle());
 }
