@@ -14,6 +14,7 @@ set(PRECIS_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtu
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   list(APPEND PRECIS_WARNINGS -Wthread-safety)
 endif()
+list(TRANSFORM PRECIS_WARNINGS REPLACE "(.+)" "$<$<COMPILE_LANGUAGE:CXX>:\\1>")
 
 if(PRECIS_SANITIZE)
   add_compile_options(-fsanitize=${PRECIS_SANITIZE} -fno-omit-frame-pointer)

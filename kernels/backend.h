@@ -38,6 +38,8 @@ struct BackendLimits {
   uint32_t max_target_tokens = 0;  // keys of self-attention
   uint32_t max_decode_rows = 0;
   uint32_t max_encode_rows = 0;  // rows of one encoder slice
+  uint32_t vocab_size = 0;
+  uint32_t fewest_page_slots = 1;  // of self and cross pages: how long page tables are
 };
 
 class Backend {

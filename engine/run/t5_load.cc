@@ -92,9 +92,10 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
       LoadT5Weights(*model.checkpoint, config, model.attention, *backend, types.weights,
                     {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
                      options.max_batch}));
-  PRECIS_RETURN_IF_ERROR(
-      backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
-                        options.max_new_tokens, options.max_batch, options.encode_slice_rows}));
+  PRECIS_RETURN_IF_ERROR(backend->Prepare(
+      {config.num_heads, config.head_dim, options.max_source_tokens, options.max_new_tokens,
+       options.max_batch, options.encode_slice_rows, config.vocab_size,
+       std::min(layout.self.slots, layout.cross.slots)}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
                           PoolPages(options, *backend, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));

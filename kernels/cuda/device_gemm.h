@@ -1,7 +1,8 @@
 // Matrix products of a device, of weights that lie there.
 //
-// Owner: the CUDA backend. Thread rule: the thread that has the stream. What goes wrong in a
-// product is the stream's, and seen when it is asked.
+// Owner: the CUDA backend. Thread rule: the thread that has the stream. What goes wrong while a
+// product runs is the stream's, and seen when it is asked; what goes wrong in asking for one is
+// kept in status().
 #pragma once
 
 #include <cuda_runtime.h>
@@ -28,12 +29,18 @@ class DeviceGemm {
   virtual Status Plan(size_t n, size_t k, DType dtype, size_t max_rows) = 0;
 
   // out[rows, n] = in[rows, k] * w^T, or out += ... when `accumulate`; sums in f32. All memory is
-  // the device's; `in` has the type of `w`; the shape was planned.
+  // the device's; `in` has the type of `w`; the shape was planned. Each begins at a multiple of 16
+  // bytes, or of the largest power of two in its row's bytes if that is less.
   virtual void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
                     cudaStream_t stream) = 0;
+
+  // The first failure to ask for a product, from then on every time. The library returns a status
+  // of its own, which no stream knows: Backend::Wait() is to tell this one too.
+  virtual Status status() const = 0;
 };
 
-// UNAVAILABLE, naming the library, where this machine has no cuBLASLt.
-StatusOr<std::unique_ptr<DeviceGemm>> OpenCublasLt();
+// UNAVAILABLE, naming the library, where this machine has no cuBLASLt. `path`: the library to be
+// opened; empty: the one that this machine's loader finds.
+StatusOr<std::unique_ptr<DeviceGemm>> OpenCublasLt(const std::string& path = "");
 
 }  // namespace precis::cuda

@@ -74,6 +74,10 @@ void SubtractNoise(const SubtractNoiseParams& p, cudaStream_t stream);
 // most_best: the most that a row's `best` has room for.
 void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
 
+// taken: [places], kept: [rows, count], on the device; p.values and p.out are not read.
+void TakeOutScores(const TakeOutScoresParams& p, float* taken, cudaStream_t stream);
+void KeepScores(const KeepScoresParams& p, float* kept, cudaStream_t stream);
+
 // --- what no op of the Backend asks for yet
 // ---------------------------------------------------------
 

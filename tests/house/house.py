@@ -34,6 +34,7 @@ LIBRARIES = {
     "google/protobuf/": ["server", "cli"],
     "CLI/": ["cli", "server"],
     "cuda_runtime.h": ["kernels/cuda"],
+    "cublasLt.h": ["kernels/cuda"],
     "oneapi/dnnl/": ["kernels/cpu"],
     "hwy/": ["kernels/cpu"],
     "sentencepiece": ["engine/text"],

@@ -31,6 +31,7 @@ class Guarded {
   void* data() { return bytes_.data() + kGuardBytes; }
   const void* data() const { return bytes_.data() + kGuardBytes; }
   float* floats() { return static_cast<float*>(data()); }
+  DType dtype() const { return dtype_; }
   size_t size() const { return payload_bytes_ / ElementBytes(dtype_); }
   float at(size_t i) const { return LoadElement(data(), dtype_, i); }
   Activations View(size_t rows, size_t cols) { return {data(), dtype_, rows, cols}; }

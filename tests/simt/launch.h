@@ -12,6 +12,8 @@
 
 #include "tests/simt/block.h"
 
+struct precis_emulated_stream;
+
 namespace precis::simt {
 
 struct Config {
@@ -34,11 +36,16 @@ void InAllSchedules(const std::function<void()>& test);
 // std::runtime_error when a block's threads can never end or the launch is not valid.
 void RunGrid(Index3 grid, Index3 block, size_t shared_bytes, const std::function<void()>& body);
 
+// On a stream of the emulated runtime (tests/simt/runtime.h) when that is waited for; without one
+// at once, in the host's memory.
+void LaunchOn(precis_emulated_stream* stream, std::function<void()> launch);
+
 template <typename... P, typename... A>
 void Launch(void (*kernel)(P...), Index3 grid, Index3 block, size_t shared_bytes,
-            const void* /*stream*/, A&&... args) {
+            precis_emulated_stream* stream, A&&... args) {
   const std::tuple<P...> values{static_cast<P>(args)...};  // as the device copies them
-  RunGrid(grid, block, shared_bytes, [&] { std::apply(kernel, values); });
+  LaunchOn(stream,
+           [=] { RunGrid(grid, block, shared_bytes, [&] { std::apply(kernel, values); }); });
 }
 
 }  // namespace precis::simt

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/run/golden_fixtures.h"
 
 namespace precis {
 namespace {
@@ -41,36 +42,6 @@ TEST_P(Golden, PassesEveryCheck) {
   }
   EXPECT_GE(report->passed(), 3u);
 }
-
-// Fixtures whose query heads are dealt out by norms of keys, and the one with noise.
-constexpr const char* kBySequence[] = {"kdgqa_g2", "kdgqa_g4", "dgqa_diff_g2", "dgqa_ema_g2",
-                                       "pgqa_g2"};
-
-// Fixtures whose head map is fixed, and the wider heads and longer sources of tests/golden/more.
-constexpr const char* kStatic[] = {"t5_v10_relu_tied",
-                                   "t5_v11_gated_untied",
-                                   "odd_shapes",
-                                   "gqa_g2",
-                                   "gqa_g2_from_mha",
-                                   "mqa",
-                                   "wgqa_g2",
-                                   "wmqa",
-                                   "colwgqa_g2",
-                                   "rowwgqa_g2",
-                                   "rand_wgqa_g4",
-                                   "simgqa_g2",
-                                   "qcqa",
-                                   "loud",
-                                   "sharded",
-                                   "bf16_weights",
-                                   "fp16_weights",
-                                   "more/d64_mha",
-                                   "more/d64_gqa_g2",
-                                   "more/d128_mha",
-                                   "more/d128_wgqa_g2",
-                                   "more/constrained_mha",
-                                   "more/constrained_gqa_g2",
-                                   "more/outlier_channels"};
 
 DType TypeOf(const nlohmann::json& name) {
   if (name == "f32") return DType::kF32;

@@ -1,5 +1,5 @@
-// The CUDA kernels as a Backend, run by tests/simt in the host's memory. Its GEMM is the oracle's:
-// cuBLASLt's is not ours to test.
+// The CUDA kernels one by one, run by tests/simt in the host's memory, where tests guard it: what
+// CudaBackend launches, without its streams. The GEMM is the oracle's.
 //
 // Owner: a test. Thread rule: as every Backend.
 #pragma once

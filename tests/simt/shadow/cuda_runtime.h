@@ -132,4 +132,34 @@ inline double __ddiv_rn(double a, double b) { return a / b; }
 using std::max;
 using std::min;
 
+// --- the runtime: tests/simt/runtime.cc
+// ----------------------------------------------------------
+
 using cudaStream_t = struct precis_emulated_stream*;
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorIllegalAddress = 700,
+};
+enum cudaMemcpyKind {
+  cudaMemcpyHostToDevice = 1,
+  cudaMemcpyDeviceToHost = 2,
+};
+inline constexpr unsigned cudaStreamNonBlocking = 1;
+
+const char* cudaGetErrorName(cudaError_t error);
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaMalloc(void** device, size_t bytes);
+cudaError_t cudaFree(void* device);
+cudaError_t cudaMallocHost(void** host, size_t bytes);
+cudaError_t cudaFreeHost(void* host);
+cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);

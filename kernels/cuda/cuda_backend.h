@@ -1,0 +1,128 @@
+// A CUDA device as a Backend: ops are launches on one stream, and what the host says in an op or
+// gets from it passes through pinned memory.
+//
+// Owner and thread rule: as Backend.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/device_gemm.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/staging.h"
+
+namespace precis::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  // UNAVAILABLE, with CUDA's name of the error, when the device gives no stream.
+  static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm);
+  ~CudaBackend() override;
+
+  std::string_view name() const override { return "cuda"; }
+  std::string Describe() const override { return "cuda: one stream; GEMM " + gemm_->Describe(); }
+  std::string_view isa() const override { return "cuda"; }
+  uint32_t num_threads() const override { return 1; }
+  DType activation_dtype(DType weights) const override { return weights; }
+
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
+                                               size_t n, size_t k, DType dtype,
+                                               size_t max_rows) override;
+  Status Prepare(const BackendLimits& limits) override;
+
+  StatusOr<DeviceMemory> Allocate(size_t bytes) override;
+  std::optional<uint64_t> FreeDeviceBytes() const override;
+  void Upload(const void* host, size_t bytes, void* device) override;
+  void Download(const void* device, size_t bytes, void* host) override;
+  Status Wait() override;
+
+  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
+             float* out) override;
+  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
+  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
+  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
+  void EncoderAttention(const EncoderAttentionParams& params) override;
+  void AppendKv(const AppendKvParams& params) override;
+  void PagedAttention(const PagedAttentionParams& params) override;
+  void CopySlots(const CopySlotsParams& params) override;
+  void SumKeySquares(const SumKeySquaresParams& params) override;
+  void DealHeads(const DealHeadsParams& params) override;
+  void SubtractNoise(const SubtractNoiseParams& params) override;
+  void TakeOutScores(const TakeOutScoresParams& params) override;
+  void KeepScores(const KeepScoresParams& params) override;
+  void SummarizeScores(const SummarizeScoresParams& params) override;
+
+ private:
+  struct Shape {
+    size_t n, k;
+    DType dtype;
+    size_t max_rows;
+    auto operator<=>(const Shape&) const = default;
+  };
+  // A plan of paged attention, of rows that lie at `rows` on the device.
+  struct StagedPlan {
+    const PagedRow* rows;
+    PagedWork work;
+    uint32_t most_rows;  // of an item
+  };
+  // What the device gives to the host in Wait(): one of three.
+  struct Answer {
+    Staging::Block block;
+    std::span<ScoreSummary> summaries;  // `block`: their copies, then the room of their best
+    float* values = nullptr;            // of TakeOutScores; `places` are pinned
+    std::span<const ScorePlace> places;
+    KeepScoresParams kept{};  // its rows are pinned
+  };
+
+  explicit CudaBackend(std::unique_ptr<DeviceGemm> gemm) : gemm_(std::move(gemm)) {}
+
+  bool Failed() const { return error_ != cudaSuccess || gemm_failed_; }
+  void Note(cudaError_t error) {
+    if (error_ == cudaSuccess) error_ = error;
+  }
+  Status ErrorStatus() const;
+  Status CheckInvariance(const Shape& shape);
+
+  // Makes room in `staging_`: what is not there any more afterwards are all blocks of the step.
+  void MakeRoom(size_t bytes);
+  static size_t StepBytes(const BackendLimits& limits);
+  template <typename Op>
+  void ForParts(size_t count, size_t each, const Op& op);
+  void TakeOutPart(const TakeOutScoresParams& params);
+  void KeepPart(const KeepScoresParams& params);
+  void FetchAnswers();
+  void Deliver(const Answer& answer);
+  template <typename T>
+  std::span<const T> StageConstant(std::span<const T> values);
+  template <typename T>
+  std::span<const T> Stage(Staging* staging, std::span<const T> values);
+  template <typename T>
+  static size_t Bytes(std::span<const T> values) {
+    return (values.size_bytes() + 63) / 64 * 64;
+  }
+  const StagedPlan& PlanOf(std::span<const PagedRow> rows, const PagedRow* device);
+  std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);
+
+  const std::unique_ptr<DeviceGemm> gemm_;
+  cudaStream_t stream_ = nullptr;
+  cudaError_t error_ = cudaSuccess;  // the first
+  bool gemm_failed_ = false;
+  std::vector<Shape> shapes_;
+  Staging staging_;   // of a step
+  Staging constant_;  // what never changes: head groups, the pages' layout
+  DeviceMemory partials_;
+  PagedPlan plan_;
+  std::vector<StagedPlan> plans_;
+  std::vector<Answer> answers_;
+};
+
+// What the device lacks is seen in ops, and told by Wait().
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm);
+
+}  // namespace precis::cuda

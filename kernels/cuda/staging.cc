@@ -1,0 +1,71 @@
+#include "kernels/cuda/staging.h"
+
+#include <cstring>
+
+#include "common/check.h"
+
+namespace precis::cuda {
+namespace {
+
+constexpr size_t kAlignment = 64;
+// Copies that are remembered; one more is only copied again.
+constexpr size_t kMostCopied = 1024;
+
+constexpr size_t Rounded(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+Staging::~Staging() {
+  if (host_ != nullptr) cudaFreeHost(host_);
+  if (device_ != nullptr) cudaFree(device_);
+}
+
+cudaError_t Staging::Claim(size_t bytes) {
+  bytes = Rounded(bytes);
+  void* host = nullptr;
+  void* device = nullptr;
+  cudaError_t error = cudaMallocHost(&host, bytes);
+  if (error != cudaSuccess) return error;
+  host_ = static_cast<std::byte*>(host);
+  error = cudaMalloc(&device, bytes);
+  if (error != cudaSuccess) return error;
+  device_ = static_cast<std::byte*>(device);
+  bytes_ = bytes;
+  copied_.reserve(kMostCopied);
+  return cudaSuccess;
+}
+
+bool Staging::Fits(size_t bytes) const { return Rounded(bytes) <= bytes_ - used_; }
+
+Staging::Block Staging::Take(size_t bytes) {
+  PRECIS_CHECK(Fits(bytes));
+  const Block block{host_ + used_, device_ + used_, bytes};
+  used_ += Rounded(bytes);
+  return block;
+}
+
+const std::byte* Staging::Find(const void* from, size_t bytes) const {
+  for (const Copied& c : copied_) {
+    if (c.from != from || c.block.bytes != bytes) continue;
+    if (std::memcmp(c.block.host, from, bytes) == 0) return c.block.device;
+  }
+  return nullptr;
+}
+
+cudaError_t Staging::Copy(const void* from, size_t bytes, cudaStream_t stream,
+                          const std::byte** device) {
+  const Block block = Take(bytes);
+  std::memcpy(block.host, from, bytes);
+  if (copied_.size() < kMostCopied) copied_.push_back({from, block});
+  *device = block.device;
+  return cudaMemcpyAsync(block.device, block.host, bytes, cudaMemcpyHostToDevice, stream);
+}
+
+void Staging::Recycle() {
+  used_ = 0;
+  copied_.clear();
+}
+
+}  // namespace precis::cuda

@@ -1,0 +1,265 @@
+#include "tests/simt/runtime.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "tests/simt/launch.h"
+
+struct precis_emulated_stream {
+  std::deque<std::function<void()>> work;
+};
+
+namespace precis::simt {
+namespace {
+
+constexpr size_t kAddressBytes = size_t{4} << 30;
+constexpr size_t kAlignment = 256;
+
+// Addresses are given again only once all memory is free.
+struct Runtime {
+  Runtime()
+      : base(static_cast<std::byte*>(mmap(nullptr, kAddressBytes, PROT_NONE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
+    if (base == MAP_FAILED) throw std::bad_alloc();
+  }
+  void Protect(int rights) const {
+    if (used > 0 && mprotect(base, used, rights) != 0) throw std::bad_alloc();
+  }
+  bool IsDevice(const void* p) const {
+    const auto* at = static_cast<const std::byte*>(p);
+    return at >= base && at < base + kAddressBytes;
+  }
+  // Whether all of it lies in one allocation.
+  bool Owns(const void* p, size_t bytes) const {
+    auto it = allocated.upper_bound(const_cast<std::byte*>(static_cast<const std::byte*>(p)));
+    if (it == allocated.begin()) return false;
+    --it;
+    const auto* at = static_cast<const std::byte*>(p);
+    return at >= it->first && at + bytes <= it->first + it->second;
+  }
+  bool IsPinned(const void* p) const {
+    auto it = pinned.upper_bound(const_cast<std::byte*>(static_cast<const std::byte*>(p)));
+    if (it == pinned.begin()) return false;
+    --it;
+    return static_cast<const std::byte*>(p) < it->first + it->second;
+  }
+
+  std::byte* const base;
+  size_t used = 0;
+  std::map<std::byte*, size_t> allocated;
+  std::map<std::byte*, size_t> pinned;
+  std::set<cudaStream_t> streams;
+  Faults faults;
+  RuntimeCounts counts;
+  cudaError_t sticky = cudaSuccess;
+  cudaError_t last = cudaSuccess;
+};
+
+Runtime& TheRuntime() {
+  static Runtime runtime;
+  return runtime;
+}
+
+cudaError_t Told(cudaError_t error) {
+  if (error != cudaSuccess) TheRuntime().last = error;
+  return error;
+}
+
+// Does all that the stream has; the device's memory is open meanwhile.
+cudaError_t Flush(cudaStream_t stream) {
+  Runtime& r = TheRuntime();
+  r.Protect(PROT_READ | PROT_WRITE);
+  struct Close {
+    ~Close() { TheRuntime().Protect(PROT_NONE); }
+  } close;
+  while (!stream->work.empty()) {
+    const std::function<void()> work = std::move(stream->work.front());
+    stream->work.pop_front();
+    if (r.sticky != cudaSuccess) continue;
+    if (r.faults.work_until_error-- <= 0) {
+      r.sticky = cudaErrorIllegalAddress;
+      continue;
+    }
+    work();
+  }
+  return r.sticky;
+}
+
+}  // namespace
+
+void Enqueue(cudaStream_t stream, std::function<void()> work) {
+  stream->work.push_back(std::move(work));
+}
+
+void LaunchOn(precis_emulated_stream* stream, std::function<void()> launch) {
+  if (stream == nullptr) return launch();
+  Enqueue(stream, std::move(launch));
+}
+
+Faults& RuntimeFaults() { return TheRuntime().faults; }
+
+void ResetRuntime() {
+  Runtime& r = TheRuntime();
+  if (!r.allocated.empty() || !r.pinned.empty()) throw std::runtime_error("memory is left");
+  r.faults = {};
+  r.sticky = r.last = cudaSuccess;
+}
+
+const RuntimeCounts& CountsOfRuntime() { return TheRuntime().counts; }
+
+}  // namespace precis::simt
+
+using precis::simt::Flush;
+using precis::simt::TheRuntime;
+using precis::simt::Told;
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+  }
+  return "unrecognized error code";
+}
+const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+
+cudaError_t cudaGetLastError() {
+  auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  return std::exchange(r.last, cudaSuccess);
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  const auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  *total = r.faults.device_bytes;
+  *free = *total - std::min(*total, r.counts.device_bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** device, size_t bytes) {
+  auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  const size_t rounded = (bytes + 4096 - 1) / 4096 * 4096;
+  if (r.counts.device_bytes + bytes > r.faults.device_bytes ||
+      r.used + rounded > precis::simt::kAddressBytes) {
+    return Told(cudaErrorMemoryAllocation);
+  }
+  std::byte* at = r.base + r.used;
+  // Poison, as of who had it before.
+  if (mprotect(at, rounded, PROT_READ | PROT_WRITE) != 0) return Told(cudaErrorMemoryAllocation);
+  std::memset(at, 0xff, rounded);
+  mprotect(at, rounded, PROT_NONE);
+  r.used += rounded;
+  r.allocated[at] = bytes;
+  r.counts.device_bytes += bytes;
+  ++r.counts.allocations;
+  *device = at;
+  return cudaSuccess;
+}
+
+// Waits for the device, as CUDA's does: work that was asked for may use what is freed.
+cudaError_t cudaFree(void* device) {
+  auto& r = TheRuntime();
+  if (device == nullptr) return cudaSuccess;
+  const auto it = r.allocated.find(static_cast<std::byte*>(device));
+  if (it == r.allocated.end()) return Told(cudaErrorInvalidValue);
+  for (cudaStream_t stream : r.streams) Flush(stream);
+  const size_t rounded = (it->second + 4096 - 1) / 4096 * 4096;
+  madvise(it->first, rounded, MADV_DONTNEED);
+  r.counts.device_bytes -= it->second;
+  r.allocated.erase(it);
+  if (r.allocated.empty()) r.used = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void** host, size_t bytes) {
+  auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  void* memory = nullptr;
+  if (r.counts.pinned_bytes + bytes > r.faults.pinned_bytes ||
+      posix_memalign(&memory, precis::simt::kAlignment, bytes == 0 ? 1 : bytes) != 0) {
+    return Told(cudaErrorMemoryAllocation);
+  }
+  std::memset(memory, 0xff, bytes);
+  r.pinned[static_cast<std::byte*>(memory)] = bytes;
+  r.counts.pinned_bytes += bytes;
+  ++r.counts.allocations;
+  *host = memory;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void* host) {
+  auto& r = TheRuntime();
+  const auto it = r.pinned.find(static_cast<std::byte*>(host));
+  if (it == r.pinned.end()) return Told(cudaErrorInvalidValue);
+  for (cudaStream_t stream : r.streams) Flush(stream);
+  r.counts.pinned_bytes -= it->second;
+  r.pinned.erase(it);
+  std::free(host);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t stream) {
+  auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  if (!r.Owns(device, bytes)) return Told(cudaErrorInvalidValue);
+  precis::simt::Enqueue(stream, [=] { std::memset(device, value, bytes); });
+  return cudaSuccess;
+}
+
+// From pageable memory the runtime takes the bytes before it returns; to pageable memory it waits.
+// What is pinned is read and written when the stream comes to it.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+  auto& r = TheRuntime();
+  if (r.sticky != cudaSuccess) return r.sticky;
+  ++r.counts.copies;
+  if (kind == cudaMemcpyHostToDevice) {
+    if (!r.Owns(to, bytes) || r.IsDevice(from)) return Told(cudaErrorInvalidValue);
+    if (r.IsPinned(from)) {
+      precis::simt::Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+      return cudaSuccess;
+    }
+    const auto* begin = static_cast<const std::byte*>(from);
+    auto taken = std::make_shared<std::vector<std::byte>>(begin, begin + bytes);
+    precis::simt::Enqueue(stream, [=] { std::memcpy(to, taken->data(), bytes); });
+    return cudaSuccess;
+  }
+  if (!r.Owns(from, bytes) || r.IsDevice(to)) return Told(cudaErrorInvalidValue);
+  precis::simt::Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  return r.IsPinned(to) ? cudaSuccess : Told(Flush(stream));
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (TheRuntime().sticky != cudaSuccess) return TheRuntime().sticky;
+  *stream = new precis_emulated_stream;
+  TheRuntime().streams.insert(*stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const cudaError_t error = Flush(stream);
+  TheRuntime().streams.erase(stream);
+  delete stream;
+  return error;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  ++TheRuntime().counts.waits;
+  return Told(Flush(stream));
+}
