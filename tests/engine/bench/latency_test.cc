@@ -213,7 +213,7 @@ TEST(BenchLatency, RefusesWhatCannotBeRun) {
   // 1024 documents of 131072 tokens, 256 bytes a token: 34 GB of pages at least.
   options = OptionsFor("models/demo", "1024x1");
   options.source_tokens = 1u << 17;
-  EXPECT_THAT(ErrorOf(options), HasSubstr("bytes of pages, this machine has"));
+  EXPECT_THAT(ErrorOf(options), HasSubstr("bytes of pages, this device has"));
 }
 
 }  // namespace
