@@ -81,7 +81,7 @@ class EngineLoop final : private PageTables {
   void FailPlan(const StepPlan& plan, const Status& status);
   void GiveUpDevice(const StepPlan& plan, const Status& why);
   void EndAll(const Status& status);
-  void Finish(SequenceId id, FinishReason reason, Status status);
+  void Finish(SequenceId id, FinishReason reason, const Status& status);
   void Push(Active& a, TokenEvent event, TimePoint now);
   void FinishQueue(EventQueue& queue, TokenEvent last);
   void Observe(const StepPlan& plan, Duration step_time);

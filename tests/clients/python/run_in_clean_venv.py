@@ -112,7 +112,7 @@ def main():
         print(f"skipped: {', '.join(lacking)}: scripts/setup --with=clients downloads them")
         return 77
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environment.update(PRECIS_SERVER=arguments.server, PRECIS_BACKEND=arguments.backend,
+    environment.update(PRECIS_SERVER=arguments.server, TESTED_DEVICE=arguments.backend,
                        PYTHONDONTWRITEBYTECODE="1", GRPC_VERBOSITY="NONE")
     with tempfile.TemporaryDirectory(prefix="precis_wheel_") as name:
         folder = pathlib.Path(name)

@@ -17,7 +17,7 @@ def texts(count):
 
 class ServedTest(unittest.TestCase):
     def start(self, *flags):
-        server = Server(os.environ["PRECIS_SERVER"], os.environ["PRECIS_BACKEND"], *flags)
+        server = Server(os.environ["PRECIS_SERVER"], os.environ["TESTED_DEVICE"], *flags)
         self.addCleanup(server.stop)
         return server
 
