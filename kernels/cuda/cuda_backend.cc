@@ -216,8 +216,9 @@ void CudaBackend::ForParts(size_t count, size_t each, const Op& op) {
 // with their bytes.
 template <typename T>
 std::span<const T> CudaBackend::StageConstant(std::span<const T> values) {
-  const bool is_there = constant_.Find(values.data(), values.size_bytes()) != nullptr;
-  return Stage(is_there || constant_.Fits(values.size_bytes()) ? &constant_ : &staging_, values);
+  const size_t bytes = values.size_bytes();
+  const bool constant = constant_.Fits(bytes) || constant_.Find(values.data(), bytes) != nullptr;
+  return Stage(constant ? &constant_ : &staging_, values);
 }
 
 template <typename T>

@@ -104,7 +104,7 @@ class CudaBackend final : public Backend {
   std::span<const T> Stage(Staging* staging, std::span<const T> values);
   template <typename T>
   static size_t Bytes(std::span<const T> values) {
-    return (values.size_bytes() + 63) / 64 * 64;
+    return Staging::BlockBytes(values.size_bytes());
   }
   const StagedPlan& PlanOf(std::span<const PagedRow> rows, const PagedRow* device);
   std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);

@@ -7,13 +7,8 @@
 namespace precis::cuda {
 namespace {
 
-constexpr size_t kAlignment = 64;
 // Copies that are remembered; one more is only copied again.
 constexpr size_t kMostCopied = 1024;
-
-constexpr size_t Rounded(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 }  // namespace
 
@@ -23,7 +18,7 @@ Staging::~Staging() {
 }
 
 cudaError_t Staging::Claim(size_t bytes) {
-  bytes = Rounded(bytes);
+  bytes = BlockBytes(bytes);
   void* host = nullptr;
   void* device = nullptr;
   cudaError_t error = cudaMallocHost(&host, bytes);
@@ -37,12 +32,12 @@ cudaError_t Staging::Claim(size_t bytes) {
   return cudaSuccess;
 }
 
-bool Staging::Fits(size_t bytes) const { return Rounded(bytes) <= bytes_ - used_; }
+bool Staging::Fits(size_t bytes) const { return BlockBytes(bytes) <= bytes_ - used_; }
 
 Staging::Block Staging::Take(size_t bytes) {
   PRECIS_CHECK(Fits(bytes));
   const Block block{host_ + used_, device_ + used_, bytes};
-  used_ += Rounded(bytes);
+  used_ += BlockBytes(bytes);
   return block;
 }
 

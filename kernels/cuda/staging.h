@@ -25,6 +25,9 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
+  // What a block of `bytes` takes up.
+  static constexpr size_t BlockBytes(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
   cudaError_t Claim(size_t bytes);
   bool Fits(size_t bytes) const;
   Block Take(size_t bytes);
