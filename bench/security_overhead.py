@@ -17,6 +17,7 @@ import tempfile
 import time
 
 import grpc
+from server_overhead import start
 
 TEXT = "Precis serves summaries over gRPC."
 EC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
@@ -37,17 +38,10 @@ class Way:
     def __init__(self, name, args, folder, flags, ca=None, token=None):
         self.name, self.ca = name, ca
         self.metadata = [("authorization", f"Bearer {token}")] if token else None
-        ports = os.path.join(folder, f"ports {name}")
-        self.server = subprocess.Popen(
+        self.server, ports = start(
             [args.server, "--model", args.model, "--threads", "1", "--pool-bytes", "64M", "--listen", "127.0.0.1:0",
-             "--metrics-listen", "", "--port-file", ports, *flags], stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while not os.path.exists(ports):
-            if self.server.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the server did not start: {name}")
-            time.sleep(0.05)
-        with open(ports, encoding="utf-8") as file:
-            self.address = "127.0.0.1:" + dict(line.strip().split("=") for line in file)["grpc"]
+             "--metrics-listen", "", *flags], os.path.join(folder, f"ports {name}"))
+        self.address = "127.0.0.1:" + ports["grpc"]
         self.calls_ms, self.first_ms = [], []
 
     def channel(self):

@@ -18,12 +18,9 @@ WAYS = ("engine", "gRPC", "gRPC, scraped")
 FIELDS = ("total_p50_ms", "total_p95_ms", "first_token_p50_ms", "inter_token_p50_ms")
 
 
-def start_server(args, folder):
-    ports = os.path.join(folder, "ports")
-    server = subprocess.Popen(
-        [args.server, "--model", args.model, "--dtype", args.dtype, "--pool-bytes", args.pool_bytes, "--max-batch", "32",
-         "--cross-cache", "off", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--port-file", ports],
-        stderr=subprocess.DEVNULL)
+def start(command, ports):
+    """The process, and its ports once it has written them to the file `ports`."""
+    server = subprocess.Popen([*command, "--port-file", ports], stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
     while not os.path.exists(ports):
         if server.poll() is not None or time.monotonic() > end:
@@ -31,6 +28,12 @@ def start_server(args, folder):
         time.sleep(0.05)
     with open(ports, encoding="utf-8") as file:
         return server, dict(line.strip().split("=") for line in file)
+
+
+def start_server(args, folder):
+    return start([args.server, "--model", args.model, "--dtype", args.dtype, "--pool-bytes", args.pool_bytes,
+                  "--max-batch", "32", "--cross-cache", "off", "--listen", "127.0.0.1:0",
+                  "--metrics-listen", "127.0.0.1:0"], os.path.join(folder, "ports"))
 
 
 def scrape(port, interval_s, ended):

@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import urllib.request
 
 sys.path.insert(0, "tests/server/client")
 import harness  # noqa: E402
-from harness import Server, api  # noqa: E402
+from harness import Server, api, free_port  # noqa: E402
 
 DASHBOARD = "deploy/grafana/dashboards/precis.json"
 # Nothing is refused, stuck or internal in a good run; a histogram of what never happened is empty.
@@ -34,12 +33,6 @@ WORDS = pathlib.Path("docs/server.md").read_text(encoding="utf-8").split()
 
 def tool(name):
     return shutil.which(name) or shutil.which(name, path="build/tools/usr/bin")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Prometheus:

@@ -13,7 +13,7 @@ import unittest
 sys.path.insert(0, os.path.join("tests", "server", "client"))
 import grpc  # noqa: E402
 import harness  # noqa: E402
-from harness import LONG, TEXT, Server, api, api_grpc  # noqa: E402
+from harness import LONG, TEXT, Server, api, api_grpc, free_port  # noqa: E402
 
 Code = grpc.StatusCode
 TOOLS = "build/tools/usr/sbin"
@@ -22,12 +22,6 @@ REQUESTS = 'precis_requests_total'
 
 def tool(name):
     return shutil.which(name) or shutil.which(name, path=TOOLS)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def eventually(done, seconds=120):

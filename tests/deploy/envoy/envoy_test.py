@@ -16,8 +16,8 @@ import unittest
 sys.path += ["tests/clients", "tests/server/client"]
 import harness  # noqa: E402
 import precis_server  # noqa: E402
-from harness import ARGS, TEXT, api, api_grpc  # noqa: E402
-from proxy import BINARY, Envoy, free_port, with_descriptor  # noqa: E402
+from harness import ARGS, TEXT, api, api_grpc, free_port  # noqa: E402
+from proxy import BINARY, Envoy, with_descriptor  # noqa: E402
 
 import grpc  # noqa: E402
 

@@ -5,7 +5,6 @@ import glob
 import json
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,10 @@ if BINARY is None:
     sys.exit(77)
 
 import yaml  # noqa: E402
+from harness import free_port  # noqa: E402
 
 CONFIG = pathlib.Path("deploy/envoy/envoy.yaml")
 DESCRIPTOR = "/etc/envoy/precis.pb"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def make_descriptor(folder):

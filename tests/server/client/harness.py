@@ -8,6 +8,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,12 @@ class Server:
             if self.process.returncode not in (0, 1):
                 print(f"precis-server ended with {self.process.returncode}:\n" + self.read_log())
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def main():

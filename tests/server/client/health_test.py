@@ -17,7 +17,7 @@ import unittest
 import grpc
 
 import harness
-from harness import ARGS, LONG, TEXT, Server, api, api_grpc
+from harness import ARGS, LONG, TEXT, Server, api, api_grpc, free_port
 
 SERVING, NOT_SERVING = 1, 2
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
@@ -35,12 +35,6 @@ def status_of(answer):
 
 def check(channel, service=b""):
     return status_of(channel.unary_unary(CHECK)(about(service), timeout=20))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def answers(address):
