@@ -2,6 +2,12 @@
 
     python corpus.py OUT                        writes OUT/train.jsonl, OUT/held_out.jsonl and OUT/corpus.json
     python corpus.py OUT --held-out 40          forty of a thousand source packages are held out, not 25
+    python corpus.py OUT --held-out 90 --new-since bookworm bullseye --dev 30 --held-out-packages 30
+
+--new-since holds out only sources that none of these suites has: texts that no model trained on these suites has seen.
+OUT/new.jsonl repeats what is new in OUT/train.jsonl, for a model that knows the rest: give both to uptrain.py --train.
+--dev puts more sources aside in OUT/dev.jsonl, for choices. --held-out-packages draws single binary packages, whatever
+else of their source is trained on, and writes OUT/packages.jsonl: an easier set, as random splits make it.
 
 A line is {"id": package, "source": source package, "document": ..., "summary": ...}. The lists are those that apt has:
 run `apt-get update` with English translations before it (docs/training.md has a private apt configuration that adds
@@ -33,10 +39,10 @@ def words(text):
 
 
 def index_files(kind):
-    """Paths of apt's lists of a kind ("Packages" or "Translations"), newest suite first as sources.list has it."""
-    out = subprocess.run(["apt-get", "indextargets", "--format", "$(FILENAME)", f"Created-By: {kind}"],
+    """(suite's codename, path) of apt's lists of a kind ("Packages" or "Translations") in the order of sources.list."""
+    out = subprocess.run(["apt-get", "indextargets", "--format", "$(CODENAME) $(FILENAME)", f"Created-By: {kind}"],
                          check=True, capture_output=True, text=True).stdout
-    return out.split("\n")[:-1]
+    return [line.split(" ", 1) for line in out.split("\n")[:-1]]
 
 
 def stanzas(path):
@@ -59,14 +65,17 @@ def stanzas(path):
         sys.exit(f"{path}: apt-helper cannot read it")
 
 
-def source_names():
-    """Source package of every binary package whose name differs from it."""
-    names = {}
-    for path in index_files("Packages"):
+def packages(suites):
+    """Source package of every binary package, and the names of both kinds that these suites have."""
+    sources, old = {}, set()
+    for suite, path in index_files("Packages"):
         for s in stanzas(path):
-            if "Source" in s:
-                names[s["Package"].strip()] = s["Source"].split()[0]
-    return names
+            package = s["Package"].strip()
+            source = s["Source"].split()[0] if "Source" in s else package
+            sources.setdefault(package, source)
+            if suite in suites:
+                old |= {package, source}
+    return sources, old
 
 
 def paragraphs(description):
@@ -79,7 +88,7 @@ def paragraphs(description):
 def descriptions():
     """Every usable (package, first paragraph, document, synopsis), each document once."""
     seen = set()
-    for path in index_files("Translations"):
+    for _, path in index_files("Translations"):
         if not path.endswith("-en"):
             continue
         for s in stanzas(path):
@@ -129,34 +138,68 @@ def capped(rows, most):
     return kept
 
 
-def write(folder, train, held_out):
-    keys = ("id", "source", "document", "summary")
-    for name, rows in (("train.jsonl", train), ("held_out.jsonl", held_out)):
-        with open(folder / name, "w", encoding="utf-8") as f:
+def once(rows):
+    """The first row of each package: suites describe a package in different words."""
+    first = {}
+    for row in rows:
+        first.setdefault(row["id"], row)
+    return list(first.values())
+
+
+def split(rows, old, held_out, dev, single):
+    """Parts by name. held_out, dev: sources of a thousand; single: packages of a thousand; none of them in old."""
+    parts = {"train": [], "held_out": [], "dev": [], "packages": []}
+    for row in rows:
+        of_source = draw(row["source"])
+        if row["source"] in old or row["id"] in old or of_source >= held_out + dev:
+            alone = row["id"] not in old and draw("package " + row["id"]) < single
+            parts["packages" if alone else "train"].append(row)
+        else:
+            parts["held_out" if of_source < held_out else "dev"].append(row)
+    seen = parts["train"] + parts["packages"]
+    for name in ("held_out", "dev"):
+        parts[name] = without_known(capped(once(parts[name]), HELD_OUT_PER_SOURCE), seen)
+    parts["packages"] = capped(once(parts["packages"]), HELD_OUT_PER_SOURCE)
+    parts["train"] = capped(parts["train"], TRAIN_PER_SOURCE)
+    parts["new"] = [row for row in parts["train"] if row["id"] not in old] if old else []
+    return {name: part for name, part in parts.items() if part}
+
+
+def write(folder, parts):
+    keys, counts = ("id", "source", "document", "summary"), {}
+    for name, rows in parts.items():
+        with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as f:
             f.writelines(json.dumps({k: row[k] for k in keys}, ensure_ascii=False) + "\n" for row in rows)
-    counts = {name: {"texts": len(rows), "sources": len({row["source"] for row in rows})}
-              for name, rows in (("train", train), ("held_out", held_out))}
+        counts[name] = {"texts": len(rows), "sources": len({row["source"] for row in rows})}
     (folder / "corpus.json").write_text(json.dumps(counts, indent=1) + "\n")
-    print(f"{folder}: {len(train)} texts to train on, {len(held_out)} held out")
+    for name, count in counts.items():
+        print(f"{name}.jsonl: {count['texts']} texts of {count['sources']} source packages")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--held-out", type=int, default=25, help="sources of a thousand that are held out")
+    parser.add_argument("--dev", type=int, default=0, help="sources of a thousand for dev.jsonl")
+    parser.add_argument("--held-out-packages", type=int, default=0, help="packages of a thousand for packages.jsonl")
+    parser.add_argument("--new-since", nargs="+", default=[], metavar="SUITE",
+                        help="codenames; what is held out is in none of them")
     args = parser.parse_args()
-    if not 0 < args.held_out < 1000:
-        sys.exit(f"--held-out {args.held_out}: not between 1 and 999")
-    names = source_names()
-    rows = [{"id": package, "source": names.get(package, package), "first": first, "document": document,
+    if args.held_out <= 0 or min(args.dev, args.held_out_packages) < 0 or args.held_out + args.dev >= 1000 \
+            or args.held_out_packages >= 1000:
+        sys.exit(f"--held-out {args.held_out}, --dev {args.dev}, --held-out-packages {args.held_out_packages}: not "
+                 "shares of a thousand")
+    missing = set(args.new_since) - {suite for suite, _ in index_files("Packages")}
+    if missing:
+        sys.exit(f"--new-since {' '.join(sorted(missing))}: apt has no lists of it")
+    sources, old = packages(args.new_since)
+    rows = [{"id": package, "source": sources.get(package, package), "first": first, "document": document,
              "summary": synopsis} for package, first, document, synopsis in descriptions()]
     if not rows:
         sys.exit("apt has no English descriptions: run apt-get update with Acquire::Languages \"en\"")
-    train = [row for row in rows if draw(row["source"]) >= args.held_out]
-    held_out = [row for row in rows if draw(row["source"]) < args.held_out]
-    held_out = without_known(capped(held_out, HELD_OUT_PER_SOURCE), train)
+    parts = split(rows, old, args.held_out, args.dev, args.held_out_packages)
     with finished_together(args.out) as folder:
-        write(folder, capped(train, TRAIN_PER_SOURCE), held_out)
+        write(folder, parts)
 
 
 if __name__ == "__main__":

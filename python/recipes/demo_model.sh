@@ -18,7 +18,8 @@ stage() {  # NAME SCRIPT ARGUMENTS...: unless it is finished
 mkdir -p "$out"
 [[ -d $out/corpus ]] || "$python" corpus.py "$out/corpus"
 stage 1-pretrain pretrain.py --like ../../models/demo "${scratch[@]}" --rate 0.02 --steps 3000
-stage 2-mha uptrain.py --from "$out/1-pretrain/checkpoint" "${scratch[@]}" --rate 0.01 --steps 3600
+stage 2-mha uptrain.py --from "$out/1-pretrain/checkpoint" "${scratch[@]}" --rate 0.01 --dropout 0.1 \
+  --steps 3600
 stage 3-wgqa uptrain.py --from "$out/2-mha/checkpoint" --variant wgqa --kv-heads 2 --optimizer muon \
   --source-length 192 --target-length 48 --tokens 4096 --rate 0.004 --dropout 0.1 --steps 2400
 [[ -f $out/3-wgqa/checkpoint/golden.json ]] || "$python" golden.py "$out/3-wgqa/checkpoint"

@@ -1,7 +1,7 @@
 """Writes golden.json for a checkpoint, so that `precis verify DIR` can prove that it is served right.
 
     python golden.py DIR                        writes DIR/golden.json
-    python golden.py DIR --texts texts.jsonl    documents of your own: a line is {"text": "..."}
+    python golden.py DIR --texts texts.jsonl    documents of your own: a line is {"text": "..."}, and may name its "id"
     python golden.py DIR --out FILE --max-source-length 512 --prefix "summarize: "
 
 Runs transformers' T5 (or mT5) in float32 on the CPU: encoder output, teacher-forced logits, greedy and beam search.
@@ -42,14 +42,31 @@ def digits(x):
     return float(f"{x:.7g}")
 
 
-def make_encoder(folder):
-    """Text to ids without </s>, the way SentencePiece does it."""
-    if (folder / "spiece.model").exists():
+class SentencePiece:
+    """Text to ids without </s> and back, the way SentencePiece does it."""
+
+    def __init__(self, folder):
         import sentencepiece
-        return sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model")).encode
-    from tokenizers import Tokenizer
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+        self.pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+        self.encode = self.pieces.encode
+
+    def decode(self, ids):
+        control = (self.pieces.pad_id(), self.pieces.eos_id())
+        return self.pieces.decode([i for i in ids if i not in control and i < self.pieces.get_piece_size()])
+
+
+class Tokenizers:
+    def __init__(self, folder):
+        from tokenizers import Tokenizer
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.decode = self.tokenizer.decode
+
+    def encode(self, text):
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def make_tokenizer(folder):
+    return (SentencePiece if (folder / "spiece.model").exists() else Tokenizers)(folder)
 
 
 def load_transformers(folder, config):
@@ -149,13 +166,13 @@ def encoder_summary(x):
 
 
 class CaseMaker:
-    def __init__(self, oracle, config, encode, args):
-        self.oracle, self.encode, self.args = oracle, encode, args
+    def __init__(self, oracle, config, tokenizer, args):
+        self.oracle, self.tokenizer, self.args = oracle, tokenizer, args
         self.eos, self.vocabulary = config["eos_token_id"], config["vocab_size"]
 
     def make(self, name, text):
         length = self.args.max_source_length
-        ids = self.encode(text)[:length - 1] + [self.eos]
+        ids = self.tokenizer.encode(text)[:length - 1] + [self.eos]
         greedy_options = {"max_new_tokens": self.args.max_new_tokens}
         beam_options = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3,
                         "max_length": self.args.max_new_tokens + 1}
@@ -173,6 +190,7 @@ class CaseMaker:
                        "top5_ids": best.indices.tolist(), "top5_values": digits(best.values.tolist())},
             "greedy_options": greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
             "greedy_more": [], "beams": [{"options": beam_options, "sequences": sequences, "scores": digits(scores)}],
+            "summary": self.tokenizer.decode(greedy_ids),
         }
 
 
@@ -185,10 +203,11 @@ def write(path, golden):
 
 
 def read_texts(path):
-    if path is None:
-        return BUILT_IN
-    texts = [json.loads(line)["text"] for line in path.read_text().splitlines() if line.strip()]
-    return texts or sys.exit(f"{path}: no texts")
+    """(name, text) of every document."""
+    rows = [{"text": text} for text in BUILT_IN]
+    if path is not None:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [(row.get("id", f"text_{n}"), row["text"]) for n, row in enumerate(rows, 1)] or sys.exit(f"{path}: no texts")
 
 
 def main():
@@ -206,11 +225,11 @@ def main():
     transformers.logging.set_verbosity_error()
     config = checkpoint.read_config(args.dir)
     oracle = make_oracle(args.dir, config)
-    maker = CaseMaker(oracle, config, make_encoder(args.dir), args)
+    maker = CaseMaker(oracle, config, make_tokenizer(args.dir), args)
     prefix = prefix_of(config, args.prefix)
     cases = []
-    for n, text in enumerate(read_texts(args.texts)):
-        cases.append(maker.make(f"text_{n + 1}", prefix + text))
+    for name, text in read_texts(args.texts):
+        cases.append(maker.make(name, prefix + text))
         print(f"{cases[-1]['name']}: {len(cases[-1]['input_ids'])} source tokens, "
               f"{len(cases[-1]['greedy_ids'])} greedy, smallest gap {cases[-1]['greedy_min_gap']}", flush=True)
     out = args.out or args.dir / "golden.json"

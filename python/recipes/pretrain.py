@@ -28,7 +28,7 @@ def main():
     options.check(args)
     torch.manual_seed(args.seed)
     config, pieces = fresh_config(args.like), text.read_pieces(args.like)
-    texts = text.Spans(text.read_jsonl(args.train), pieces, config, args.source_length)
+    texts = text.Spans(text.read_all(args.train), pieces, config, args.source_length)
     held_out = text.Spans(text.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, args.source_length)
     model = T5(config, getattr(torch, args.compute), args.dropout)
     Run(args.run, model, texts, held_out, options.settings(args), beside=args.like).train()

@@ -45,7 +45,7 @@ def main():
     pieces = text.read_pieces(args.source)
     model = checkpoint.build(config, tensors, args.source, getattr(torch, args.compute), args.dropout)
     cut = (prefix_of(config, args.prefix), args.source_length, args.target_length)
-    texts = text.Summaries(text.read_jsonl(args.train), pieces, config, *cut)
+    texts = text.Summaries(text.read_all(args.train), pieces, config, *cut)
     held_out = text.Summaries(text.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, *cut)
     Run(args.run, model, texts, held_out, options.settings(args), beside=args.source).train()
     curves.draw(args.run)

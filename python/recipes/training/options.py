@@ -5,7 +5,8 @@ from pathlib import Path
 
 def add(parser, rate):
     parser.add_argument("run", type=Path, help="the run's folder; if it is there, the run goes on")
-    parser.add_argument("--train", type=Path, required=True, help="JSON lines with 'document' and 'summary'")
+    parser.add_argument("--train", type=Path, nargs="+", required=True,
+                        help="files of JSON lines with 'document' and 'summary'; one that is given twice counts twice")
     parser.add_argument("--held-out", type=Path, required=True, help="the same, for the loss that is logged")
     parser.add_argument("--held-out-texts", type=int, default=256, help="how many of them")
     parser.add_argument("--steps", type=int, help="length of the run in steps")
@@ -43,4 +44,7 @@ def check(args):
 
 def settings(args):
     """What run.json keeps: every option, as plain values, less the run's own folder."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k != "run"}
+    def plain(v):
+        return [plain(x) for x in v] if isinstance(v, list) else str(v) if isinstance(v, Path) else v
+
+    return {k: plain(v) for k, v in vars(args).items() if k != "run"}

@@ -11,7 +11,8 @@ import numpy as np
 import sentencepiece
 import torch
 
-SORTED_TOGETHER = 64        # batches whose texts are sorted by length among themselves: little padding, much chance
+SORTED_TOGETHER = 192       # batches whose texts are sorted among themselves by both lengths: little padding, much chance
+MULTIPLE = 8                # that sources are padded to
 NO_LABEL = -100
 
 
@@ -43,6 +44,10 @@ def read_jsonl(path):
     return rows or sys.exit(f"{path}: no texts")
 
 
+def read_all(paths):
+    return [row for path in paths for row in read_jsonl(path)]
+
+
 def read_pieces(folder):
     path = Path(folder) / "spiece.model"
     if not path.exists():
@@ -63,8 +68,8 @@ def pad(rows, value, multiple=1):
 
 
 def to_batch(sources, targets):
-    ids = pad(sources, 0, multiple=8)
-    mask = pad([[1] * len(s) for s in sources], 0, multiple=8)
+    ids = pad(sources, 0, multiple=MULTIPLE)
+    mask = pad([[1] * len(s) for s in sources], 0, multiple=MULTIPLE)
     return Batch(ids, mask, pad(targets, NO_LABEL))
 
 
@@ -77,6 +82,7 @@ class Summaries:
         summaries = pieces.encode([row["summary"] for row in rows])
         self.pairs = [(cut(d, source_length, eos), cut(s, target_length, eos)) for d, s in zip(documents, summaries)]
         self.lengths = np.array([len(d) for d, _ in self.pairs])
+        self.target_lengths = np.array([len(s) for _, s in self.pairs])
 
     def pair(self, i, _):
         return self.pairs[i]
@@ -98,7 +104,7 @@ class Spans:
                      f"needs {spans} to mark its spans")
         texts = pieces.encode([row["summary"] + ". " + row["document"] for row in rows])
         self.texts = [np.array(t[:length]) for t in texts if len(t) >= 8]
-        self.lengths = np.array([len(t) for t in self.texts])
+        self.lengths = self.target_lengths = np.array([len(t) for t in self.texts])
 
     @staticmethod
     def _parts(total, count, rng):
@@ -124,13 +130,13 @@ def epoch(texts, tokens, seed, number, skip=0):
     rng = np.random.default_rng([seed, number])
     order = rng.permutation(len(texts.lengths))
     window = max(1, SORTED_TOGETHER * tokens // max(1, int(texts.lengths.mean())))
-    batches = []
+    lengths, batches = -(-texts.lengths // MULTIPLE) * MULTIPLE, []
     for start in range(0, len(order), window):
         part = order[start:start + window]
-        part = part[np.argsort(texts.lengths[part], kind="stable")]
+        part = part[np.lexsort((texts.target_lengths[part], lengths[part]))]
         batch = []
         for i in part:
-            if batch and (len(batch) + 1) * texts.lengths[i] > tokens:
+            if batch and (len(batch) + 1) * lengths[i] > tokens:
                 batches.append(batch)
                 batch = []
             batch.append(i)

@@ -42,6 +42,41 @@ class Corpus(unittest.TestCase):
         self.assertEqual(len(corpus.capped(rows, 4)), 4)
         self.assertEqual(corpus.capped(rows, 4), corpus.capped(rows[::-1], 4))
 
+    def test_one_package_gives_one_text(self):
+        rows = [{**row("a", LONG + str(i)), "id": name} for i, name in enumerate("xyx")]
+        self.assertEqual(corpus.once(rows), rows[:2])
+
+    def split(self, old, **shares):
+        """Ids of each part; every source has two packages, and each text words of its own."""
+        rows = [{**row(f"source-{s}", " ".join(f"{s}-{p}-{w}" for w in range(12))), "id": f"package-{s}-{p}"}
+                for s in range(400) for p in range(2)]
+        parts = corpus.split(rows, old, **{"held_out": 200, "dev": 100, "single": 0} | shares)
+        return {name: {r["id"] for r in part} for name, part in parts.items()}, {r["id"]: r["source"] for r in rows}
+
+    def test_every_text_is_in_one_part_and_every_source_on_one_side(self):
+        ids, source = self.split(set())
+        self.assertEqual(sorted(ids), ["dev", "held_out", "train"])
+        self.assertEqual(sum(map(len, ids.values())), len(source))
+        sources = [{source[i] for i in part} for part in ids.values()]
+        self.assertEqual(sum(map(len, sources)), 400)
+        self.assertAlmostEqual(len(ids["held_out"]) / 800, 0.2, delta=0.05)
+        self.assertAlmostEqual(len(ids["dev"]) / 800, 0.1, delta=0.05)
+
+    def test_what_old_suites_have_is_trained_on(self):
+        old = {f"source-{s}" for s in range(200)} | {f"package-{s}-0" for s in range(200, 300)}
+        ids, source = self.split(old, single=300)
+        for part in ("held_out", "dev", "packages"):
+            self.assertGreater(len(ids[part]), 20)
+            self.assertFalse(ids[part] & old)
+        for part in ("held_out", "dev"):
+            self.assertFalse({source[i] for i in ids[part]} & old)
+        self.assertEqual(ids["new"], {i for i in ids["train"] if i not in old})
+
+    def test_single_packages_leave_their_siblings(self):
+        ids, source = self.split(set(), single=300)
+        self.assertFalse(ids["packages"] & ids["train"])
+        self.assertGreater(len({source[i] for i in ids["packages"]} & {source[i] for i in ids["train"]}), 50)
+
 
 class Files(unittest.TestCase):
     def setUp(self):

@@ -14,7 +14,7 @@ recipes_testing.need("torch", "transformers", "safetensors", "numpy", "sentencep
 import torch
 
 import golden
-from training import checkpoint
+from training import checkpoint, text
 
 torch.set_num_threads(1)
 IDS = [6, 30, 22, 171, 44, 5, 1]
@@ -46,13 +46,17 @@ class Golden(unittest.TestCase):
         folder = recipes_testing.FIXTURES / "wgqa_g2"
         with tempfile.TemporaryDirectory() as place:
             texts, out = Path(place) / "texts.jsonl", Path(place) / "golden.json"
-            texts.write_text('{"text": "The harbour ferry was late again."}\n')
+            texts.write_text('{"text": "The harbour ferry was late again."}\n{"id": "gulls", "text": "Gulls cry."}\n')
             words = ["golden.py", str(folder), "--texts", str(texts), "--out", str(out), "--max-new-tokens", "4"]
             with mock.patch("sys.argv", words), contextlib.redirect_stdout(io.StringIO()):
                 golden.main()
             made = json.loads(out.read_text())
         self.assertTrue(made["source"].startswith("transformers "))
-        self.assertEqual([c["name"] for c in made["cases"]], ["text_1"])
+        self.assertEqual([c["name"] for c in made["cases"]], ["text_1", "gulls"])
+        pieces = text.read_pieces(folder)
+        for case in made["cases"]:
+            ids = [i for i in case["greedy_ids"] if 1 < i < pieces.get_piece_size()]
+            self.assertEqual(case["summary"], pieces.decode(ids))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The recipes' T5 computes what tests/golden/reference.py does, for every grouping and with padding."""
+import contextlib
+import io
 import json
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import recipes_testing
 
@@ -12,7 +15,8 @@ import torch
 from reference import Reference, counter_uniform
 
 from evaluation import local
-from training import checkpoint, conversion, folding, grouping
+import average
+from training import checkpoint, conversion, folding, grouping, model
 
 torch.set_num_threads(1)
 NEAR = 5e-5  # logits of the fixtures are of size 10
@@ -77,6 +81,58 @@ class Model(unittest.TestCase):
         for variant, cached in (("kdgqa", None), ("dgqa_diff", torch.ones(3))):
             made = grouping.key_driven_map(variant, torch.ones(1, 3), 8, cached)
             self.assertEqual(made.tolist(), [[0, 0, 0, 1, 1, 1, 2, 2]])
+
+
+class Dropout(unittest.TestCase):
+    def test_its_share_is_gone_and_the_mean_stays(self):
+        for dtype in (torch.float32, torch.bfloat16):
+            x = torch.ones(301, 1001, dtype=dtype)  # an odd number of elements
+            made = model.drop(x, 0.1, True)
+            self.assertEqual(made.shape, x.shape)
+            gone = (made == 0).float()
+            self.assertAlmostEqual(gone.mean().item(), 26 / 256, delta=0.003)
+            self.assertAlmostEqual(made.float().mean().item(), 1.0, delta=0.005)
+            self.assertLess(max(gone.mean(0).max().item(), gone.mean(1).max().item()), 0.2)  # in no row or column
+
+    def test_what_is_gone_has_no_gradient(self):
+        x = torch.randn(64, 64, requires_grad=True)
+        made = model.drop(x, 0.5, True)
+        made.sum().backward()
+        self.assertTrue(torch.equal(x.grad, (made != 0) * 2.0))
+
+    def test_it_follows_the_seed_and_only_training_has_it(self):
+        x = torch.randn(32, 32)
+        torch.manual_seed(1)
+        first, second = model.drop(x, 0.1, True), model.drop(x, 0.1, True)
+        torch.manual_seed(1)
+        self.assertTrue(torch.equal(model.drop(x, 0.1, True), first))
+        self.assertFalse(torch.equal(first, second))
+        self.assertIs(model.drop(x, 0.1, False), x)
+
+
+class Average(unittest.TestCase):
+    def average(self, folder, *words):
+        with mock.patch("sys.argv", ["average.py", str(folder), *map(str, words)]), \
+                contextlib.redirect_stdout(io.StringIO()):
+            average.main()
+        return checkpoint.read_tensors(folder)
+
+    def test_weights_are_weighed(self):
+        one = recipes_testing.FIXTURES / "wgqa_g2"
+        tensors, config = checkpoint.read_tensors(one), checkpoint.read_config(one)
+        with tempfile.TemporaryDirectory() as place:
+            place = Path(place)
+            checkpoint.write(place / "two", {n: t + 1 for n, t in tensors.items()}, config, one, torch.float32)
+            made = self.average(place / "made", one, place / "two", "--shares", 3, 1)
+            self.assertEqual(made.keys(), tensors.keys())
+            for name, t in tensors.items():
+                wanted = t + 0.25
+                self.assertTrue(((made[name] - wanted).abs() <= wanted.abs() / 256).all(), name)  # a bfloat16's rounding
+            self.assertTrue((place / "made" / "spiece.model").exists())
+
+    def test_other_architectures_are_named(self):
+        with tempfile.TemporaryDirectory() as place, self.assertRaisesRegex(SystemExit, "mqa.*attention_variant"):
+            self.average(Path(place) / "made", recipes_testing.FIXTURES / "wgqa_g2", recipes_testing.FIXTURES / "mqa")
 
 
 class Conversion(unittest.TestCase):

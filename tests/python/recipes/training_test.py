@@ -191,6 +191,23 @@ class Batches(unittest.TestCase):
         seen = sum(len(b.ids) for b in text.epoch(self.summaries, 128, 3, 0))
         self.assertEqual(seen, len(self.summaries.pairs))
 
+    def test_a_file_that_is_given_twice_counts_twice(self):
+        with tempfile.TemporaryDirectory() as place:
+            path = recipes_testing.write_texts(Path(place) / "texts.jsonl", count=3)
+            self.assertEqual(text.read_all([path, path]), 2 * text.read_jsonl(path))
+
+    def test_sources_and_targets_of_a_batch_are_alike(self):
+        rng = np.random.default_rng(0)
+        pairs = [([5] * s, [6] * t) for s, t in zip(rng.integers(1, 65, 1000), rng.integers(1, 17, 1000))]
+        texts = mock.Mock(pair=lambda i, _: pairs[i], lengths=np.array([len(s) for s, _ in pairs]),
+                          target_lengths=np.array([len(t) for _, t in pairs]))
+        real = slots = 0
+        for b in text.epoch(texts, 512, 0, 0):
+            self.assertLessEqual(b.ids.numel(), 512)
+            self.assertLessEqual(b.ids.shape[1] - int(b.mask.sum(1).min()), 2 * text.MULTIPLE)
+            real, slots = real + int((b.labels >= 0).sum()), slots + b.labels.numel()
+        self.assertGreater(real / slots, 0.7)
+
     def test_batches_depend_on_seed_and_epoch_only(self):
         whole = [b.ids.tolist() for b in text.epoch(self.spans, 128, 3, 1)]
         rest = [b.ids.tolist() for b in text.epoch(self.spans, 128, 3, 1, skip=2)]
