@@ -24,6 +24,7 @@ std::string LatencyJson(const LatencyResult& r) {
   json["step_ms"] = Rounded(r.step_ms(), 3);
   json["new_tokens_per_s"] = Rounded(r.new_tokens_per_s(), 1);
   json["kv_type"] = r.kv_type;
+  json["device"] = r.device;
   json["isa"] = r.isa;
   json["encode_limit_s"] = Rounded(r.encode_limit_s, 4);
   json["limit_s"] = Rounded(r.limit_s, 4);

@@ -55,6 +55,7 @@ struct MeasuredRun {
   std::string model;    // the directory's name
   std::string dtype;    // of the weights
   std::string kv_type;  // of keys and values
+  std::string device;   // the backend that ran, never auto
   std::string isa;
   uint32_t threads = 0;
   double encode_s = 0;        // of total_s, while documents were encoded

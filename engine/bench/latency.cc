@@ -133,9 +133,8 @@ Status BenchLatency(const LatencyOptions& options,
     PRECIS_ASSIGN_OR_RETURN(LatencyResult result,
                             RunCase(options, c, progress, &record, &recorded));
     progress("measuring the machine", 1);
-    const EngineOptions& o = options.engine;
     PRECIS_RETURN_IF_ERROR(
-        ProfileOnMachine(record, recorded, {o.device, o.isa, result.threads}, &figures, &result));
+        ProfileOnMachine(record, recorded, options.engine.isa, &figures, &result));
     if (on_result) on_result(result);
   }
   return OkStatus();

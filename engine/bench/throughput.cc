@@ -111,9 +111,7 @@ StatusOr<ThroughputResult> BenchThroughputOn(
   if (!options.limit) return result;
   AskForAllBatches(options.batch, &record.of(BenchPhase::kDecode));
   progress("measuring the machine", 1);
-  const EngineOptions& o = options.engine;
-  PRECIS_RETURN_IF_ERROR(
-      ProfileOnMachine(record, recorded, {o.device, o.isa, result.threads}, figures, &result));
+  PRECIS_RETURN_IF_ERROR(ProfileOnMachine(record, recorded, options.engine.isa, figures, &result));
   return result;
 }
 
