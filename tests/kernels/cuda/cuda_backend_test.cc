@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -223,6 +224,37 @@ TEST_F(CudaBackendTest, PrepareSaysWhatItCannotHaveAndWhy) {
       std::string(status.message()),
       AllOf(HasSubstr("64 rows with 1000 heads over 64 tokens"), HasSubstr("1536000 bytes")));
   EXPECT_TRUE(backend_->Wait().ok());
+}
+
+TEST_F(CudaBackendTest, PrepareAgainTakesNoMoreMemory) {
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  const simt::RuntimeCounts before = simt::CountsOfRuntime();
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  EXPECT_EQ(simt::CountsOfRuntime().pinned_bytes, before.pinned_bytes);
+  EXPECT_EQ(simt::CountsOfRuntime().device_bytes, before.device_bytes);
+  simt::RuntimeFaults().device_bytes = before.device_bytes + 1000;
+  BackendLimits more = kLimits;
+  more.max_source_tokens = 1 << 20;
+  EXPECT_FALSE(backend_->Prepare(more).ok());
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  EXPECT_EQ(simt::CountsOfRuntime().pinned_bytes, before.pinned_bytes);
+  EXPECT_EQ(simt::CountsOfRuntime().device_bytes, before.device_bytes);
+}
+
+// Their list does not grow: those of before are fetched.
+TEST_F(CudaBackendTest, AStepOfMoreAnswersThanAVocabularyHasPanelsIsRight) {
+  Prepare();
+  constexpr uint32_t kAnswers = 3000;
+  std::vector<float> values(kAnswers);
+  const uint64_t waits = simt::CountsOfRuntime().waits;
+  for (uint32_t i = 0; i < kAnswers; ++i) {
+    const ScorePlace place = {0, static_cast<int32_t>(4 + i % 4), i};
+    backend_->Upload(&i, sizeof(float), scores_.data() + i % 4);
+    backend_->TakeOutScores({scores_.data(), 4, 4, {&place, 1}, values.data()});
+  }
+  ASSERT_TRUE(backend_->Wait().ok());
+  EXPECT_GT(simt::CountsOfRuntime().waits, waits + 1);
+  for (uint32_t i = 0; i < kAnswers; ++i) ASSERT_EQ(std::bit_cast<uint32_t>(values[i]), i);
 }
 
 TEST_F(CudaBackendTest, SaysWhatTheDeviceHasFree) {

@@ -2,28 +2,27 @@
 
 #include <limits>
 
+#include "kernels/cuda/stream_work.h"
 #include "kernels/ref/elements.h"
 #include "tests/simt/runtime.h"
 
 namespace precis {
 namespace {
 
-class OracleGemm final : public cuda::DeviceGemm {
+class OracleGemm : public cuda::DeviceGemm {
  public:
   explicit OracleGemm(bool varies, int products = std::numeric_limits<int>::max())
       : varies_(varies), products_left_(products) {}
 
   std::string Describe() const override { return "emulated"; }
   Status Plan(size_t, size_t, DType, size_t) override { return OkStatus(); }
-  Status status() const override {
-    return products_left_ >= 0 ? OkStatus() : Internal("cublasLtMatmul: CUBLAS_STATUS_EXPECTED");
-  }
 
-  void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
-            cudaStream_t stream) override {
-    if (products_left_ < 0 || products_left_-- == 0) return;
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override {
+    if (products_left_ == 0) return Internal("cublasLtMatmul: CUBLAS_STATUS_EXPECTED");
+    --products_left_;
     const bool in_float = varies_ && in.rows > 1;
-    simt::Enqueue(stream, [=] {
+    simt::Enqueue(stream, simt::PieceKind::kKernel, this, [=] {
       for (size_t row = 0; row < in.rows; ++row) {
         for (size_t j = 0; j < n; ++j) {
           double sum = 0;
@@ -37,11 +36,24 @@ class OracleGemm final : public cuda::DeviceGemm {
         }
       }
     });
+    return OkStatus();
   }
 
  private:
   const bool varies_;
-  int products_left_;  // -1: one more was asked for
+  int products_left_;
+};
+
+class AllocatingGemm final : public OracleGemm {
+ public:
+  AllocatingGemm() : OracleGemm(false) {}
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override {
+    void* memory = nullptr;
+    PRECIS_RETURN_IF_ERROR(cuda::DeviceStatus(cudaMalloc(&memory, 256)));
+    cudaFree(memory);
+    return OracleGemm::Gemm(in, w, n, accumulate, out, stream);
+  }
 };
 
 }  // namespace
@@ -51,5 +63,6 @@ std::unique_ptr<cuda::DeviceGemm> GemmThatVaries() { return std::make_unique<Ora
 std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products) {
   return std::make_unique<OracleGemm>(false, products);
 }
+std::unique_ptr<cuda::DeviceGemm> GemmThatAllocates() { return std::make_unique<AllocatingGemm>(); }
 
 }  // namespace precis

@@ -14,5 +14,7 @@ std::unique_ptr<cuda::DeviceGemm> EmulatedGemm();
 std::unique_ptr<cuda::DeviceGemm> GemmThatVaries();
 // One whose library takes `products` and no more.
 std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products);
+// One whose library allocates in each product, which no capture may have.
+std::unique_ptr<cuda::DeviceGemm> GemmThatAllocates();
 
 }  // namespace precis
