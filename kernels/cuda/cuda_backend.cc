@@ -3,72 +3,17 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "common/check.h"
 #include "fmt/format.h"
+#include "kernels/cuda/cuda_matrix.h"
 
 namespace precis::cuda {
 namespace {
 
-constexpr size_t kConstantBytes = size_t{1} << 20;
-// For what no limit tells of (places of scores to be taken out, layers) and padding of blocks.
-constexpr size_t kSpareBytes = size_t{1} << 20;
 // What padding may add to the blocks of one op, beside an eighth of them.
 constexpr size_t kOpPadding = 1024;
-// The engine's panels of a vocabulary are no narrower, but the last.
-constexpr size_t kPanelTokens = 64;
-
-class CudaMatrix final : public PackedMatrix {
- public:
-  CudaMatrix(DeviceMemory memory, size_t n, size_t k, DType dtype)
-      : memory_(std::move(memory)), n_(n), k_(k), dtype_(dtype) {}
-  size_t n() const override { return n_; }
-  size_t k() const override { return k_; }
-  DType dtype() const override { return dtype_; }
-  size_t bytes() const override { return memory_.bytes(); }
-  const void* data() const { return memory_.data(); }
-
- private:
-  const DeviceMemory memory_;  // [n, k]
-  const size_t n_;
-  const size_t k_;
-  const DType dtype_;
-};
-
-Status Failure(absl::StatusCode code, std::string_view what, cudaError_t error) {
-  return Status(
-      code, fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
-}
-
-// The values as the device's memory has them.
-std::vector<std::byte> Rounded(std::span<const float> values, DType dtype) {
-  std::vector<std::byte> out(values.size() * ElementBytes(dtype));
-  if (dtype == DType::kF32) {
-    std::memcpy(out.data(), values.data(), out.size());
-  } else {
-    auto* bits = reinterpret_cast<uint16_t*>(out.data());
-    std::ranges::transform(values, bits, F32ToBF16);
-  }
-  return out;
-}
-
-// Of no meaning, but none is like its neighbour.
-std::vector<float> ArbitraryFloats(size_t count) {
-  std::vector<float> out(count);
-  uint32_t state = 1;
-  for (float& x : out) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
-  }
-  return out;
-}
-
-StatusOr<DeviceMemory> Annotated(StatusOr<DeviceMemory> memory, std::string_view what) {
-  if (!memory.ok()) return Annotate(memory.status(), what);
-  return memory;
-}
 
 constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -89,7 +34,7 @@ StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceG
   std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gemm), options.cuda_graphs));
   const cudaError_t error = cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
-    return Failure(absl::StatusCode::kUnavailable, "the CUDA device gives no stream", error);
+    return DeviceStatus(error, "the CUDA device gives no stream", absl::StatusCode::kUnavailable);
   }
   return backend;
 }
@@ -144,30 +89,6 @@ void CudaBackend::IssueAsGraph() {
 
 // --- memory
 // ----------------------------------------------------------------------------------------
-
-StatusOr<DeviceMemory> CudaBackend::Allocate(size_t bytes) {
-  if (bytes == 0) return DeviceMemory();
-  void* data = nullptr;
-  cudaError_t error = cudaMalloc(&data, bytes);
-  if (error != cudaSuccess) {
-    cudaGetLastError();  // it is told here, and is not the stream's
-    const bool full = error == cudaErrorMemoryAllocation;
-    return Failure(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   fmt::format("cannot have {} bytes of the CUDA device", bytes), error);
-  }
-  DeviceMemory memory(static_cast<std::byte*>(data), bytes,
-                      [](std::byte* of, size_t) { cudaFree(of); });
-  Note(cudaMemsetAsync(data, 0, bytes, stream_));
-  return memory;
-}
-
-// Of a device that cannot say it nothing is free: what comes next fails by name.
-std::optional<uint64_t> CudaBackend::FreeDeviceBytes() const {
-  size_t free = 0;
-  size_t total = 0;
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
-  return free;
-}
 
 // From pageable memory the runtime has taken the bytes when it returns.
 void CudaBackend::Upload(const void* host, size_t bytes, void* device) {
@@ -275,113 +196,6 @@ std::span<const T> CudaBackend::Stage(std::span<const T> values) {
     device = block.device;
   }
   return {reinterpret_cast<const T*>(device), values.size()};
-}
-
-// --- load
-// ------------------------------------------------------------------------------------------
-
-StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(std::string_view label,
-                                                          std::span<const float> w, size_t n,
-                                                          size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  if (dtype == DType::kI8) {
-    return InvalidArgument(fmt::format(
-        "{}: the backend cuda has no weights of int8; use f32 or bf16", std::string(label)));
-  }
-  const Shape shape{n, k, dtype, max_rows};
-  if (std::ranges::find(shapes_, shape) == shapes_.end()) {
-    PRECIS_RETURN_IF_ERROR(gemm_->Plan(n, k, dtype, max_rows));
-    shapes_.push_back(shape);
-  }
-  PRECIS_ASSIGN_OR_RETURN(DeviceMemory memory, Allocate(w.size() * ElementBytes(dtype)));
-  const std::vector<std::byte> rounded = Rounded(w, dtype);
-  Upload(rounded.data(), rounded.size(), memory.data());
-  PRECIS_RETURN_IF_ERROR(failure_);
-  return std::make_unique<CudaMatrix>(std::move(memory), n, k, dtype);
-}
-
-// Of a step; no op within the limits says more (see MakeRoom).
-size_t CudaBackend::StepBytes(const BackendLimits& limits) {
-  const size_t rows = limits.max_decode_rows;
-  const size_t slots = std::max(1u, limits.fewest_page_slots);
-  const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  const auto tables = [&](size_t of_keys) {
-    return std::max<size_t>(rows, 1) * CeilDivide(of_keys, slots) * sizeof(int32_t);
-  };
-  const size_t items = 2 * rows * CeilDivide(keys, kPagedChunkKeys) * sizeof(PagedItem);
-  // What else ops say of a row, scores that are sampled from, and an encoder slice or two.
-  const size_t of_rows = rows * (1024 + limits.vocab_size * sizeof(float));
-  const size_t one_summary = limits.vocab_size * sizeof(TokenScore);
-  const size_t said = tables(limits.max_source_tokens) + tables(limits.max_target_tokens) + items +
-                      of_rows + one_summary + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
-  return said + CeilDivide(said, 8);  // what blocks take up more
-}
-
-Status CudaBackend::Prepare(const BackendLimits& limits) {
-  const size_t rows = limits.max_decode_rows;
-  const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);
-  const size_t step_bytes = StepBytes(limits);
-  PRECIS_RETURN_IF_ERROR(Wait());
-  graph_cache_.Clear();  // what they use goes
-  cudaError_t error = staging_.Claim(step_bytes);
-  if (error == cudaSuccess) error = constant_.Claim(kConstantBytes);
-  if (error != cudaSuccess) {
-    cudaGetLastError();  // it is told here, and is not the stream's
-    return Failure(
-        absl::StatusCode::kResourceExhausted,
-        fmt::format("cannot have {} bytes of pinned memory, and as many of the CUDA device: what a "
-                    "step of {} rows, sources of {} tokens, targets of {} and a vocabulary of {} "
-                    "may say",
-                    step_bytes + kConstantBytes, rows, limits.max_source_tokens,
-                    limits.max_target_tokens, limits.vocab_size),
-        error);
-  }
-  PRECIS_ASSIGN_OR_RETURN(
-      partials_,
-      Annotated(
-          Allocate(chunks * limits.num_heads * PartialFloats(limits.head_dim) * sizeof(float)),
-          fmt::format("partial sums of attention, of {} rows with {} heads over {} tokens", rows,
-                      limits.num_heads, keys)));
-  plan_.items.reserve(chunks);
-  plan_.first_chunk.reserve(rows + 1);
-  plans_.reserve(64);
-  // Of each panel those taken out and those kept; one more are the summaries.
-  answers_.reserve(1 + 2 * CeilDivide(limits.vocab_size, kPanelTokens));
-  for (const Shape& shape : shapes_) PRECIS_RETURN_IF_ERROR(CheckInvariance(shape));
-  return Wait();
-}
-
-// A row alone, among a few and among all must have the same bits.
-Status CudaBackend::CheckInvariance(const Shape& shape) {
-  const auto [n, k, dtype, max_rows] = shape;
-  const size_t element = ElementBytes(dtype);
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory w, Allocate(n * k * element));
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory in, Allocate(max_rows * k * element));
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory out, Allocate(max_rows * n * sizeof(float)));
-  const auto upload = [&](size_t count, const DeviceMemory& to) {
-    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), shape.dtype);
-    Upload(values.data(), values.size(), to.data());
-  };
-  upload(n * k, w);
-  upload(max_rows * k, in);
-  std::vector<float> last(n);  // the last row, among all
-  std::vector<float> got(n);
-  for (const size_t rows : {max_rows, size_t{1}, std::min<size_t>(3, max_rows)}) {
-    std::byte* first = in.data() + (max_rows - rows) * k * element;
-    auto* to = reinterpret_cast<float*>(out.data());
-    Note(gemm_->Gemm({first, dtype, rows, k}, w.data(), n, false, to, stream_));
-    Download(to + (rows - 1) * n, n * sizeof(float), got.data());
-    PRECIS_RETURN_IF_ERROR(failure_);
-    if (rows == max_rows) last = got;
-    if (std::memcmp(got.data(), last.data(), n * sizeof(float)) != 0) {
-      return Status(absl::StatusCode::kInternal,
-                    fmt::format("the CUDA GEMM of {} x {} in {} gives a row other bits among {} "
-                                "rows than among {}",
-                                n, k, DTypeName(dtype), rows, max_rows));
-    }
-  }
-  return OkStatus();
 }
 
 // --- ops

@@ -22,10 +22,10 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
 
 }  // namespace
 
-Status DeviceStatus(cudaError_t error) {
+Status DeviceStatus(cudaError_t error, std::string_view what, absl::StatusCode code) {
   if (error == cudaSuccess) return OkStatus();
-  return Internal(fmt::format("the CUDA device failed: {} ({})", cudaGetErrorName(error),
-                              cudaGetErrorString(error)));
+  return Status(
+      code, fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
 }
 
 StreamWork::StreamWork() {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -18,8 +19,9 @@
 
 namespace precis::cuda {
 
-// INTERNAL, with CUDA's name of the error; OK of cudaSuccess.
-Status DeviceStatus(cudaError_t error);
+// With CUDA's name of the error; OK of cudaSuccess.
+Status DeviceStatus(cudaError_t error, std::string_view what = "the CUDA device failed",
+                    absl::StatusCode code = absl::StatusCode::kInternal);
 
 class StreamWork {
  public:
