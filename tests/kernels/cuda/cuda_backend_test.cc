@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -239,6 +240,19 @@ TEST_F(CudaBackendTest, PrepareAgainTakesNoMoreMemory) {
   ASSERT_TRUE(backend_->Prepare(kLimits).ok());
   EXPECT_EQ(simt::CountsOfRuntime().pinned_bytes, before.pinned_bytes);
   EXPECT_EQ(simt::CountsOfRuntime().device_bytes, before.device_bytes);
+}
+
+// What lies behind them seldom moves then.
+TEST(StagingBlocks, GrowInStepsOfAnEighth) {
+  std::set<size_t> sizes;
+  for (size_t bytes = 1; bytes <= 1 << 16; ++bytes) {
+    const size_t block = cuda::Staging::BlockBytes(bytes);
+    EXPECT_GE(block, bytes);
+    EXPECT_LE(block, bytes + std::max<size_t>(63, bytes / 8)) << bytes;
+    EXPECT_EQ(block % 64, 0u);
+    if (bytes >= 1 << 15) sizes.insert(block);
+  }
+  EXPECT_EQ(sizes.size(), 9u);
 }
 
 // Their list does not grow: those of before are fetched.

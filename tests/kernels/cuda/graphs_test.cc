@@ -221,6 +221,27 @@ TEST_F(CudaGraphs, OtherArgumentsAreAnUpdate) {
   }
 }
 
+// All else is the same: where it lies, how much of it there is.
+TEST_F(CudaGraphs, OneOtherArgumentIsSeen) {
+  Start();
+  Backend& backend = on_->backend();
+  const auto values = RandomFloats(3 * 2 * kWidth, 1);  // three tables of two rows
+  DeviceArray<float> tables(backend.Allocate(values.size() * sizeof(float)).value());
+  DeviceArray<float> row(backend.Allocate(kWidth * sizeof(float)).value());
+  backend.Upload(values.data(), values.size() * sizeof(float), tables.data());
+  for (const size_t table : {0, 0, 1, 1, 2, 0}) {
+    const std::vector<int32_t> ids = {1};
+    const float* from = tables.data() + table * 2 * kWidth;
+    std::vector<float> got(kWidth);
+    backend.Embed(ids, from, DType::kF32, kWidth, row.data());
+    ASSERT_TRUE(backend.Wait().ok());
+    backend.Download(row.data(), kWidth * sizeof(float), got.data());
+    const auto want = values.begin() + static_cast<ptrdiff_t>((table * 2 + 1) * kWidth);
+    EXPECT_TRUE(std::equal(got.begin(), got.end(), want)) << table;
+  }
+  EXPECT_EQ(CountsOfRuntime().executables, 1u);
+}
+
 TEST_F(CudaGraphs, EachBucketOfRowsKeepsItsOwn) {
   Start();
   for (uint32_t at = 0; at < 8; ++at) Step(at, 1u << at % 4);  // 1, 2, 4, 8
