@@ -70,8 +70,8 @@ class Model {
     EXPECT_TRUE(backend_->Wait().ok());
   }
 
-  // Step `at` appends a key to each row and reads all of them. `layers`: how often.
-  Answers Step(uint32_t at, uint32_t rows, uint32_t layers = 1) {
+  // Step `at` appends a key to each row and reads all of them.
+  Answers Step(uint32_t at, uint32_t rows) {
     const uint32_t keys = at % (kSlots * kPagesOfRow) + 1;
     std::vector<int32_t> ids(rows);
     std::vector<SlotRef> slots(rows);
@@ -89,21 +89,19 @@ class Model {
     const Activations out = {out_.data(), DType::kF32, rows, kWidth};
     const KvPool pool = {pool_.data(), 256};
     backend_->Embed(ids, table_.data(), DType::kF32, kWidth, x_.data());
-    for (uint32_t layer = 0; layer < layers; ++layer) {
-      backend_->RmsNorm(x_.data(), gain_.data(), 1e-6f, normed);
-      backend_->Gemm(normed, *w_, true, x_.data());
-      const AppendKvParams append = {x_.data(), normed_.data(), kWidth, slots, pool, kRegion};
-      backend_->PagedAttention({.append = &append,
-                                .q = x_.data(),
-                                .q_stride = kWidth,
-                                .rows = paged,
-                                .pages = pages,
-                                .pool = pool,
-                                .region = kRegion,
-                                .groups = {kHeads, kBegin},
-                                .bias = {},
-                                .out = out});
-    }
+    backend_->RmsNorm(x_.data(), gain_.data(), 1e-6f, normed);
+    backend_->Gemm(normed, *w_, true, x_.data());
+    const AppendKvParams append = {x_.data(), normed_.data(), kWidth, slots, pool, kRegion};
+    backend_->PagedAttention({.append = &append,
+                              .q = x_.data(),
+                              .q_stride = kWidth,
+                              .rows = paged,
+                              .pages = pages,
+                              .pool = pool,
+                              .region = kRegion,
+                              .groups = {kHeads, kBegin},
+                              .bias = {},
+                              .out = out});
     return Ask(at, rows);
   }
 
@@ -154,11 +152,11 @@ class CudaGraphs : public ::testing::Test {
     off_ = std::make_unique<Model>(false);
   }
   // A step with graphs, which must be as one without; what it asked of the runtime.
-  RuntimeCounts Step(uint32_t at, uint32_t rows, uint32_t layers = 1) {
-    const Answers want = off_->Step(at, rows, layers);
+  RuntimeCounts Step(uint32_t at, uint32_t rows) {
+    const Answers want = off_->Step(at, rows);
     EXPECT_TRUE(want.status.ok()) << want.status;
     const RuntimeCounts before = CountsOfRuntime();
-    const Answers got = on_->Step(at, rows, layers);
+    const Answers got = on_->Step(at, rows);
     RuntimeCounts counts = CountsOfRuntime();
     EXPECT_TRUE(got.status.ok()) << got.status;
     EXPECT_TRUE(got == want) << at << " " << rows;
@@ -262,19 +260,33 @@ TEST_F(CudaGraphs, WithoutThemThereAreNone) {
   EXPECT_THAT(on_->backend().Describe(), HasSubstr("one stream, CUDA graphs"));
 }
 
-// Each number of layers is a shape of its own; the least recently used gives way.
+// Each number of launches is a shape of its own; the least recently used gives way.
 TEST_F(CudaGraphs, ThereAreNoMoreThanAFew) {
-  Start();
-  for (uint32_t layers = 1; layers <= 40; ++layers) {
-    for (uint32_t at = 0; at < 2; ++at) Step(at, 2, layers);
+  on_ = std::make_unique<Model>(true);
+  Backend& backend = on_->backend();
+  DeviceArray<float> out(backend.Allocate(kWidth * sizeof(float)).value());
+  // Returns how many executables were made for it.
+  const auto step = [&](uint32_t launches) {
+    const uint64_t before = CountsOfRuntime().instantiations;
+    const std::vector<int32_t> ids = {1};
+    backend.Embed(ids, on_->x(), DType::kF32, kWidth, out.data());
+    for (uint32_t i = 0; i < launches; ++i) {
+      backend.Activate(ActivationKind::kRelu, on_->x(), {out.data(), DType::kF32, 1, kWidth});
+    }
+    EXPECT_TRUE(backend.Wait().ok());
     EXPECT_LE(CountsOfRuntime().executables, 32u);
+    return CountsOfRuntime().instantiations - before;
+  };
+  for (uint32_t launches = 1; launches <= 40; ++launches) {
+    EXPECT_EQ(step(launches), 0u);
+    EXPECT_EQ(step(launches), 1u);
   }
   EXPECT_EQ(CountsOfRuntime().executables, 32u);
-  EXPECT_EQ(Step(2, 2, 40).instantiations, 0u);
-  EXPECT_EQ(Step(2, 2, 9).instantiations, 0u);
-  EXPECT_EQ(Step(2, 2, 8).instantiations, 1u);
-  EXPECT_EQ(Step(2, 2, 9).instantiations, 0u);  // was used since 10 was
-  EXPECT_EQ(Step(2, 2, 10).instantiations, 1u);
+  EXPECT_EQ(step(40), 0u);
+  EXPECT_EQ(step(9), 0u);
+  EXPECT_EQ(step(8), 1u);  // takes the place of 10: 9 was used since
+  EXPECT_EQ(step(9), 0u);
+  EXPECT_EQ(step(10), 1u);
 }
 
 // The encoder's work is long: the device begins with it before the host has said all of it.
