@@ -1,11 +1,9 @@
-// AppendKv, paged and encoder attention of CUDA under emulation, against ref.
+// AppendKv, paged and encoder attention of CUDA, emulated or on a device, against ref.
 #include <cmath>
 
-#include "tests/kernels/cuda/emulated_backend.h"
+#include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/encoder_testing.h"
 #include "tests/kernels/paged_testing.h"
-#include "tests/simt/launch.h"
-#include "tests/simt/matrix.h"
 
 namespace precis {
 namespace {
@@ -37,7 +35,7 @@ class CudaAttention : public ::testing::Test {
  protected:
   CudaAttention() { EXPECT_TRUE(ref_->Prepare(kLimits).ok()); }
 
-  EmulatedBackend cuda_;
+  KernelBackend cuda_;
   std::unique_ptr<Backend> ref_ = Ref();
 };
 
@@ -58,7 +56,7 @@ TEST_F(CudaAttention, AppendsWhatIsHardToRoundAsRefDoes) {
   const std::vector<float> v = {127.0f, 2.5f, -3.5f, 0.5f, 1.5f, INFINITY, 1, 2, 3, 4};
   const std::vector<SlotRef> slots = {{1, 3}};
   ref_->AppendKv({k.data(), v.data(), 10, slots, want.Pool(), want.region});
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     PagedBatch got(want.c);
     cuda_.AppendKv({k.data(), v.data(), 10, slots, got.Pool(), got.region});
     EXPECT_EQ(std::memcmp(got.Base(), want.Base(), want.num_pages * want.page_bytes), 0);
@@ -93,7 +91,7 @@ TEST_F(CudaAttention, PagedRowsHaveTheBitsOfRowsAloneUnderEverySchedule) {
     const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
     const Guarded all = batch.Run(&cuda_, 0, count);
     EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, count), c.out, 5e-6)) << c.Name();
-    simt::InAllSchedules([&] {
+    InAllSchedules([&] {
       const Guarded again = batch.Run(&cuda_, 0, count);
       EXPECT_EQ(std::memcmp(again.data(), all.data(), count * row_bytes), 0) << c.Name();
     });
@@ -161,7 +159,7 @@ TEST_F(CudaAttention, DealsHeadsOutAsRefDoes) {
     for (const auto shares :
          {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
       const auto want = run(ref_.get(), of, shares);
-      simt::InAllSchedules([&] { EXPECT_EQ(run(&cuda_, of, shares), want); });
+      InAllSchedules([&] { EXPECT_EQ(run(&cuda_, of, shares), want); });
     }
   }
 }
@@ -206,7 +204,7 @@ TEST_F(CudaAttention, EncoderIsNearRefUnderEverySchedule) {
     const EncoderDocument document(c);
     const Guarded want = document.Run(ref_.get(), 0, c.tokens);
     const double limit = c.out == DType::kBF16 ? 2.5 / 512 : 5e-6;
-    simt::InAllSchedules([&] {
+    InAllSchedules([&] {
       EXPECT_TRUE(AllNear(document.Run(&cuda_, 0, c.tokens), want, c.out, limit)) << c.tokens;
     });
   }
@@ -230,6 +228,22 @@ TEST_F(CudaAttention, EncoderSlicesHaveTheBitsOfTheWhole) {
   }
 }
 
+// Of the 16 rows that tensor cores take at a time, and of the 64 of a block.
+TEST_F(CudaAttention, EncoderRowsHaveTheirBitsAtEveryPlaceOfATile) {
+  for (const uint32_t head_dim : {16u, 64u, 128u}) {
+    constexpr uint32_t kTokens = 67;
+    const EncoderDocument document({kTokens, 1, head_dim, true, DType::kBF16});
+    const Guarded whole = document.Run(&cuda_, 0, kTokens);
+    const size_t row_bytes = head_dim * ElementBytes(DType::kBF16);
+    for (uint32_t first = 1; first <= 16; ++first) {
+      const Guarded slice = document.Run(&cuda_, first, kTokens - first);
+      const auto* want = static_cast<const std::byte*>(whole.data()) + first * row_bytes;
+      EXPECT_EQ(std::memcmp(slice.data(), want, (kTokens - first) * row_bytes), 0)
+          << head_dim << ", rows from " << first;
+    }
+  }
+}
+
 // As the model calls it: the first slice of a layer packs the keys for the others.
 TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
   const EncoderDocument document({70, 2, 33, true, DType::kBF16});
@@ -241,17 +255,6 @@ TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
   const auto* want = static_cast<const std::byte*>(whole.data());
   EXPECT_EQ(std::memcmp(begin.data(), want, size_t{37} * 66 * 2), 0);
   EXPECT_EQ(std::memcmp(end.data(), want + size_t{37} * 66 * 2, size_t{33} * 66 * 2), 0);
-}
-
-// A row of a matrix that finds its banks taken waits for another turn.
-TEST_F(CudaAttention, EncoderMatrixLoadsMeetInNoBank) {
-  simt::MatrixLoads& loads = simt::CountedMatrixLoads();
-  for (const uint32_t head_dim : {32u, 64u, 128u}) {
-    loads.matrices = loads.conflicts = 0;
-    EncoderDocument({40, 1, head_dim, true, DType::kBF16}).Run(&cuda_, 0, 40);
-    EXPECT_GT(loads.matrices, 100u);
-    EXPECT_EQ(loads.conflicts, 0u) << head_dim;
-  }
 }
 
 TEST_F(CudaAttention, EncoderPassesNanOn) {

@@ -1,5 +1,5 @@
-// Sampling, beam selection and head folding of CUDA under emulation, against what the engine does
-// on the host.
+// Sampling, beam selection and head folding of CUDA, emulated or on a device, against what the
+// engine does on the host.
 #include <algorithm>
 #include <cmath>
 
@@ -7,9 +7,8 @@
 #include "engine/run/beam_search.h"
 #include "engine/run/sampler.h"
 #include "gtest/gtest.h"
-#include "kernels/cuda/kernels.h"
+#include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/kernel_testing.h"
-#include "tests/simt/launch.h"
 
 namespace precis {
 namespace {
@@ -32,12 +31,12 @@ TEST(CudaSampling, DrawsTheTokensThatTheHostDraws) {
       {2.0f, 40, 0.6f, 0, 11, 600}, {1.0f, 9999, 0.3f, 0, 0, 0}, {0.05f, 3, 0.99f, 0, 1, 1},
   };
   constexpr size_t kRows = std::size(asks);
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const size_t vocab : {1, 100, 300}) {
       for (uint32_t round = 0; round < 2; ++round) {
         const auto logits = Logits(kRows, vocab, static_cast<uint32_t>(vocab) + round);
         std::vector<int32_t> got(kRows, -1);
-        cuda::SampleTokens(logits.data(), vocab, asks, got.data(), nullptr);
+        KernelBackend().SampleTokens(logits, vocab, asks, got);
         Sampler sampler(static_cast<uint32_t>(vocab));
         for (size_t i = 0; i < kRows; ++i) {
           GenerationOptions options;
@@ -67,7 +66,7 @@ TEST(CudaSampling, FollowsTheHostOverManyPositions) {
     asks.push_back({1.5f, 20, 0.95f, 0, 5, i});
   }
   std::vector<int32_t> got(kRows);
-  cuda::SampleTokens(logits.data(), kVocab, asks, got.data(), nullptr);
+  KernelBackend().SampleTokens(logits, kVocab, asks, got);
   Sampler sampler(kVocab);
   GenerationOptions options;
   options.temperature = 1.5f;
@@ -118,10 +117,9 @@ TEST(CudaBeams, GoOnAsTheHostsDo) {
       const cuda::BeamSequence sequence{0, search.live(), 2 * width, 0};
       std::vector<cuda::BeamChoice> choices;
       uint32_t count = 0;
-      simt::InAllSchedules([&] {
+      InAllSchedules([&] {
         std::vector<cuda::BeamChoice> found(2 * width);
-        cuda::SelectBeams({&sequence, 1}, candidates.rows.data(), totals.data(), found.data(),
-                          &count, nullptr);
+        KernelBackend().SelectBeams({&sequence, 1}, candidates.rows, totals, found, {&count, 1});
         choices = found;
       });
       search.Step(candidates.Spans());
@@ -142,8 +140,7 @@ TEST(CudaBeams, OfManySequencesAreApart) {
   const cuda::BeamSequence sequences[] = {{0, 1, 4, 5}, {1, 3, 4, 0}};
   std::vector<cuda::BeamChoice> choices(10, {0, 77, 0});
   uint32_t counts[2] = {};
-  cuda::SelectBeams(sequences, candidates.rows.data(), totals.data(), choices.data(), counts,
-                    nullptr);
+  KernelBackend().SelectBeams(sequences, candidates.rows, totals, choices, counts);
   EXPECT_EQ(counts[0], 4u);
   EXPECT_EQ(counts[1], 4u);
   EXPECT_EQ(choices[4].beam, 77u);
@@ -169,11 +166,10 @@ TEST(CudaFolding, HasTheBitsOfTheHosts) {
         {cuda::FoldWeights::kColumn, FoldKind::kRow, kModel}}) {
     const auto learned = RandomFloats(size_t{kHeads} * each, 2);
     const auto want = FoldHeads(weight, kHeadDim, kModel, grouping, kind, learned);
-    simt::InAllSchedules([&, w = weights] {
+    InAllSchedules([&, w = weights] {
       std::vector<float> got(want.size());
-      cuda::FoldHeads(
-          {weight.data(), kHeadDim, kModel, {heads, begin}, w, learned.data(), got.data()},
-          nullptr);
+      KernelBackend().FoldHeads(
+          {weight.data(), kHeadDim, kModel, {heads, begin}, w, learned.data(), got.data()});
       EXPECT_EQ(got, want) << static_cast<int>(w);
     });
   }
