@@ -18,7 +18,7 @@ namespace precis::cuda {
 
 // Keys are reduced in chunks of absolute positions, merged in their order: as many as on the CPU.
 inline constexpr size_t kPagedChunkKeys = 512;
-// The largest heads that encoder attention takes.
+// The largest heads that attention takes.
 inline constexpr size_t kMostHeadDim = 128;
 
 void Embed(const int32_t* ids, size_t rows, const void* table, DType table_dtype, size_t d,
