@@ -16,7 +16,9 @@ namespace {
 
 constexpr unsigned kThreads = 128;
 // Blocks that share a multiprocessor's registers, at least.
-constexpr unsigned BlocksFor(unsigned queries) { return queries == 1 ? 6 : queries == 4 ? 5 : 4; }
+[[maybe_unused]] constexpr unsigned BlocksFor(unsigned queries) {
+  return queries == 1 ? 6 : queries == 4 ? 5 : 4;
+}
 constexpr unsigned kWarps = kThreads / kWarpLanes;
 
 struct PagedCall {
