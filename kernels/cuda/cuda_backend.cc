@@ -81,8 +81,9 @@ uint32_t LargestGroup(const PagedAttentionParams& p) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceGemm> gemm) {
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gemm)));
+StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceGemm> gemm,
+                                                         std::string device) {
+  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gemm), std::move(device)));
   const cudaError_t error = cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return Failure(absl::StatusCode::kUnavailable, "the CUDA device gives no stream", error);
@@ -90,8 +91,9 @@ StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceG
   return backend;
 }
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm) {
-  return CudaBackend::Make(std::move(gemm));
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
+                                                       std::string device) {
+  return CudaBackend::Make(std::move(gemm), std::move(device));
 }
 
 CudaBackend::~CudaBackend() {
@@ -270,6 +272,11 @@ size_t CudaBackend::StepBytes(const BackendLimits& limits) {
 }
 
 Status CudaBackend::Prepare(const BackendLimits& limits) {
+  if (limits.head_dim > kMostHeadDim) {
+    return InvalidArgument(fmt::format(
+        "the device cuda has heads of up to {} dimensions, this model's have {}; use --device cpu",
+        kMostHeadDim, limits.head_dim));
+  }
   const size_t rows = limits.max_decode_rows;
   const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
   const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);

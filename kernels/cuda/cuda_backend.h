@@ -22,11 +22,12 @@ namespace precis::cuda {
 class CudaBackend final : public Backend {
  public:
   // UNAVAILABLE, with CUDA's name of the error, when the device gives no stream.
-  static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm);
+  static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm,
+                                                     std::string device);
   ~CudaBackend() override;
 
   std::string_view name() const override { return "cuda"; }
-  std::string Describe() const override { return "cuda: one stream; GEMM " + gemm_->Describe(); }
+  std::string Describe() const override { return device_ + "; GEMM " + gemm_->Describe(); }
   std::string_view isa() const override { return "cuda"; }
   uint32_t num_threads() const override { return 1; }
   DType activation_dtype(DType weights) const override { return weights; }
@@ -80,7 +81,8 @@ class CudaBackend final : public Backend {
     KeepScoresParams kept{};  // its rows are pinned
   };
 
-  explicit CudaBackend(std::unique_ptr<DeviceGemm> gemm) : gemm_(std::move(gemm)) {}
+  CudaBackend(std::unique_ptr<DeviceGemm> gemm, std::string device)
+      : gemm_(std::move(gemm)), device_(std::move(device)) {}
 
   bool Failed() const { return error_ != cudaSuccess || gemm_failed_; }
   void Note(cudaError_t error) {
@@ -110,6 +112,7 @@ class CudaBackend final : public Backend {
   std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);
 
   const std::unique_ptr<DeviceGemm> gemm_;
+  const std::string device_;
   cudaStream_t stream_ = nullptr;
   cudaError_t error_ = cudaSuccess;  // the first
   bool gemm_failed_ = false;
@@ -122,7 +125,8 @@ class CudaBackend final : public Backend {
   std::vector<Answer> answers_;
 };
 
-// What the device lacks is seen in ops, and told by Wait().
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm);
+// What the device lacks is seen in ops, and told by Wait(). device: what Describe() says of it.
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
+                                                       std::string device = "a CUDA device");
 
 }  // namespace precis::cuda

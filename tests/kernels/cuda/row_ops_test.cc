@@ -111,7 +111,7 @@ TEST(CudaRowOps, ScoreSummaryEqualsRef) {
   const auto ref = Ref();
   InAllSchedules([&] {
     for (const auto& [vocab, width] : {std::pair<size_t, size_t>{1, 1}, {257, 64}, {1001, 1001}}) {
-      for (const size_t most : {1, 2, 16}) {
+      for (const size_t most : {1, 2, 16, 32}) {  // 32: of 16 beams
         auto scores = RandomFloats(3 * vocab, static_cast<uint32_t>(vocab + most), 30.0f);
         // Many equals, and some that are impossible.
         for (size_t i = 0; i < scores.size(); ++i) {
@@ -125,6 +125,19 @@ TEST(CudaRowOps, ScoreSummaryEqualsRef) {
       }
     }
   });
+}
+
+// More than any request has; of this many a vocabulary is sorted.
+TEST(CudaRowOps, ScoreSummaryHasAsManyBestAsItSays) {
+  KernelBackend cuda;
+  const auto ref = Ref();
+  const auto scores = RandomFloats(1300, 5, 30.0f);
+  Summaries got(1, cuda::kMostBest, true);
+  Summaries want(1, cuda::kMostBest, true);
+  Summarize(cuda, scores, 1300, 1100, &got);
+  Summarize(*ref, scores, 1300, 1100, &want);
+  EXPECT_EQ(got.rows[0].num_best, cuda::kMostBest);
+  ExpectSame(got, want);
 }
 
 TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
