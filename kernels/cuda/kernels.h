@@ -80,7 +80,7 @@ void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStrea
 void TakeOutScores(const TakeOutScoresParams& p, float* taken, cudaStream_t stream);
 void KeepScores(const KeepScoresParams& p, float* kept, cudaStream_t stream);
 
-// --- what no op of the Backend asks for yet
+// --- what no op of the Backend asks for: docs/gpu.md says why
 // ---------------------------------------------------------
 
 // How a row's token is drawn: temperature above 0, then the top_k best (0: all), then the fewest

@@ -39,6 +39,7 @@ DYNAMIC_SHARED = {
     "EncoderKernel": lambda dims: 4 * ((16 + 2 * 32) * (32 * dims + 1) + 16 * 32),
     "MmaKernel": lambda dim: 2 * 4 * 32 * dim,
     "PagedKernel": lambda dtype, queries: 4 * queries * (128 + 512 + 4 * 128),
+    "SampleKernel": lambda: 8 * 16 * 256,
     "ScoreKernel": lambda: 2 * 8 * 64,  # 64 best tokens
 }
 # Blocks that a multiprocessor of sm_80 and sm_90 holds at least; here stands what there is, so that less is seen.
@@ -63,7 +64,7 @@ LEAST_BLOCKS = {
     "PagedKernel 4": (5, 5),
     "PagedKernel 8": (4, 4),
     "RmsNormKernel": (8, 8),
-    "SampleKernel": (8, 8),
+    "SampleKernel": (4, 4),
     "ScoreKernel": (8, 8),
     "SelectKernel": (8, 8),
     "SubtractNoiseKernel": (16, 16),
