@@ -30,8 +30,10 @@ uint32_t LargestGroup(const PagedAttentionParams& p) {
 }  // namespace
 
 StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceGemm> gemm,
-                                                         const BackendOptions& options) {
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gemm), options.cuda_graphs));
+                                                         const BackendOptions& options,
+                                                         std::string device) {
+  std::unique_ptr<CudaBackend> backend(
+      new CudaBackend(std::move(gemm), options.cuda_graphs, std::move(device)));
   const cudaError_t error = cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return DeviceStatus(error, "the CUDA device gives no stream", absl::StatusCode::kUnavailable);
@@ -40,8 +42,9 @@ StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceG
 }
 
 StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
-                                                       const BackendOptions& options) {
-  return CudaBackend::Make(std::move(gemm), options);
+                                                       const BackendOptions& options,
+                                                       std::string device) {
+  return CudaBackend::Make(std::move(gemm), options, std::move(device));
 }
 
 // What was kept and not waited for is not done.
@@ -53,8 +56,8 @@ CudaBackend::~CudaBackend() {
 }
 
 std::string CudaBackend::Describe() const {
-  return fmt::format("cuda: one stream, {}; GEMM {}", graphs_ ? "CUDA graphs" : "no CUDA graphs",
-                     gemm_->Describe());
+  return fmt::format("{}; one stream, {}; GEMM {}", device_,
+                     graphs_ ? "CUDA graphs" : "no CUDA graphs", gemm_->Describe());
 }
 
 // --- launches

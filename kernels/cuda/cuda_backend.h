@@ -27,7 +27,8 @@ class CudaBackend final : public Backend {
  public:
   // UNAVAILABLE, with CUDA's name of the error, when the device gives no stream.
   static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm,
-                                                     const BackendOptions& options);
+                                                     const BackendOptions& options,
+                                                     std::string device);
   ~CudaBackend() override;
 
   std::string_view name() const override { return "cuda"; }
@@ -85,8 +86,8 @@ class CudaBackend final : public Backend {
     KeepScoresParams kept{};  // its rows are pinned
   };
 
-  CudaBackend(std::unique_ptr<DeviceGemm> gemm, bool graphs)
-      : gemm_(std::move(gemm)), graphs_(graphs) {}
+  CudaBackend(std::unique_ptr<DeviceGemm> gemm, bool graphs, std::string device)
+      : gemm_(std::move(gemm)), device_(std::move(device)), graphs_(graphs) {}
 
   bool Failed() const { return !failure_.ok(); }
   void Note(const Status& status) {
@@ -130,6 +131,7 @@ class CudaBackend final : public Backend {
   std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);
 
   const std::unique_ptr<DeviceGemm> gemm_;
+  const std::string device_;
   cudaStream_t stream_ = nullptr;
   const bool graphs_;
   bool keeps_ = false;  // what is launched is kept
@@ -145,8 +147,9 @@ class CudaBackend final : public Backend {
   std::vector<Answer> answers_;
 };
 
-// What the device lacks is seen in ops, and told by Wait().
+// What the device lacks is seen in ops, and told by Wait(). device: what Describe() says of it.
 StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
-                                                       const BackendOptions& options = {});
+                                                       const BackendOptions& options = {},
+                                                       std::string device = "a CUDA device");
 
 }  // namespace precis::cuda

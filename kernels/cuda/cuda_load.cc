@@ -112,6 +112,11 @@ size_t CudaBackend::StepBytes(const BackendLimits& limits) {
 }
 
 Status CudaBackend::Prepare(const BackendLimits& limits) {
+  if (limits.head_dim > kMostHeadDim) {
+    return InvalidArgument(fmt::format(
+        "the device cuda has heads of up to {} dimensions, this model's have {}; use --device cpu",
+        kMostHeadDim, limits.head_dim));
+  }
   const size_t rows = limits.max_decode_rows;
   const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
   const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);

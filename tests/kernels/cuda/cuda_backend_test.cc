@@ -52,6 +52,15 @@ class CudaBackendTest : public ::testing::Test {
   DeviceArray<float> scores_;
 };
 
+TEST_F(CudaBackendTest, HeadsWiderThanItsKernelsAreRefusedWhileTheModelIsLoaded) {
+  BackendLimits limits = kLimits;
+  limits.head_dim = cuda::kMostHeadDim + 1;
+  const Status status = backend_->Prepare(limits);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("up to 128 dimensions"), HasSubstr("129"),
+                                      HasSubstr("--device cpu")));
+}
+
 TEST_F(CudaBackendTest, TheHostMayChangeWhatItSaidWhenAnOpReturns) {
   Prepare();
   DeviceArray<float> out(backend_->Allocate(4 * sizeof(float)).value());
@@ -156,8 +165,8 @@ TEST_F(CudaBackendTest, AnOpThatSaysMoreThanTheRoomOfAStepIsDoneInParts) {
 
 TEST_F(CudaBackendTest, SummariesOfMoreThanTheRoomOfAStepAreMadeInParts) {
   Prepare();
-  constexpr uint32_t kRows = 120;
-  constexpr uint32_t kBest = 1400;  // most of their room is not used
+  constexpr uint32_t kRows = 170;
+  constexpr uint32_t kBest = cuda::kMostBest;  // most of their room is not used
   DeviceArray<float> scores(backend_->Allocate(kRows * 4 * sizeof(float)).value());
   const auto from = RandomFloats(kRows * 4, 1);  // two panels of [rows, 2]
   backend_->Upload(from.data(), from.size() * sizeof(float), scores.data());

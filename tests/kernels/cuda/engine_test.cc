@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "engine/run/blocking_run.h"
+#include "engine/run/open_device.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "spdlog/sinks/ostream_sink.h"
+#include "spdlog/spdlog.h"
 #include "tests/kernels/cuda/emulated_gemm.h"
 #include "tests/simt/runtime.h"
 
@@ -81,6 +85,20 @@ void ExpectSame(const RunResult& a, const RunResult& b, size_t i) {
     EXPECT_EQ(a.hypotheses[h].tokens, b.hypotheses[h].tokens) << i;
     EXPECT_EQ(a.hypotheses[h].score, b.hypotheses[h].score) << i;  // to the last bit
   }
+}
+
+TEST_F(CudaEngine, TheLogNamesTheDeviceThatAutoHasFound) {
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_st>(lines)));
+  const auto backend = OpenDevice({.name = "auto"}, "auto", MakeBackend);
+  spdlog::set_default_logger(before);
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  EXPECT_EQ((*backend)->name(), "cuda");
+  EXPECT_THAT(lines.str(),
+              HasSubstr("device: Emulated, compute capability 9.0, 0.5 GiB, driver for "
+                        "CUDA 13.0, runtime 13.0; one stream, CUDA graphs; GEMM emulated"));
 }
 
 TEST_F(CudaEngine, ARequestAloneIsAsAmongOthers) {
