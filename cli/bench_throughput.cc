@@ -26,6 +26,7 @@ std::string ThroughputJson(const ThroughputResult& r) {
   json["new_tokens_per_s"] = Rounded(r.new_tokens_per_s(), 1);
   json["mean_batch"] = Rounded(r.mean_batch, 2);
   json["kv_type"] = r.kv_type;
+  json["device"] = r.device;
   json["isa"] = r.isa;
   if (r.limit_s > 0) {
     json["encode_limit_s"] = Rounded(r.encode_limit_s, 4);

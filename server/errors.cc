@@ -15,17 +15,18 @@ using absl::StatusCode;
 using std::chrono::seconds;
 
 constexpr Duration kNoRetry{0};
-// A second is a few summaries: a place in the queue is likely by then. Draining asks for longer, so
-// that a balancer has taken this server out; another server can be asked at once.
+// A second is a few summaries: a place in the queue is likely by then. Whoever ends says no more
+// than that either: a balancer has taken it out by then, and one that waits before it asks another
+// server, as Envoy does, waits for nothing.
 constexpr OutcomeRow kOutcomes[] = {
     {StatusCode::kOk, {}, "ok", "", kNoRetry},
     {StatusCode::kResourceExhausted, Reason::kQueueFull, "queue_full", "QUEUE_FULL", seconds(1)},
     {StatusCode::kResourceExhausted, Reason::kPoolFull, "pool_full", "POOL_FULL", seconds(1)},
     {StatusCode::kResourceExhausted, Reason::kQuota, "quota", "QUOTA", seconds(1)},
     {StatusCode::kInvalidArgument, Reason::kTooLarge, "too_large", "TOO_LARGE", kNoRetry},
-    {StatusCode::kUnavailable, Reason::kDraining, "draining", "DRAINING", seconds(5)},
-    {StatusCode::kUnavailable, Reason::kStopped, "stopped", "STOPPED", seconds(5)},
-    {StatusCode::kUnavailable, Reason::kDeviceFailed, "device_failed", "DEVICE_FAILED", seconds(5)},
+    {StatusCode::kUnavailable, Reason::kDraining, "draining", "DRAINING", seconds(1)},
+    {StatusCode::kUnavailable, Reason::kStopped, "stopped", "STOPPED", seconds(1)},
+    {StatusCode::kUnavailable, Reason::kDeviceFailed, "device_failed", "DEVICE_FAILED", seconds(1)},
     {StatusCode::kInvalidArgument, {}, "invalid_argument", "INVALID_ARGUMENT", kNoRetry},
     {StatusCode::kUnauthenticated, {}, "unauthenticated", "UNAUTHENTICATED", kNoRetry},
     {StatusCode::kNotFound, {}, "not_found", "NOT_FOUND", kNoRetry},

@@ -179,6 +179,7 @@ void MeasuredEngine::Describe(MeasuredRun* run) const {
   run->model = info().name;
   run->dtype = DTypeName(types_.weights.projections);
   run->kv_type = DTypeName(types_.kv);
+  run->device = backend().name();
   run->isa = backend().isa();
   run->threads = backend().num_threads();
   run->weight_bytes = info().weight_bytes;

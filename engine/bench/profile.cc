@@ -90,8 +90,11 @@ std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFig
 
 }  // namespace
 
-Status ProfileOnMachine(const RunRecord& record, const RunTimes& times,
-                        const BackendOptions& backend, MachineFigures* figures, MeasuredRun* run) {
+bool HasMachineLimit(std::string_view device) { return device != "cuda"; }
+
+Status ProfileOnMachine(const RunRecord& record, const RunTimes& times, const std::string& isa,
+                        MachineFigures* figures, MeasuredRun* run) {
+  const BackendOptions backend{run->device, isa, run->threads};
   PRECIS_RETURN_IF_ERROR(OnOwnThread([&] { return MeasureFor(record, backend, figures); }));
   run->encode_limit_s = PhaseLimitSeconds(record.of(BenchPhase::kEncode), *figures);
   run->limit_s = run->encode_limit_s + PhaseLimitSeconds(record.of(BenchPhase::kDecode), *figures);

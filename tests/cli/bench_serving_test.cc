@@ -115,6 +115,7 @@ ThroughputResult OfflineResult(bool limit) {
   r.model = "t5-small";
   r.dtype = "bf16";
   r.kv_type = "int8";
+  r.device = "cpu";
   r.isa = "amx";
   r.threads = 2;
   r.batch = 16;
@@ -137,13 +138,14 @@ ThroughputResult OfflineResult(bool limit) {
 }
 
 TEST(BenchThroughputCommand, PrintsOneLine) {
-  EXPECT_EQ(ThroughputJson(OfflineResult(true)),
-            R"({"engine":"precis","type":"bf16","model":"t5-small","threads":2,"batch":16,)"
-            R"("documents":64,"source_tokens":12670,"new_tokens":2848,"encode_s":1.0,"wall_s":2.0,)"
-            R"("documents_per_s":32.0,"source_tokens_per_s":6335.0,"new_tokens_per_s":1424.0,)"
-            R"("mean_batch":11.39,"kv_type":"int8","isa":"amx","encode_limit_s":0.5,"limit_s":1.0,)"
-            R"("fraction_of_limit":0.5,"peak_resident_bytes":3000,"pool_bytes":2000,)"
-            R"("weight_bytes":1000,"load_s":0.5})");
+  EXPECT_EQ(
+      ThroughputJson(OfflineResult(true)),
+      R"({"engine":"precis","type":"bf16","model":"t5-small","threads":2,"batch":16,)"
+      R"("documents":64,"source_tokens":12670,"new_tokens":2848,"encode_s":1.0,"wall_s":2.0,)"
+      R"("documents_per_s":32.0,"source_tokens_per_s":6335.0,"new_tokens_per_s":1424.0,)"
+      R"("mean_batch":11.39,"kv_type":"int8","device":"cpu","isa":"amx",)"
+      R"("encode_limit_s":0.5,"limit_s":1.0,"fraction_of_limit":0.5,"peak_resident_bytes":3000,"pool_bytes":2000,)"
+      R"("weight_bytes":1000,"load_s":0.5})");
   EXPECT_THAT(ThroughputJson(OfflineResult(false)), testing::Not(HasSubstr("limit")));
 }
 

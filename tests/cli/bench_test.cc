@@ -19,6 +19,7 @@ LatencyResult ResultOf(BenchCase c) {
   r.model = "t5-small";
   r.dtype = "bf16";
   r.kv_type = "int8";
+  r.device = "cpu";
   r.isa = "amx";
   r.threads = 2;
   r.source_tokens = 512;
@@ -81,11 +82,20 @@ TEST(BenchCommand, WritesTheFieldsOfThePeersToolAndItsOwn) {
   // In this order: the first twelve are those that every engine has.
   EXPECT_EQ(line, R"({"engine":"precis","type":"bf16","model":"t5-small","threads":2,"batch":32,)"
                   R"("beams":1,"source":512,"new":128,"encode_s":0.1235,"total_s":0.6235,)"
-                  R"("step_ms":3.906,"new_tokens_per_s":6569.8,"kv_type":"int8","isa":"amx",)"
-                  R"("encode_limit_s":0.1,"limit_s":0.4,"step_limit_ms":2.344,)"
+                  R"("step_ms":3.906,"new_tokens_per_s":6569.8,"kv_type":"int8","device":"cpu",)"
+                  R"("isa":"amx","encode_limit_s":0.1,"limit_s":0.4,"step_limit_ms":2.344,)"
                   R"("fraction_of_limit":0.642,"resident_bytes":3000,"pool_bytes":2000,)"
                   R"("weight_bytes":1000,"workspace_bytes":500,"resident_bound_bytes":120003500,)"
                   R"("resident_holds":true,"load_s":0.25})");
+}
+
+TEST(BenchCommand, ARunWithoutALimitSaysNoneAndHasNoProfile) {
+  LatencyResult result = ResultOf({32, 1});
+  result.device = "cuda";
+  result.encode_limit_s = result.limit_s = 0;
+  result.profile.clear();
+  EXPECT_THAT(LatencyJson(result), testing::Not(HasSubstr("limit")));
+  EXPECT_THAT(LatencyProfile(result), HasSubstr("no profile: ops of this device"));
 }
 
 TEST(BenchCommand, PutsTheProfileOnStandardError) {

@@ -40,6 +40,15 @@ TEST(Errors, AFullQueueSaysItsReasonAndWhenToRetry) {
   EXPECT_GE(retry.retry_delay().seconds(), 1);
 }
 
+TEST(Errors, AServerThatEndsKeepsNobodyFromAskingAnother) {
+  for (const Reason reason : {Reason::kDraining, Reason::kStopped, Reason::kDeviceFailed}) {
+    const auto status = ToRpcStatus(ReasonError(absl::StatusCode::kUnavailable, reason, ""));
+    google::rpc::RetryInfo retry;
+    ASSERT_TRUE(Find(status, &retry));
+    EXPECT_EQ(retry.retry_delay().seconds(), 1) << "a proxy waits so long before it asks another";
+  }
+}
+
 TEST(Errors, TooLargeNamesFieldAndReason) {
   const Status status = FieldTooLarge("text", "has 9 bytes");
   EXPECT_EQ(*FieldOf(status), "text");

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +22,7 @@
 #include "precis/v1/summarization.grpc.pb.h"
 #include "server/server.h"
 #include "tests/engine/run/fake_runner.h"
+#include "tests/support/eventually.h"
 
 namespace precis {
 
@@ -160,15 +160,6 @@ inline std::string ReasonIn(const grpc::Status& status) {
 inline std::string FieldIn(const grpc::Status& status) {
   const auto bad = DetailOf<google::rpc::BadRequest>(status);
   return bad ? bad->field_violations(0).field() : "";
-}
-
-// Waits until `done`; false after half a minute.
-inline bool Eventually(const std::function<bool()>& done) {
-  for (int i = 0; i < 15000; ++i) {
-    if (done()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return false;
 }
 
 }  // namespace precis

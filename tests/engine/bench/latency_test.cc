@@ -14,7 +14,7 @@ namespace {
 using testing::HasSubstr;
 
 #if PRECIS_TEST_CPU_BACKEND
-constexpr const char* kBackend = "cpu";
+constexpr const char* kBackend = "auto";  // as a user who says nothing
 #else
 constexpr const char* kBackend = "ref";
 #endif
@@ -75,6 +75,7 @@ TEST(BenchLatency, ReportsTheCaseItRan) {
   EXPECT_EQ(r.dtype, "f32");
   EXPECT_EQ(r.kv_type, "f32");
   EXPECT_EQ(r.threads, 1u);
+  EXPECT_NE(r.device, "auto");
   EXPECT_EQ(r.source_tokens, 20u);
   EXPECT_EQ(r.new_tokens, 6u);
   EXPECT_GT(r.encode_s, 0);

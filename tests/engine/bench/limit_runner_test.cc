@@ -14,7 +14,7 @@ constexpr uint32_t kNew = 12;
 EngineOptions EngineFor(const char* dtype) {
   EngineOptions options;
   options.model_dir = "tests/golden/gqa_g2";
-  options.device = PRECIS_TEST_CPU_BACKEND ? "cpu" : "ref";
+  options.device = PRECIS_TEST_CPU_BACKEND ? "auto" : "ref";
   options.dtype = options.kv_dtype = dtype;
   options.threads = 1;
   return options;

@@ -17,7 +17,7 @@ using testing::HasSubstr;
 EngineOptions EngineFor(const std::string& dir) {
   EngineOptions options;
   options.model_dir = dir;
-  options.device = PRECIS_TEST_CPU_BACKEND ? "cpu" : "ref";
+  options.device = PRECIS_TEST_CPU_BACKEND ? "auto" : "ref";
   options.dtype = "f32";
   options.threads = 1;
   return options;

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/fake_runner.h"
+#include "tests/support/eventually.h"
 
 namespace precis {
 namespace {
@@ -26,16 +27,6 @@ GenerationOptions NewTokens(uint32_t n) {
   GenerationOptions options;
   options.max_new_tokens = n;
   return options;
-}
-
-// Waits (at most 10 s) until `done` says so.
-template <typename Done>
-bool Eventually(Done done) {
-  for (int i = 0; i < 10'000; ++i) {
-    if (done()) return true;
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  return false;
 }
 
 void ExpectPagesBack(const Engine& engine) {

@@ -1,16 +1,14 @@
 // A device that fails for good, below a real model: while loading an error, while serving the end
 // of every request, and never an abort or a wait without end.
 #include <atomic>
-#include <chrono>
-#include <functional>
 #include <limits>
-#include <thread>
 
 #include "engine/run/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/forwarding_backend.h"
+#include "tests/support/eventually.h"
 
 namespace precis {
 namespace {
@@ -48,15 +46,6 @@ uint32_t PagesInUse(const EngineStats& s) {
   return s.pages_self + s.pages_cross + s.pages_cached + s.pages_promised;
 }
 
-// False after half a minute.
-bool BecomesTrue(const std::function<bool()>& done) {
-  for (int i = 0; i < 15000; ++i) {
-    if (done()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return false;
-}
-
 TEST(FailingDevice, WhileLoadingIsAnErrorThatSaysSo) {
   std::atomic<int> waits_left{0};
   const auto loaded =
@@ -90,7 +79,7 @@ TEST(FailingDevice, EndsEveryRequestWhicheverStepItFailsIn) {
       EXPECT_EQ(ReasonOf(result.status), Reason::kDeviceFailed) << result.status;
     }
     // Kept documents go after the last request has heard of its end.
-    EXPECT_TRUE(BecomesTrue([&] { return PagesInUse(engine->stats()) == 0; }));
+    EXPECT_TRUE(Eventually([&] { return PagesInUse(engine->stats()) == 0; }));
     const EngineStats stats = engine->stats();
     EXPECT_TRUE(stats.device_failed);
     EXPECT_EQ(stats.waiting + stats.encoding + stats.decoding, 0u);
