@@ -4,10 +4,10 @@
 
 namespace precis {
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options) {
   PRECIS_RETURN_IF_ERROR(cuda::FindDevice().status());
   PRECIS_ASSIGN_OR_RETURN(std::unique_ptr<cuda::DeviceGemm> gemm, cuda::OpenCublasLt());
-  return cuda::MakeCudaBackendWith(std::move(gemm));
+  return cuda::MakeCudaBackendWith(std::move(gemm), options);
 }
 
 }  // namespace precis

@@ -6,8 +6,8 @@
 
 namespace precis {
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
-  return cuda::MakeCudaBackendWith(EmulatedGemm());
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options) {
+  return cuda::MakeCudaBackendWith(EmulatedGemm(), options);
 }
 
 Status FindTestDevice() { return OkStatus(); }
