@@ -26,10 +26,12 @@ std::string LatencyJson(const LatencyResult& r) {
   json["kv_type"] = r.kv_type;
   json["device"] = r.device;
   json["isa"] = r.isa;
-  json["encode_limit_s"] = Rounded(r.encode_limit_s, 4);
-  json["limit_s"] = Rounded(r.limit_s, 4);
-  json["step_limit_ms"] = Rounded(r.step_limit_ms(), 3);
-  json["fraction_of_limit"] = Rounded(r.fraction_of_limit(), 3);
+  if (r.limit_s > 0) {
+    json["encode_limit_s"] = Rounded(r.encode_limit_s, 4);
+    json["limit_s"] = Rounded(r.limit_s, 4);
+    json["step_limit_ms"] = Rounded(r.step_limit_ms(), 3);
+    json["fraction_of_limit"] = Rounded(r.fraction_of_limit(), 3);
+  }
   json["resident_bytes"] = r.resident_bytes;
   json["pool_bytes"] = r.pool_bytes;
   json["weight_bytes"] = r.weight_bytes;

@@ -39,6 +39,7 @@ void ProgressBar::Clear() {
 std::string ProfileTable(const std::string& title, const std::vector<OpProfile>& profile,
                          const std::vector<MachineFigure>& machine) {
   std::string out = title + "\n";
+  if (profile.empty()) return out + "no profile: ops of this device are done after they return\n\n";
   out +=
       fmt::format("{:<7} {:<18} {:>6} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7}\n", "phase", "op",
                   "count", "ms", "best ms", "limit ms", "fraction", "of best", "GFLOP/s", "GB/s");

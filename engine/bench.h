@@ -60,7 +60,7 @@ struct MeasuredRun {
   uint32_t threads = 0;
   double encode_s = 0;        // of total_s, while documents were encoded
   double total_s = 0;         // from the first submit to the last event
-  double encode_limit_s = 0;  // 0 where no limit was asked for, as limit_s
+  double encode_limit_s = 0;  // 0 where there is no limit, as limit_s
   double limit_s = 0;
   uint64_t weight_bytes = 0;  // packed, with the embedding
   uint64_t pool_bytes = 0;    // of KV pages

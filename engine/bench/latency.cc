@@ -86,6 +86,7 @@ StatusOr<LatencyResult> RunCase(const LatencyOptions& options, const BenchCase& 
     result.encode_s = times.encode_s();
   }
   result.resident_bytes = ResidentBytes();
+  if (!HasMachineLimit(result.device)) return result;
   PRECIS_ASSIGN_OR_RETURN(
       *recorded,
       engine->RunRecorded(requests, on_tokens_of("timing ops", options.repeats), record));
@@ -132,9 +133,11 @@ Status BenchLatency(const LatencyOptions& options,
     RunTimes recorded;
     PRECIS_ASSIGN_OR_RETURN(LatencyResult result,
                             RunCase(options, c, progress, &record, &recorded));
-    progress("measuring the machine", 1);
-    PRECIS_RETURN_IF_ERROR(
-        ProfileOnMachine(record, recorded, options.engine.isa, &figures, &result));
+    if (HasMachineLimit(result.device)) {
+      progress("measuring the machine", 1);
+      PRECIS_RETURN_IF_ERROR(
+          ProfileOnMachine(record, recorded, options.engine.isa, &figures, &result));
+    }
     if (on_result) on_result(result);
   }
   return OkStatus();

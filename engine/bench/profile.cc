@@ -90,6 +90,8 @@ std::vector<MachineFigure> ListFigures(const RunRecord& record, const MachineFig
 
 }  // namespace
 
+bool HasMachineLimit(std::string_view device) { return device != "cuda"; }
+
 Status ProfileOnMachine(const RunRecord& record, const RunTimes& times, const std::string& isa,
                         MachineFigures* figures, MeasuredRun* run) {
   const BackendOptions backend{run->device, isa, run->threads};

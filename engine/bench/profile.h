@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "common/status.h"
 #include "engine/bench.h"
@@ -10,6 +11,10 @@
 #include "engine/bench/measured_engine.h"
 
 namespace precis {
+
+// Whether runs on `device` have a limit and a profile. cuda has none: its ops are done after they
+// return, and rates are measured in the CPU's memory.
+bool HasMachineLimit(std::string_view device);
 
 // Fills in the run's limit, its profile (of each phase the slowest op first, then what lies outside
 // of them) and the machine's figures. Measures what `record` needs of the machine, as far as

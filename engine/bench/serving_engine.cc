@@ -7,6 +7,7 @@
 #include "engine/bench/limit_runner.h"
 #include "engine/bench/measured_engine.h"
 #include "engine/bench/offline.h"
+#include "engine/bench/profile.h"
 #include "engine/bench/simulated_load.h"
 #include "engine/bench_serving.h"
 
@@ -74,6 +75,7 @@ StatusOr<ServingSummary> BenchServingEngine(
   PRECIS_ASSIGN_OR_RETURN(const ThroughputResult result,
                           BenchThroughputOn(offline, on_progress, &figures));
   summary.offline_per_s = result.documents_per_s();
+  if (!HasMachineLimit(result.device)) return summary;
   summary.limit_per_s = result.documents / result.limit_s;
   if (!options.find_rate) return summary;
   PRECIS_RETURN_IF_ERROR(

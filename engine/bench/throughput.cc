@@ -78,7 +78,7 @@ StatusOr<ThroughputResult> Run(const ThroughputOptions& options, const WorkTrace
                         static_cast<double>(after.decode_steps - before.decode_steps);
   }
   result.peak_resident_bytes = PeakResidentBytes();
-  if (!options.limit) return result;
+  if (!options.limit || !HasMachineLimit(result.device)) return result;
   PRECIS_ASSIGN_OR_RETURN(
       *recorded,
       engine->RunRecorded(requests, on_tokens_of("timing ops", options.repeats), record));
@@ -108,7 +108,7 @@ StatusOr<ThroughputResult> BenchThroughputOn(
   RunTimes recorded;
   PRECIS_ASSIGN_OR_RETURN(ThroughputResult result,
                           Run(options, items, progress, &record, &recorded));
-  if (!options.limit) return result;
+  if (!options.limit || !HasMachineLimit(result.device)) return result;
   AskForAllBatches(options.batch, &record.of(BenchPhase::kDecode));
   progress("measuring the machine", 1);
   PRECIS_RETURN_IF_ERROR(ProfileOnMachine(record, recorded, options.engine.isa, figures, &result));

@@ -7,10 +7,10 @@
 
 namespace precis {
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options) {
   PRECIS_ASSIGN_OR_RETURN(std::string device, cuda::FindDevice());
   PRECIS_ASSIGN_OR_RETURN(std::unique_ptr<cuda::DeviceGemm> gemm, cuda::OpenCublasLt());
-  return cuda::MakeCudaBackendWith(std::move(gemm), std::move(device));
+  return cuda::MakeCudaBackendWith(std::move(gemm), options, std::move(device));
 }
 
 }  // namespace precis

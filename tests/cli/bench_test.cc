@@ -89,6 +89,15 @@ TEST(BenchCommand, WritesTheFieldsOfThePeersToolAndItsOwn) {
                   R"("resident_holds":true,"load_s":0.25})");
 }
 
+TEST(BenchCommand, ARunWithoutALimitSaysNoneAndHasNoProfile) {
+  LatencyResult result = ResultOf({32, 1});
+  result.device = "cuda";
+  result.encode_limit_s = result.limit_s = 0;
+  result.profile.clear();
+  EXPECT_THAT(LatencyJson(result), testing::Not(HasSubstr("limit")));
+  EXPECT_THAT(LatencyProfile(result), HasSubstr("no profile: ops of this device"));
+}
+
 TEST(BenchCommand, PutsTheProfileOnStandardError) {
   const Outcome outcome = OutcomeOf("1x1", {.profile = true});
   EXPECT_EQ(outcome.out, LatencyJson(ResultOf({1, 1})) + "\n");

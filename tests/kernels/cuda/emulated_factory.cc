@@ -10,9 +10,9 @@
 
 namespace precis {
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions&) {
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options) {
   PRECIS_ASSIGN_OR_RETURN(std::string device, cuda::FindDevice());
-  return cuda::MakeCudaBackendWith(EmulatedGemm(), std::move(device));
+  return cuda::MakeCudaBackendWith(EmulatedGemm(), options, std::move(device));
 }
 
 Status FindTestDevice() { return OkStatus(); }
