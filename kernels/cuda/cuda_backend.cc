@@ -33,7 +33,7 @@ StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceG
                                                          const BackendOptions& options,
                                                          std::string device) {
   std::unique_ptr<CudaBackend> backend(
-      new CudaBackend(std::move(gemm), options.cuda_graphs, std::move(device)));
+      new CudaBackend(std::move(gemm), std::move(device), options.cuda_graphs));
   const cudaError_t error = cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
     return DeviceStatus(error, "the CUDA device gives no stream", absl::StatusCode::kUnavailable);

@@ -86,7 +86,7 @@ class CudaBackend final : public Backend {
     KeepScoresParams kept{};  // its rows are pinned
   };
 
-  CudaBackend(std::unique_ptr<DeviceGemm> gemm, bool graphs, std::string device)
+  CudaBackend(std::unique_ptr<DeviceGemm> gemm, std::string device, bool graphs)
       : gemm_(std::move(gemm)), device_(std::move(device)), graphs_(graphs) {}
 
   bool Failed() const { return !failure_.ok(); }
