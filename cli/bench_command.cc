@@ -29,7 +29,7 @@ CLI::Option* AddEngineFlags(CLI::App& command, EngineOptions& engine) {
   command.add_option("--threads", engine.threads, "0: as many as this process may use")
       ->capture_default_str();
   command.add_option("--isa", engine.isa, "Instruction set of the kernels")->capture_default_str();
-  AddDeviceFlag(command, engine.device);
+  AddDeviceFlags(command, engine);
   return model;
 }
 

@@ -25,7 +25,7 @@ void AddVerifyCommand(CLI::App& app, int& exit_code) {
       ->add_option("--kv-dtype", engine.kv_dtype,
                    "Type of keys and values: f32, bf16, int8; auto: as --dtype")
       ->capture_default_str();
-  AddDeviceFlag(*command, engine.device);
+  AddDeviceFlags(*command, engine);
   command->add_option("--isa", engine.isa, "Instruction set of the kernels")->capture_default_str();
   command->add_option("--threads", engine.threads, "0: as many as this process may use")
       ->capture_default_str();

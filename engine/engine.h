@@ -36,6 +36,7 @@ struct EngineOptions {
   std::string dtype = "auto";     // weights: f32, bf16, int8; auto: bf16 where the device has it
   std::string kv_dtype = "auto";  // KV pages: f32, bf16, int8; auto: as dtype
   uint32_t threads = 0;           // 0: affinity and cgroup quota
+  bool cuda_graphs = true;        // cuda: a decode step's launches as one; costs memory a graph
   uint64_t pool_bytes = 0;        // KV pages; 0: memory less weights and a fifth
   uint32_t max_batch = 64;        // sequences decoding at once; costs logits and scratch memory
   uint32_t max_sequences = 1024;  // accepted and unfinished, waiting ones included; costs little

@@ -33,6 +33,7 @@ struct ModelInfo {
   GenerationDefaults defaults;
   // Numbers and memory
   std::string device;         // "cpu", "cuda", "ref": what --device came to
+  std::string kernels;        // for the log: threads, GEMM implementations, CUDA graphs
   std::string numerics;       // "weights bf16, kv bf16, cpu avx512_bf16, 2 threads"
   uint64_t weight_bytes = 0;  // packed
   uint64_t self_bytes_per_token = 0;

@@ -79,8 +79,8 @@ class Backend {
   // Download() returns.
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
   virtual void Download(const void* device, size_t bytes, void* host) = 0;
-  // Until all ops are done, and what they give to the host is there. A device's error is told here,
-  // and from then on every time.
+  // Until all ops are done, and what they give to the host is there; the memory that they were given
+  // stays until then. A device's error is told here, and from then on every time.
   virtual Status Wait() = 0;
 
   // --- ops ---------------------------------------------------------------------------------------
@@ -134,6 +134,7 @@ struct BackendOptions {
   std::string name = "cpu";  // ref, cpu, cuda
   std::string isa = "auto";  // cpu only: auto, avx2, avx512, avx512_bf16, amx
   uint32_t threads = 0;      // 0: one
+  bool cuda_graphs = true;   // cuda only: a batch's launches as one
 };
 
 // INVALID_ARGUMENT for an unknown name or an ISA this machine lacks, UNIMPLEMENTED for a device

@@ -124,6 +124,9 @@ void AddModelRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Count(
       "threads", kModel, "threads of the CPU backend; 0: affinity and cgroup quota",
       [](ServerOptions & o) -> auto& { return o.engine.threads; }, 0, 4096));
+  rows.push_back(Switch(
+      "cuda-graphs", kModel, "on cuda, the launches of a decode step as one CUDA graph",
+      [](ServerOptions & o) -> auto& { return o.engine.cuda_graphs; }));
 }
 
 void AddMemoryRows(std::vector<ConfigRow>& rows) {

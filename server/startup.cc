@@ -59,6 +59,7 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
       "numerics: {} (device {}; ISA {}; weights {}; KV {}; threads {})", m.numerics, m.device,
       Why(e.isa), Why(e.dtype), Why(e.kv_dtype),
       e.threads == 0 ? "from affinity and cgroup quota" : fmt::format("asked for: {}", e.threads));
+  spdlog::info("kernels: {}", m.kernels);
   spdlog::info(
       "memory: weights {:.1f} MiB; pool {:.1f} MiB = {} pages of {} bytes ({}); a page holds {} "
       "self or {} cross tokens ({} and {} bytes each)",

@@ -113,8 +113,8 @@ StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit
   o.encode_budget = fit.encode_budget;
   o.cross_cache = false;  // every run encodes its documents
   if (o.threads == 0) o.threads = DetectCpus();
-  PRECIS_ASSIGN_OR_RETURN(auto backend,
-                          OpenDevice({o.device, o.isa, o.threads}, o.dtype, MakeBackend));
+  PRECIS_ASSIGN_OR_RETURN(
+      auto backend, OpenDevice({o.device, o.isa, o.threads, o.cuda_graphs}, o.dtype, MakeBackend));
   o.device = backend->name();
   auto recorder = std::make_unique<OpRecorder>(std::move(backend));
   out.recorder = recorder.get();

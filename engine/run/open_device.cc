@@ -1,6 +1,7 @@
 #include "engine/run/open_device.h"
 
 #include <string>
+#include <utility>
 
 #include "common/log.h"
 
@@ -31,10 +32,8 @@ std::unique_ptr<Backend> TryCuda(BackendOptions options, std::string_view dtype,
   return nullptr;
 }
 
-}  // namespace
-
-StatusOr<std::unique_ptr<Backend>> OpenDevice(BackendOptions options, std::string_view dtype,
-                                              const BackendMaker& make) {
+StatusOr<std::unique_ptr<Backend>> Open(BackendOptions options, std::string_view dtype,
+                                        const BackendMaker& make) {
   if (options.name == "cuda" && dtype == kInt8) {
     return InvalidArgument(
         "--dtype int8 is for --device cpu only: cuda has weights of f32 and bf16");
@@ -43,6 +42,16 @@ StatusOr<std::unique_ptr<Backend>> OpenDevice(BackendOptions options, std::strin
   if (auto cuda = TryCuda(options, dtype, make)) return cuda;
   options.name = "cpu";
   return make(options);
+}
+
+}  // namespace
+
+StatusOr<std::unique_ptr<Backend>> OpenDevice(BackendOptions options, std::string_view dtype,
+                                              const BackendMaker& make) {
+  PRECIS_ASSIGN_OR_RETURN(auto backend, Open(std::move(options), dtype, make));
+  // What the CPU is, the start-up log says with the model's numerics.
+  if (backend->name() == "cuda") spdlog::info("device: {}", backend->Describe());
+  return backend;
 }
 
 }  // namespace precis

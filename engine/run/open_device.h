@@ -15,8 +15,8 @@ namespace precis {
 using BackendMaker = std::function<StatusOr<std::unique_ptr<Backend>>(const BackendOptions&)>;
 
 // options.name may be auto: cuda, where there is one and neither `dtype` nor options.isa asks for
-// what only the CPU has, else the CPU; a line of the log says why. INVALID_ARGUMENT for a `dtype`
-// that cuda lacks. `make`: MakeBackend, or a test's.
+// what only the CPU has, else the CPU; a line of the log says why, or which device of CUDA it is.
+// INVALID_ARGUMENT for a `dtype` that cuda lacks. `make`: MakeBackend, or a test's.
 StatusOr<std::unique_ptr<Backend>> OpenDevice(BackendOptions options, std::string_view dtype,
                                               const BackendMaker& make);
 

@@ -72,8 +72,9 @@ void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
 StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
-  PRECIS_ASSIGN_OR_RETURN(
-      auto backend, OpenDevice({options.device, options.isa, threads}, options.dtype, MakeBackend));
+  PRECIS_ASSIGN_OR_RETURN(auto backend,
+                          OpenDevice({options.device, options.isa, threads, options.cuda_graphs},
+                                     options.dtype, MakeBackend));
   return LoadOn(std::move(backend), options);
 }
 
@@ -110,6 +111,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   out.info.pool_pages = pages;
   out.info.pool_bytes = uint64_t{pages} * layout.page_bytes;
   out.info.device = backend->name();
+  out.info.kernels = backend->Describe();
   out.info.numerics =
       fmt::format("weights {}, kv {}, {} {}, {} threads", DTypeName(types.weights.projections),
                   DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),

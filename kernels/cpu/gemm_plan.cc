@@ -6,7 +6,6 @@
 
 #include "common/check.h"
 #include "fmt/format.h"
-#include "kernels/cpu/gemm_invariance.h"
 
 namespace precis {
 namespace {

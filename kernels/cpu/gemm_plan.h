@@ -15,16 +15,10 @@
 #include "common/status.h"
 #include "kernels/cpu/matmul_call.h"
 #include "kernels/dtype.h"
+#include "kernels/gemm_invariance.h"
 #include "oneapi/dnnl/dnnl.hpp"
 
 namespace precis {
-
-struct GemmShape {
-  size_t n;
-  size_t k;
-  DType dtype;
-  auto operator<=>(const GemmShape&) const = default;
-};
 
 // Memory that padded calls and oneDNN work in; shared by all plans, sized after all are prepared.
 struct GemmScratch {

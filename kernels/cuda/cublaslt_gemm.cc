@@ -56,9 +56,8 @@ class CublasLtGemm final : public DeviceGemm {
     return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
   }
   Status Plan(size_t n, size_t k, DType dtype, size_t max_rows) override;
-  void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
-            cudaStream_t stream) override;
-  Status status() const override { return status_; }
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override;
 
  private:
   StatusOr<Layout> MakeLayout(DType dtype, size_t rows, size_t cols) const;
@@ -76,7 +75,6 @@ class CublasLtGemm final : public DeviceGemm {
   std::vector<Product> products_;
   void* workspace_ = nullptr;
   size_t workspace_bytes_ = 0;
-  Status status_;
 };
 
 Status CublasLtGemm::Open() {
@@ -232,14 +230,14 @@ Status CublasLtGemm::Plan(size_t n, size_t k, DType dtype, size_t max_rows) {
                                  candidates->size(), std::string(refused.message())));
 }
 
-void CublasLtGemm::Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
-                        cudaStream_t stream) {
+Status CublasLtGemm::Gemm(const Activations& in, const void* w, size_t n, bool accumulate,
+                          float* out, cudaStream_t stream) {
   const auto product = std::ranges::find_if(products_, [&](const Product& p) {
     return p.n == n && p.k == in.cols && p.dtype == in.dtype;
   });
   PRECIS_CHECK(product != products_.end() && in.rows <= product->max_rows);
-  if (!status_.ok() || in.rows == 0) return;
-  status_ = Multiply(*product, in, w, accumulate, out, stream);
+  if (in.rows == 0) return OkStatus();
+  return Multiply(*product, in, w, accumulate, out, stream);
 }
 
 Status CublasLtGemm::Multiply(const Product& product, const Activations& in, const void* w,

@@ -1,71 +1,19 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "common/check.h"
 #include "fmt/format.h"
+#include "kernels/cuda/cuda_matrix.h"
 
 namespace precis::cuda {
 namespace {
 
-constexpr size_t kConstantBytes = size_t{1} << 20;
-// For what no limit tells of (places of scores to be taken out, layers) and padding of blocks.
-constexpr size_t kSpareBytes = size_t{1} << 20;
-// What padding may add to the blocks of one op.
+// What padding may add to the blocks of one op, beside an eighth of them.
 constexpr size_t kOpPadding = 1024;
-
-class CudaMatrix final : public PackedMatrix {
- public:
-  CudaMatrix(DeviceMemory memory, size_t n, size_t k, DType dtype)
-      : memory_(std::move(memory)), n_(n), k_(k), dtype_(dtype) {}
-  size_t n() const override { return n_; }
-  size_t k() const override { return k_; }
-  DType dtype() const override { return dtype_; }
-  size_t bytes() const override { return memory_.bytes(); }
-  const void* data() const { return memory_.data(); }
-
- private:
-  const DeviceMemory memory_;  // [n, k]
-  const size_t n_;
-  const size_t k_;
-  const DType dtype_;
-};
-
-Status Failure(absl::StatusCode code, std::string_view what, cudaError_t error) {
-  return Status(
-      code, fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
-}
-
-// The values as the device's memory has them.
-std::vector<std::byte> Rounded(std::span<const float> values, DType dtype) {
-  std::vector<std::byte> out(values.size() * ElementBytes(dtype));
-  if (dtype == DType::kF32) {
-    std::memcpy(out.data(), values.data(), out.size());
-  } else {
-    auto* bits = reinterpret_cast<uint16_t*>(out.data());
-    std::ranges::transform(values, bits, F32ToBF16);
-  }
-  return out;
-}
-
-// Of no meaning, but none is like its neighbour.
-std::vector<float> ArbitraryFloats(size_t count) {
-  std::vector<float> out(count);
-  uint32_t state = 1;
-  for (float& x : out) {
-    state = state * 1664525u + 1013904223u;
-    x = static_cast<float>(state >> 8) * 0x1p-23f - 1.0f;
-  }
-  return out;
-}
-
-StatusOr<DeviceMemory> Annotated(StatusOr<DeviceMemory> memory, std::string_view what) {
-  if (!memory.ok()) return Annotate(memory.status(), what);
-  return memory;
-}
 
 constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -81,66 +29,79 @@ uint32_t LargestGroup(const PagedAttentionParams& p) {
 
 }  // namespace
 
-StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceGemm> gemm) {
-  std::unique_ptr<CudaBackend> backend(new CudaBackend(std::move(gemm)));
+StatusOr<std::unique_ptr<CudaBackend>> CudaBackend::Make(std::unique_ptr<DeviceGemm> gemm,
+                                                         const BackendOptions& options,
+                                                         std::string device) {
+  std::unique_ptr<CudaBackend> backend(
+      new CudaBackend(std::move(gemm), std::move(device), options.cuda_graphs));
   const cudaError_t error = cudaStreamCreateWithFlags(&backend->stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) {
-    return Failure(absl::StatusCode::kUnavailable, "the CUDA device gives no stream", error);
+    return DeviceStatus(error, "the CUDA device gives no stream", absl::StatusCode::kUnavailable);
   }
   return backend;
 }
 
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm) {
-  return CudaBackend::Make(std::move(gemm));
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
+                                                       const BackendOptions& options,
+                                                       std::string device) {
+  return CudaBackend::Make(std::move(gemm), options, std::move(device));
 }
 
+// What was kept and not waited for is not done.
 CudaBackend::~CudaBackend() {
   if (stream_ == nullptr) return;
   cudaStreamSynchronize(stream_);
+  graph_cache_.Clear();
   cudaStreamDestroy(stream_);
 }
 
-Status CudaBackend::ErrorStatus() const {
-  if (error_ != cudaSuccess) {
-    return Failure(absl::StatusCode::kInternal, "the CUDA device failed", error_);
-  }
-  return gemm_->status();
+std::string CudaBackend::Describe() const {
+  return fmt::format("{}; one stream, {}; GEMM {}", device_,
+                     graphs_ ? "CUDA graphs" : "no CUDA graphs", gemm_->Describe());
+}
+
+// --- launches
+// --------------------------------------------------------------------------------------
+
+template <typename F>
+void CudaBackend::Launch(const F& launch, uint32_t variant) {
+  if (!work_.HasRoom(sizeof(F))) Issue();
+  work_.Launch(variant, launch);
+  if (!keeps_) Issue();
+}
+
+void CudaBackend::Copy(const Staging::Block& block) {
+  if (!work_.HasRoom(0)) Issue();
+  work_.Copy(block);
+}
+
+void CudaBackend::Issue() {
+  if (!Failed()) Note(work_.Issue(stream_));
+  work_.Clear();
+}
+
+// Of what stands before it the errors are not the graph's.
+void CudaBackend::IssueAsGraph() {
+  if (!Failed()) Note(cudaGetLastError());
+  if (Failed() || !keeps_ || work_.empty()) return Issue();
+  const StatusOr<bool> launched = graph_cache_.Launch(work_, stream_);
+  Note(launched.status());
+  if (launched.ok() && !*launched) return Issue();
+  work_.Clear();
 }
 
 // --- memory
 // ----------------------------------------------------------------------------------------
 
-StatusOr<DeviceMemory> CudaBackend::Allocate(size_t bytes) {
-  if (bytes == 0) return DeviceMemory();
-  void* data = nullptr;
-  cudaError_t error = cudaMalloc(&data, bytes);
-  if (error != cudaSuccess) {
-    cudaGetLastError();  // it is told here, and is not the stream's
-    const bool full = error == cudaErrorMemoryAllocation;
-    return Failure(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal,
-                   fmt::format("cannot have {} bytes of the CUDA device", bytes), error);
-  }
-  DeviceMemory memory(static_cast<std::byte*>(data), bytes,
-                      [](std::byte* of, size_t) { cudaFree(of); });
-  Note(cudaMemsetAsync(data, 0, bytes, stream_));
-  return memory;
-}
-
-// Of a device that cannot say it nothing is free: what comes next fails by name.
-std::optional<uint64_t> CudaBackend::FreeDeviceBytes() const {
-  size_t free = 0;
-  size_t total = 0;
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
-  return free;
-}
-
 // From pageable memory the runtime has taken the bytes when it returns.
 void CudaBackend::Upload(const void* host, size_t bytes, void* device) {
+  Issue();
   if (Failed() || bytes == 0) return;
   Note(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
 }
 
 void CudaBackend::Download(const void* device, size_t bytes, void* host) {
+  Issue();
   if (bytes == 0) return;
   if (!Failed()) Note(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_));
   if (!Failed()) Note(cudaStreamSynchronize(stream_));
@@ -149,17 +110,19 @@ void CudaBackend::Download(const void* device, size_t bytes, void* host) {
 
 Status CudaBackend::Wait() {
   FetchAnswers();
-  return ErrorStatus();
+  keeps_ = false;
+  return failure_;
 }
 
 // Whatever the stream does is over then, and all blocks are free.
 void CudaBackend::FetchAnswers() {
-  if (!Failed()) Note(cudaGetLastError());
   for (const Answer& answer : answers_) {
-    if (Failed()) break;
-    Note(cudaMemcpyAsync(answer.block.host, answer.block.device, answer.block.bytes,
-                         cudaMemcpyDeviceToHost, stream_));
+    Launch([block = answer.block](cudaStream_t stream) {
+      return cudaMemcpyAsync(block.host, block.device, block.bytes, cudaMemcpyDeviceToHost, stream);
+    });
   }
+  IssueAsGraph();
+  if (!Failed()) Note(cudaGetLastError());
   if (!Failed()) Note(cudaStreamSynchronize(stream_));
   if (!Failed()) {
     for (const Answer& answer : answers_) Deliver(answer);
@@ -200,7 +163,7 @@ void CudaBackend::Deliver(const Answer& answer) {
 
 // Prepare() has claimed room for each op within its limits; what has none comes by ForParts().
 void CudaBackend::MakeRoom(size_t bytes) {
-  if (staging_.Fits(bytes)) return;
+  if (staging_.Fits(bytes) && answers_.size() < answers_.capacity()) return;
   FetchAnswers();
   PRECIS_CHECK(staging_.Fits(bytes));
 }
@@ -208,167 +171,83 @@ void CudaBackend::MakeRoom(size_t bytes) {
 // op(first, count) over parts of `count` things of `each` bytes that have room.
 template <typename Op>
 void CudaBackend::ForParts(size_t count, size_t each, const Op& op) {
-  const size_t most = std::max<size_t>(1, (staging_.bytes() - kOpPadding) / each);
+  const size_t most = std::max<size_t>(1, (staging_.bytes() / 8 * 7 - kOpPadding) / each);
   for (size_t first = 0; first < count; first += most) op(first, std::min(most, count - first));
 }
 
 // What never changes, once; where there are too many of them, once a step: MakeRoom() was called
-// with their bytes.
+// with their bytes. It goes at once, as no work that comes again is to hold it.
 template <typename T>
 std::span<const T> CudaBackend::StageConstant(std::span<const T> values) {
   const size_t bytes = values.size_bytes();
-  const bool constant = constant_.Fits(bytes) || constant_.Find(values.data(), bytes) != nullptr;
-  return Stage(constant ? &constant_ : &staging_, values);
-}
-
-template <typename T>
-std::span<const T> CudaBackend::Stage(Staging* staging, std::span<const T> values) {
-  const std::byte* device = staging->Find(values.data(), values.size_bytes());
+  const std::byte* device = constant_.Find(values.data(), bytes);
   if (device == nullptr) {
-    Note(staging->Copy(values.data(), values.size_bytes(), stream_, &device));
+    if (values.empty() || !constant_.Fits(Staging::BlockBytes(bytes))) return Stage(values);
+    const Staging::Block block = constant_.Copy(values.data(), bytes);
+    Note(cudaMemcpyAsync(block.device, block.host, bytes, cudaMemcpyHostToDevice, stream_));
+    device = block.device;
   }
   return {reinterpret_cast<const T*>(device), values.size()};
 }
 
-// --- load
-// ------------------------------------------------------------------------------------------
-
-StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(std::string_view label,
-                                                          std::span<const float> w, size_t n,
-                                                          size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  if (dtype == DType::kI8) {
-    return InvalidArgument(fmt::format(
-        "{}: the backend cuda has no weights of int8; use f32 or bf16", std::string(label)));
+template <typename T>
+std::span<const T> CudaBackend::Stage(std::span<const T> values) {
+  const std::byte* device = staging_.Find(values.data(), values.size_bytes());
+  if (device == nullptr && !values.empty()) {
+    const Staging::Block block = staging_.Copy(values.data(), values.size_bytes());
+    Copy(block);
+    device = block.device;
   }
-  const Shape shape{n, k, dtype, max_rows};
-  if (std::ranges::find(shapes_, shape) == shapes_.end()) {
-    PRECIS_RETURN_IF_ERROR(gemm_->Plan(n, k, dtype, max_rows));
-    shapes_.push_back(shape);
-  }
-  PRECIS_ASSIGN_OR_RETURN(DeviceMemory memory, Allocate(w.size() * ElementBytes(dtype)));
-  const std::vector<std::byte> rounded = Rounded(w, dtype);
-  Upload(rounded.data(), rounded.size(), memory.data());
-  PRECIS_RETURN_IF_ERROR(ErrorStatus());
-  return std::make_unique<CudaMatrix>(std::move(memory), n, k, dtype);
-}
-
-// Of a step; no op within the limits says more (see MakeRoom).
-size_t CudaBackend::StepBytes(const BackendLimits& limits) {
-  const size_t rows = limits.max_decode_rows;
-  const size_t slots = std::max(1u, limits.fewest_page_slots);
-  const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  const auto tables = [&](size_t of_keys) {
-    return std::max<size_t>(rows, 1) * CeilDivide(of_keys, slots) * sizeof(int32_t);
-  };
-  const size_t items = 2 * rows * CeilDivide(keys, kPagedChunkKeys) * sizeof(PagedItem);
-  // What else ops say of a row, scores that are sampled from, and an encoder slice or two.
-  const size_t of_rows = rows * (1024 + limits.vocab_size * sizeof(float));
-  const size_t one_summary = limits.vocab_size * sizeof(TokenScore);
-  return tables(limits.max_source_tokens) + tables(limits.max_target_tokens) + items + of_rows +
-         one_summary + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
-}
-
-Status CudaBackend::Prepare(const BackendLimits& limits) {
-  const size_t rows = limits.max_decode_rows;
-  const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);
-  const size_t step_bytes = StepBytes(limits);
-  cudaError_t error = staging_.Claim(step_bytes);
-  if (error == cudaSuccess) error = constant_.Claim(kConstantBytes);
-  if (error != cudaSuccess) {
-    cudaGetLastError();  // it is told here, and is not the stream's
-    return Failure(
-        absl::StatusCode::kResourceExhausted,
-        fmt::format("cannot have {} bytes of pinned memory, and as many of the CUDA device: what a "
-                    "step of {} rows, sources of {} tokens, targets of {} and a vocabulary of {} "
-                    "may say",
-                    step_bytes + kConstantBytes, rows, limits.max_source_tokens,
-                    limits.max_target_tokens, limits.vocab_size),
-        error);
-  }
-  PRECIS_ASSIGN_OR_RETURN(
-      partials_,
-      Annotated(
-          Allocate(chunks * limits.num_heads * PartialFloats(limits.head_dim) * sizeof(float)),
-          fmt::format("partial sums of attention, of {} rows with {} heads over {} tokens", rows,
-                      limits.num_heads, keys)));
-  plan_.items.reserve(chunks);
-  plan_.first_chunk.reserve(rows + 1);
-  plans_.reserve(64);
-  answers_.reserve(1024);
-  for (const Shape& shape : shapes_) PRECIS_RETURN_IF_ERROR(CheckInvariance(shape));
-  return Wait();
-}
-
-// A row alone, among a few and among all must have the same bits.
-Status CudaBackend::CheckInvariance(const Shape& shape) {
-  const auto [n, k, dtype, max_rows] = shape;
-  const size_t element = ElementBytes(dtype);
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory w, Allocate(n * k * element));
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory in, Allocate(max_rows * k * element));
-  PRECIS_ASSIGN_OR_RETURN(const DeviceMemory out, Allocate(max_rows * n * sizeof(float)));
-  const auto upload = [&](size_t count, const DeviceMemory& to) {
-    const std::vector<std::byte> values = Rounded(ArbitraryFloats(count), shape.dtype);
-    Upload(values.data(), values.size(), to.data());
-  };
-  upload(n * k, w);
-  upload(max_rows * k, in);
-  std::vector<float> last(n);  // the last row, among all
-  std::vector<float> got(n);
-  for (const size_t rows : {max_rows, size_t{1}, std::min<size_t>(3, max_rows)}) {
-    std::byte* first = in.data() + (max_rows - rows) * k * element;
-    auto* to = reinterpret_cast<float*>(out.data());
-    gemm_->Gemm({first, dtype, rows, k}, w.data(), n, false, to, stream_);
-    Download(to + (rows - 1) * n, n * sizeof(float), got.data());
-    PRECIS_RETURN_IF_ERROR(ErrorStatus());
-    if (rows == max_rows) last = got;
-    if (std::memcmp(got.data(), last.data(), n * sizeof(float)) != 0) {
-      return Status(absl::StatusCode::kInternal,
-                    fmt::format("the CUDA GEMM of {} x {} in {} gives a row other bits among {} "
-                                "rows than among {}",
-                                n, k, DTypeName(dtype), rows, max_rows));
-    }
-  }
-  return OkStatus();
+  return {reinterpret_cast<const T*>(device), values.size()};
 }
 
 // --- ops
 // -------------------------------------------------------------------------------------------
 
+// A batch begins here: what was before is not of it.
 void CudaBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype,
                         size_t d, float* out) {
   if (Failed() || ids.empty()) return;
+  Issue();
+  keeps_ = graphs_;
   MakeRoom(Bytes(ids));
-  cuda::Embed(Stage(&staging_, ids).data(), ids.size(), table, table_dtype, d, out, stream_);
+  Launch([ids = Stage(ids), table, table_dtype, d, out](cudaStream_t stream) {
+    cuda::Embed(ids.data(), ids.size(), table, table_dtype, d, out, stream);
+  });
 }
 
 void CudaBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
-  if (!Failed()) cuda::RmsNorm(x, gain, eps, out, stream_);
+  if (Failed()) return;
+  Launch([=](cudaStream_t stream) { cuda::RmsNorm(x, gain, eps, out, stream); });
 }
 
+// The library may have other kernels for other numbers of rows: a graph is for a bucket of them.
 void CudaBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
   if (Failed() || in.rows == 0) return;
   const auto& matrix = static_cast<const CudaMatrix&>(w);
   PRECIS_CHECK(in.cols == w.k() && in.dtype == w.dtype());
-  gemm_->Gemm(in, matrix.data(), w.n(), accumulate, out, stream_);
-  gemm_failed_ = !gemm_->status().ok();
+  Launch([gemm = gemm_.get(), in, data = matrix.data(), n = w.n(), accumulate,
+          out](cudaStream_t stream) { return gemm->Gemm(in, data, n, accumulate, out, stream); },
+         static_cast<uint32_t>(std::bit_width(in.rows - 1)));
 }
 
 void CudaBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
-  if (!Failed()) cuda::Activate(kind, in, out, stream_);
+  if (Failed()) return;
+  Launch([=](cudaStream_t stream) { cuda::Activate(kind, in, out, stream); });
 }
 
 void CudaBackend::EncoderAttention(const EncoderAttentionParams& params) {
-  if (!Failed()) cuda::EncoderAttention(params, stream_);
+  if (Failed()) return;
+  keeps_ = false;
+  Launch([params](cudaStream_t stream) { cuda::EncoderAttention(params, stream); });
 }
 
 void CudaBackend::AppendKv(const AppendKvParams& params) {
   if (Failed() || params.slots.empty()) return;
   MakeRoom(Bytes(params.slots));
   AppendKvParams p = params;
-  p.slots = Stage(&staging_, params.slots);
-  cuda::AppendKv(p, stream_);
+  p.slots = Stage(params.slots);
+  Launch([p](cudaStream_t stream) { cuda::AppendKv(p, stream); });
 }
 
 const CudaBackend::StagedPlan& CudaBackend::PlanOf(std::span<const PagedRow> rows,
@@ -380,9 +259,9 @@ const CudaBackend::StagedPlan& CudaBackend::PlanOf(std::span<const PagedRow> row
   StagedPlan plan{.rows = device, .work = {}, .most_rows = 0};
   for (const PagedItem& item : plan_.items)
     plan.most_rows = std::max(plan.most_rows, item.num_rows);
-  plan.work = {.items = Stage(&staging_, std::span<const PagedItem>(plan_.items)).data(),
+  plan.work = {.items = Stage(std::span<const PagedItem>(plan_.items)).data(),
                .num_items = plan_.items.size(),
-               .first_chunk = Stage(&staging_, std::span<const uint32_t>(plan_.first_chunk)).data(),
+               .first_chunk = Stage(std::span<const uint32_t>(plan_.first_chunk)).data(),
                .partials = reinterpret_cast<float*>(partials_.data()),
                .merges = plan_.merges,
                .most_queries = 0};
@@ -397,11 +276,12 @@ void CudaBackend::PagedAttention(const PagedAttentionParams& params) {
   // A plan has an item a row and chunk at most; rows of one chunk need no partials.
   size_t chunks = 0;
   for (const PagedRow& row : params.rows) chunks += CeilDivide(row.num_keys, kPagedChunkKeys);
-  MakeRoom(Bytes(params.rows) + Bytes(params.pages) + chunks * sizeof(PagedItem) +
-           params.rows.size() * sizeof(uint32_t) + Bytes(params.groups.heads) +
-           Bytes(params.groups.begin) + 256);
-  p.rows = Stage(&staging_, params.rows);
-  p.pages = Stage(&staging_, params.pages);
+  MakeRoom(Bytes(params.rows) + Bytes(params.pages) +
+           Staging::BlockBytes(chunks * sizeof(PagedItem)) +
+           Staging::BlockBytes((params.rows.size() + 1) * sizeof(uint32_t)) +
+           Bytes(params.groups.heads) + Bytes(params.groups.begin));
+  p.rows = Stage(params.rows);
+  p.pages = StagePages(params.pages);
   p.groups.heads = StageConstant(params.groups.heads);
   p.groups.begin = StageConstant(params.groups.begin);
   const StagedPlan& plan = PlanOf(params.rows, p.rows.data());
@@ -410,42 +290,42 @@ void CudaBackend::PagedAttention(const PagedAttentionParams& params) {
                                        PartialFloats(params.region.head_dim) * sizeof(float) <=
                                    partials_.bytes());
   work.most_queries = plan.most_rows * LargestGroup(params);
-  cuda::PagedAttention(p, work, stream_);
+  Launch([p, work](cudaStream_t stream) { cuda::PagedAttention(p, work, stream); }, work.merges);
 }
 
 void CudaBackend::CopySlots(const CopySlotsParams& params) {
   if (Failed() || params.copies.empty() || params.layers.empty()) return;
   MakeRoom(Bytes(params.copies) + Bytes(params.layers));
   CopySlotsParams p = params;
-  p.copies = Stage(&staging_, params.copies);
+  p.copies = Stage(params.copies);
   p.layers = StageConstant(params.layers);
-  cuda::CopySlots(p, stream_);
+  Launch([p](cudaStream_t stream) { cuda::CopySlots(p, stream); });
 }
 
 void CudaBackend::SumKeySquares(const SumKeySquaresParams& params) {
   if (Failed() || params.rows.empty()) return;
   MakeRoom(Bytes(params.rows) + Bytes(params.pages));
   SumKeySquaresParams p = params;
-  p.rows = Stage(&staging_, params.rows);
-  p.pages = Stage(&staging_, params.pages);
-  cuda::SumKeySquares(p, stream_);
+  p.rows = Stage(params.rows);
+  p.pages = StagePages(params.pages);
+  Launch([p](cudaStream_t stream) { cuda::SumKeySquares(p, stream); });
 }
 
 void CudaBackend::DealHeads(const DealHeadsParams& params) {
   if (Failed() || params.rows.empty()) return;
   MakeRoom(Bytes(params.rows) + Bytes(params.pages));
   DealHeadsParams p = params;
-  p.rows = Stage(&staging_, params.rows);
-  p.pages = Stage(&staging_, params.pages);
-  cuda::DealHeads(p, stream_);
+  p.rows = Stage(params.rows);
+  p.pages = StagePages(params.pages);
+  Launch([p](cudaStream_t stream) { cuda::DealHeads(p, stream); });
 }
 
 void CudaBackend::SubtractNoise(const SubtractNoiseParams& params) {
   if (Failed() || params.rows.empty()) return;
   MakeRoom(Bytes(params.rows));
   SubtractNoiseParams p = params;
-  p.rows = Stage(&staging_, params.rows);
-  cuda::SubtractNoise(p, stream_);
+  p.rows = Stage(params.rows);
+  Launch([p](cudaStream_t stream) { cuda::SubtractNoise(p, stream); });
 }
 
 void CudaBackend::TakeOutScores(const TakeOutScoresParams& params) {
@@ -460,14 +340,17 @@ void CudaBackend::TakeOutScores(const TakeOutScoresParams& params) {
 void CudaBackend::TakeOutPart(const TakeOutScoresParams& params) {
   if (Failed()) return;
   const size_t count = params.places.size();
-  MakeRoom(2 * Bytes(params.places) + count * sizeof(float));
+  MakeRoom(2 * Bytes(params.places) + Staging::BlockBytes(count * sizeof(float)));
   TakeOutScoresParams p = params;
-  p.places = Stage(&staging_, params.places);
+  p.places = Stage(params.places);
   // The host may change its own before they are asked for.
   const Staging::Block places = staging_.Take(params.places.size_bytes());
   std::memcpy(places.host, params.places.data(), places.bytes);
   const Staging::Block taken = staging_.Take(count * sizeof(float));
-  cuda::TakeOutScores(p, reinterpret_cast<float*>(taken.device), stream_);
+  p.values = nullptr;  // the host's
+  Launch([p, out = reinterpret_cast<float*>(taken.device)](cudaStream_t stream) {
+    cuda::TakeOutScores(p, out, stream);
+  });
   answers_.push_back({.block = taken,
                       .summaries = {},
                       .values = params.values,
@@ -487,14 +370,18 @@ void CudaBackend::KeepScores(const KeepScoresParams& params) {
 void CudaBackend::KeepPart(const KeepScoresParams& params) {
   if (Failed()) return;
   const size_t bytes = params.rows.size() * params.count * sizeof(float);
-  MakeRoom(2 * Bytes(params.rows) + bytes + 64);
+  MakeRoom(2 * Bytes(params.rows) + Staging::BlockBytes(bytes));
   KeepScoresParams p = params;
-  p.rows = Stage(&staging_, params.rows);
+  p.rows = Stage(params.rows);
+  p.out = nullptr;  // the host's
   const Staging::Block rows = staging_.Take(params.rows.size_bytes());
   std::memcpy(rows.host, params.rows.data(), rows.bytes);
   const Staging::Block kept = staging_.Take(bytes);
-  cuda::KeepScores(p, reinterpret_cast<float*>(kept.device), stream_);
+  Launch([p, out = reinterpret_cast<float*>(kept.device)](cudaStream_t stream) {
+    cuda::KeepScores(p, out, stream);
+  });
   p.rows = {reinterpret_cast<const uint32_t*>(rows.host), params.rows.size()};
+  p.out = params.out;
   answers_.push_back({.block = kept, .summaries = {}, .places = {}, .kept = p});
 }
 
@@ -511,7 +398,7 @@ std::span<ScoreSummary> CudaBackend::SummariesOf(std::span<ScoreSummary> rows) {
   size_t best = 0;
   for (const ScoreSummary& row : rows) best += row.best.size();
   const size_t bytes = rows.size_bytes() + best * sizeof(TokenScore);
-  MakeRoom(bytes);
+  MakeRoom(Staging::BlockBytes(bytes));
   const Staging::Block block = staging_.Take(bytes);
   const std::span<ScoreSummary> staged = copies(block.host);
   std::byte* const room = block.host + rows.size_bytes();
@@ -524,7 +411,7 @@ std::span<ScoreSummary> CudaBackend::SummariesOf(std::span<ScoreSummary> rows) {
     at += rows[i].best.size();
     device_at += rows[i].best.size();
   }
-  Note(cudaMemcpyAsync(block.device, block.host, bytes, cudaMemcpyHostToDevice, stream_));
+  Copy(block);
   answers_.push_back({.block = block, .summaries = rows, .places = {}});
   return copies(block.device);
 }
@@ -539,7 +426,7 @@ void CudaBackend::SummarizeScores(const SummarizeScoresParams& params) {
     SummarizeScoresParams part = params;
     part.scores += first * params.count;
     part.rows = SummariesOf(params.rows.subspan(first, count));
-    cuda::SummarizeScores(part, most, stream_);
+    Launch([part, most](cudaStream_t stream) { cuda::SummarizeScores(part, most, stream); });
   });
 }
 

@@ -1,5 +1,7 @@
 // A CUDA device as a Backend: ops are launches on one stream, and what the host says in an op or
-// gets from it passes through pinned memory.
+// gets from it passes through pinned memory. What follows an Embed(), a batch's first op, is kept
+// until Wait() and then launched as one CUDA graph, unless encoder attention is among it: that is
+// work enough for the device to begin at once.
 //
 // Owner and thread rule: as Backend.
 #pragma once
@@ -14,19 +16,23 @@
 
 #include "kernels/backend.h"
 #include "kernels/cuda/device_gemm.h"
+#include "kernels/cuda/graph_cache.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/staging.h"
+#include "kernels/cuda/stream_work.h"
 
 namespace precis::cuda {
 
 class CudaBackend final : public Backend {
  public:
   // UNAVAILABLE, with CUDA's name of the error, when the device gives no stream.
-  static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm);
+  static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm,
+                                                     const BackendOptions& options,
+                                                     std::string device);
   ~CudaBackend() override;
 
   std::string_view name() const override { return "cuda"; }
-  std::string Describe() const override { return "cuda: one stream; GEMM " + gemm_->Describe(); }
+  std::string Describe() const override;
   std::string_view isa() const override { return "cuda"; }
   uint32_t num_threads() const override { return 1; }
   DType activation_dtype(DType weights) const override { return weights; }
@@ -80,14 +86,25 @@ class CudaBackend final : public Backend {
     KeepScoresParams kept{};  // its rows are pinned
   };
 
-  explicit CudaBackend(std::unique_ptr<DeviceGemm> gemm) : gemm_(std::move(gemm)) {}
+  CudaBackend(std::unique_ptr<DeviceGemm> gemm, std::string device, bool graphs)
+      : gemm_(std::move(gemm)), device_(std::move(device)), graphs_(graphs) {}
 
-  bool Failed() const { return error_ != cudaSuccess || gemm_failed_; }
-  void Note(cudaError_t error) {
-    if (error_ == cudaSuccess) error_ = error;
+  bool Failed() const { return !failure_.ok(); }
+  void Note(const Status& status) {
+    if (failure_.ok()) failure_ = status;
   }
-  Status ErrorStatus() const;
+  void Note(cudaError_t error) {
+    if (error != cudaSuccess) Note(DeviceStatus(error));
+  }
   Status CheckInvariance(const Shape& shape);
+
+  // launch(stream), when it is issued; see StreamWork.
+  template <typename F>
+  void Launch(const F& launch, uint32_t variant = 0);
+  void Copy(const Staging::Block& block);
+  // What is kept goes to the stream as it is, or as a graph if that can be.
+  void Issue();
+  void IssueAsGraph();
 
   // Makes room in `staging_`: what is not there any more afterwards are all blocks of the step.
   void MakeRoom(size_t bytes);
@@ -101,7 +118,11 @@ class CudaBackend final : public Backend {
   template <typename T>
   std::span<const T> StageConstant(std::span<const T> values);
   template <typename T>
-  std::span<const T> Stage(Staging* staging, std::span<const T> values);
+  std::span<const T> Stage(std::span<const T> values);
+  // How long a table is no kernel asks, and a launch is the same while it grows.
+  std::span<const int32_t> StagePages(std::span<const int32_t> pages) {
+    return {Stage(pages).data(), size_t{0}};
+  }
   template <typename T>
   static size_t Bytes(std::span<const T> values) {
     return Staging::BlockBytes(values.size_bytes());
@@ -110,9 +131,13 @@ class CudaBackend final : public Backend {
   std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);
 
   const std::unique_ptr<DeviceGemm> gemm_;
+  const std::string device_;
   cudaStream_t stream_ = nullptr;
-  cudaError_t error_ = cudaSuccess;  // the first
-  bool gemm_failed_ = false;
+  const bool graphs_;
+  bool keeps_ = false;  // what is launched is kept
+  StreamWork work_;
+  GraphCache graph_cache_;
+  Status failure_;  // the first
   std::vector<Shape> shapes_;
   Staging staging_;   // of a step
   Staging constant_;  // what never changes: head groups, the pages' layout
@@ -122,7 +147,9 @@ class CudaBackend final : public Backend {
   std::vector<Answer> answers_;
 };
 
-// What the device lacks is seen in ops, and told by Wait().
-StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm);
+// What the device lacks is seen in ops, and told by Wait(). device: what Describe() says of it.
+StatusOr<std::unique_ptr<Backend>> MakeCudaBackendWith(std::unique_ptr<DeviceGemm> gemm,
+                                                       const BackendOptions& options = {},
+                                                       std::string device = "a CUDA device");
 
 }  // namespace precis::cuda

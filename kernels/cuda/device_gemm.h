@@ -1,8 +1,7 @@
 // Matrix products of a device, of weights that lie there.
 //
 // Owner: the CUDA backend. Thread rule: the thread that has the stream. What goes wrong while a
-// product runs is the stream's, and seen when it is asked; what goes wrong in asking for one is
-// kept in status().
+// product runs is the stream's, and seen when it is asked.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -30,13 +29,10 @@ class DeviceGemm {
 
   // out[rows, n] = in[rows, k] * w^T, or out += ... when `accumulate`; sums in f32. All memory is
   // the device's; `in` has the type of `w`; the shape was planned. Each begins at a multiple of 16
-  // bytes, or of the largest power of two in its row's bytes if that is less.
-  virtual void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
-                    cudaStream_t stream) = 0;
-
-  // The first failure to ask for a product, from then on every time. The library returns a status
-  // of its own, which no stream knows: Backend::Wait() is to tell this one too.
-  virtual Status status() const = 0;
+  // bytes, or of the largest power of two in its row's bytes if that is less. The status is that of
+  // asking for a product, which no stream knows: Backend::Wait() is to tell this one too.
+  virtual Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+                      cudaStream_t stream) = 0;
 };
 
 // UNAVAILABLE, naming the library, where this machine has no cuBLASLt. `path`: the library to be

@@ -52,7 +52,13 @@ StatusOr<std::string> FindDevice() {
     return NoDevice(fmt::format(
         "{} is older than {}.0 (CUDA_VISIBLE_DEVICES chooses among several)", device, kLeastMajor));
   }
-  return device;
+  int driver = 0;
+  int runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  return fmt::format("{}, {:.1f} GiB, driver for CUDA {}, runtime {}", device,
+                     static_cast<double>(properties.totalGlobalMem) / (size_t{1} << 30),
+                     Version(driver), Version(runtime));
 }
 
 }  // namespace precis::cuda

@@ -18,7 +18,7 @@ namespace precis::cuda {
 
 // Keys are reduced in chunks of absolute positions, merged in their order: as many as on the CPU.
 inline constexpr size_t kPagedChunkKeys = 512;
-// The largest heads that encoder attention takes.
+// The largest heads that attention takes; CudaBackend refuses models of larger ones.
 inline constexpr size_t kMostHeadDim = 128;
 
 void Embed(const int32_t* ids, size_t rows, const void* table, DType table_dtype, size_t d,
@@ -71,14 +71,16 @@ void SumKeySquares(const SumKeySquaresParams& p, cudaStream_t stream);
 void DealHeads(const DealHeadsParams& p, cudaStream_t stream);
 void SubtractNoise(const SubtractNoiseParams& p, cudaStream_t stream);
 
-// most_best: the most that a row's `best` has room for.
+// Of a row: what a block has shared memory for. A request has 2 x num_beams at most, of 16 beams.
+inline constexpr size_t kMostBest = 1024;
+// most_best: the most that a row's `best` has room for, up to kMostBest.
 void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
 
 // taken: [places], kept: [rows, count], on the device; p.values and p.out are not read.
 void TakeOutScores(const TakeOutScoresParams& p, float* taken, cudaStream_t stream);
 void KeepScores(const KeepScoresParams& p, float* kept, cudaStream_t stream);
 
-// --- what no op of the Backend asks for yet
+// --- what no op of the Backend asks for: docs/gpu.md says why
 // ---------------------------------------------------------
 
 // How a row's token is drawn: temperature above 0, then the top_k best (0: all), then the fewest

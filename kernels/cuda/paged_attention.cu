@@ -7,6 +7,7 @@
 // that it sees take part, as a word may hold slots that nobody has written.
 #include <cmath>
 
+#include "common/check.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/kernels.h"
 
@@ -15,7 +16,9 @@ namespace {
 
 constexpr unsigned kThreads = 128;
 // Blocks that share a multiprocessor's registers, at least.
-[[maybe_unused]] constexpr unsigned kBlocks = 4;
+[[maybe_unused]] constexpr unsigned BlocksFor(unsigned queries) {
+  return queries == 1 ? 6 : queries == 4 ? 5 : 4;
+}
 constexpr unsigned kWarps = kThreads / kWarpLanes;
 
 struct PagedCall {
@@ -36,24 +39,32 @@ struct PagedCall {
   size_t out_stride;
 };
 
-// A word's values, as floats.
-template <DType kType>
-struct Word {
-  static constexpr unsigned kPack = kKvWordBytes / ElementBytes(kType);
-  static __device__ __forceinline__ void Take(unsigned word, float (&values)[kPack]) {
-    if constexpr (kType == DType::kF32) {
-      values[0] = __uint_as_float(word);
-    } else if constexpr (kType == DType::kBF16) {
-      values[0] = WidenBF16(word);
-      values[1] = __uint_as_float(word & 0xffff0000u);
-    } else {
+// Words that a thread reads at once, where they lie side by side on 16 bytes.
+constexpr unsigned kWideWords = 4;
+
+template <unsigned kWords>
+__device__ __forceinline__ void LoadWords(const unsigned* from, unsigned (&words)[kWords]) {
+  if constexpr (kWords == kWideWords) {
+    const uint4 all = *reinterpret_cast<const uint4*>(from);
+    words[0] = all.x;
+    words[1] = all.y;
+    words[2] = all.z;
+    words[3] = all.w;
+  } else {
 #pragma unroll
-      for (unsigned e = 0; e < kPack; ++e) {
-        values[e] = static_cast<float>(static_cast<int8_t>(word >> (8 * e)));
-      }
-    }
+    for (unsigned n = 0; n < kWords; ++n) words[n] = from[n];
   }
-};
+}
+
+// Value `e` of a word, as a float.
+template <DType kType>
+__device__ __forceinline__ float ValueOf(unsigned word, unsigned e) {
+  if constexpr (kType == DType::kF32) return __uint_as_float(word);
+  if constexpr (kType == DType::kBF16) {
+    return e == 0 ? WidenBF16(word) : __uint_as_float(word & 0xffff0000u);
+  }
+  return static_cast<float>(static_cast<int8_t>(word >> (8 * e)));
+}
 
 // One of the queries that a block serves at a time.
 struct Query {
@@ -109,7 +120,7 @@ __device__ uint32_t CountQueries(const PagedCall& c, const PagedItem& item, uint
 template <DType kType, unsigned kQueries>
 class Tile {
  public:
-  static constexpr unsigned kPack = Word<kType>::kPack;
+  static constexpr unsigned kPack = kKvWordBytes / ElementBytes(kType);
 
   __device__ Tile(const PagedCall& call, const Chunk& chunk, const Query* queries, float* shared)
       : c_(call),
@@ -130,31 +141,40 @@ class Tile {
     }
   }
 
-  // A thread a key: neighbours read neighbouring words.
+  // A thread kWords neighbouring keys of a page; neighbours read neighbouring words.
+  template <unsigned kWords>
   __device__ void Score() {
-    for (unsigned i = threadIdx.x; i < chunk_.keys; i += kThreads) {
+    for (unsigned i = threadIdx.x * kWords; i < chunk_.keys; i += kThreads * kWords) {
       const unsigned key = chunk_.first + i;
       const unsigned slot = key % r_.slots;
       const std::byte* page = Page(key / r_.slots);
       const auto* words = reinterpret_cast<const unsigned*>(page + r_.k_offset) +
                           chunk_.g * r_.dim_words() * r_.slots + slot;
-      float sums[kQueries] = {};
+      float sums[kQueries][kWords] = {};
       for (unsigned w = 0; w < dims_ / kPack; ++w) {
-        float k[kPack];
-        Word<kType>::Take(words[size_t{w} * r_.slots], k);
+        unsigned k[kWords];
+        LoadWords<kWords>(words + size_t{w} * r_.slots, k);
 #pragma unroll
         for (unsigned e = 0; e < kPack; ++e) {
 #pragma unroll
           for (unsigned j = 0; j < kQueries; ++j) {
-            sums[j] = fmaf(q_[j * dims_ + w * kPack + e], k[e], sums[j]);
+            const float q = q_[j * dims_ + w * kPack + e];
+#pragma unroll
+            for (unsigned n = 0; n < kWords; ++n) {
+              sums[j][n] = fmaf(q, ValueOf<kType>(k[n], e), sums[j][n]);
+            }
           }
         }
       }
-      const float scale = kType == DType::kI8 ? Scale(page, r_.k_scale_offset, slot) : 1.0f;
 #pragma unroll
-      for (unsigned j = 0; j < kQueries; ++j) {
-        if (i >= queries_[j].keys) continue;
-        scores_[j * kPagedChunkKeys + i] = __fadd_rn(__fmul_rn(sums[j], scale), Bias(j, key));
+      for (unsigned n = 0; n < kWords; ++n) {
+        const float scale = kType == DType::kI8 ? Scale(page, r_.k_scale_offset, slot + n) : 1.0f;
+#pragma unroll
+        for (unsigned j = 0; j < kQueries; ++j) {
+          if (i + n >= queries_[j].keys) continue;
+          scores_[j * kPagedChunkKeys + i + n] =
+              __fadd_rn(__fmul_rn(sums[j][n], scale), Bias(j, key + n));
+        }
       }
     }
   }
@@ -179,28 +199,30 @@ class Tile {
     }
   }
 
-  // A thread a dimension; where dimensions are fewer than threads, `parts` of them share the words
-  // of the chunk's pages, and their sums are added in the order of the parts. Leaves the sums of
-  // dimensions first_d .. in values_.
-  __device__ void SumValues(unsigned first_d, unsigned width) {
-    const unsigned parts = kThreads / width;
-    const unsigned part = threadIdx.x / width;
-    const unsigned d = first_d + threadIdx.x % width;
-    float sums[kQueries] = {};
-    if (part < parts && d < r_.head_dim) AddWords(part, parts, d, sums);
-    if (part < parts) {
+  // A thread kWords neighbouring dimensions; `width` threads have them all, and as many times as
+  // the block has so many they share the words of the chunk's pages. Their sums, which are added in
+  // the order of the parts, are left in values_.
+  template <unsigned kWords>
+  __device__ void SumValues(unsigned width) {
+    const unsigned d = threadIdx.x % width * kWords;
+    float sums[kQueries][kWords] = {};
+    if (d < r_.head_dim) AddWords<kWords>(threadIdx.x / width, kThreads / width, d, sums);
 #pragma unroll
-      for (unsigned j = 0; j < kQueries; ++j) values_[j * kThreads + threadIdx.x] = sums[j];
+    for (unsigned j = 0; j < kQueries; ++j) {
+#pragma unroll
+      for (unsigned n = 0; n < kWords; ++n) {
+        values_[(j * kThreads + threadIdx.x) * kWideWords + n] = sums[j][n];
+      }
     }
     __syncthreads();
   }
 
-  // Of dimension first_d + i of query j, after SumValues().
-  __device__ float Value(unsigned j, unsigned i, unsigned width) const {
-    float value = values_[j * kThreads + i];
-    for (unsigned part = 1; part < kThreads / width; ++part) {
-      value += values_[j * kThreads + part * width + i];
-    }
+  // Of a dimension of query j, after SumValues().
+  template <unsigned kWords>
+  __device__ float Value(unsigned j, unsigned d, unsigned width) const {
+    const float* at = values_ + (j * kThreads + d / kWords) * kWideWords + d % kWords;
+    float value = *at;
+    for (unsigned part = 1; part < kThreads / width; ++part) value += at[part * width * kWideWords];
     return value;
   }
 
@@ -221,7 +243,9 @@ class Tile {
         .data[query.head * c_.bias.stride + c_.bias.zero + key - c_.rows[query.row].position];
   }
 
-  __device__ void AddWords(unsigned part, unsigned parts, unsigned d, float (&sums)[kQueries]) {
+  template <unsigned kWords>
+  __device__ void AddWords(unsigned part, unsigned parts, unsigned d,
+                           float (&sums)[kQueries][kWords]) {
     const auto page_words = static_cast<unsigned>(r_.slot_words());
     const unsigned first_page = chunk_.first / r_.slots;
     const unsigned end = chunk_.first + chunk_.keys;
@@ -232,8 +256,8 @@ class Tile {
       const unsigned key = page * r_.slots + w * kPack;
       if (key + kPack <= chunk_.first || key >= end) continue;
       const auto* values = reinterpret_cast<const unsigned*>(Page(page) + r_.v_offset);
-      float v[kPack];
-      Word<kType>::Take(values[(chunk_.g * page_words + w) * r_.head_dim + d], v);
+      unsigned v[kWords];
+      LoadWords<kWords>(values + (chunk_.g * page_words + w) * r_.head_dim + d, v);
 #pragma unroll
       for (unsigned e = 0; e < kPack; ++e) {
         const unsigned at = key + e - chunk_.first;  // wraps before the chunk, and is then large
@@ -241,7 +265,11 @@ class Tile {
 #pragma unroll
         for (unsigned j = 0; j < kQueries; ++j) {
           if (at >= queries_[j].keys) continue;
-          sums[j] = fmaf(scores_[j * kPagedChunkKeys + at], v[e], sums[j]);
+          const float p = scores_[j * kPagedChunkKeys + at];
+#pragma unroll
+          for (unsigned n = 0; n < kWords; ++n) {
+            sums[j][n] = fmaf(p, ValueOf<kType>(v[n], e), sums[j][n]);
+          }
         }
       }
     }
@@ -254,7 +282,7 @@ class Tile {
   unsigned dims_;         // of whole words
   float* q_;              // [kQueries, dims_]
   float* scores_;         // [kQueries, kPagedChunkKeys]
-  float* values_;         // [kQueries, kThreads], of kThreads / width parts
+  float* values_;         // [kQueries, kThreads, kWideWords], of kThreads / width parts
 };
 
 // A query's values go to `out`, divided, or with what belongs to them to its partial.
@@ -275,15 +303,33 @@ __device__ void StoreValue(const PagedCall& c, const Query& query, uint32_t chun
   partial[c.region.head_dim + 1] = totals.sum;
 }
 
-// Threads that a head's dimensions take, whole warps.
-__host__ __device__ constexpr unsigned DimensionThreads(unsigned head_dim) {
-  unsigned width = kWarpLanes;
-  while (width < head_dim && width < kThreads) width *= 2;
+static_assert(kMostHeadDim <= kThreads);
+
+// Threads that a head's dimensions take, `words` each: a power of two, of which a block has a whole
+// number.
+__device__ __forceinline__ unsigned DimensionThreads(unsigned head_dim, unsigned words) {
+  unsigned width = 1;
+  while (width * words < head_dim) width *= 2;
   return width;
 }
 
+// The values of all queries of a tile, from their probabilities.
+template <unsigned kWords, DType kType, unsigned kQueries, typename T>
+__device__ void StoreValues(const PagedCall& c, Tile<kType, kQueries>& tile, const Query* queries,
+                            const Totals* totals, uint32_t chunk, typename T::Storage* out) {
+  const unsigned width = DimensionThreads(c.region.head_dim, kWords);
+  tile.template SumValues<kWords>(width);
+  const unsigned dims = c.region.head_dim;
+  for (unsigned i = threadIdx.x; i < kQueries * dims; i += kThreads) {
+    const unsigned j = i / dims;
+    if (queries[j].keys == 0) continue;
+    StoreValue<T>(c, queries[j], chunk, i % dims, tile.template Value<kWords>(j, i % dims, width),
+                  totals[j], out);
+  }
+}
+
 template <DType kType, unsigned kQueries, typename T>
-__global__ void __launch_bounds__(kThreads, kBlocks)
+__global__ void __launch_bounds__(kThreads, BlocksFor(kQueries))
     PagedKernel(PagedCall c, typename T::Storage* out) {
   PRECIS_DYNAMIC_SHARED(float, shared);
   __shared__ Query queries[kQueries];
@@ -294,7 +340,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   chunk.first = item.chunk * static_cast<uint32_t>(kPagedChunkKeys);
   chunk.pages = c.pages + c.rows[item.first_row].first_page;
   const uint32_t count = CountQueries(c, item, chunk.g);
-  const unsigned width = DimensionThreads(c.region.head_dim);
+  const bool slots_are_wide = c.region.slots % kWideWords == 0;
+  const bool dims_are_wide = c.region.head_dim % kWideWords == 0;
   for (uint32_t first = 0; first < count; first += kQueries) {
     __syncthreads();  // nobody is at the last queries any more
     if (threadIdx.x < kQueries) {
@@ -307,20 +354,20 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     Tile<kType, kQueries> tile(c, chunk, queries, shared);
     tile.LoadQueries();
     __syncthreads();
-    tile.Score();
+    // Few keys have a thread each. A score's bits are the same either way.
+    if (slots_are_wide && chunk.keys > kThreads) {
+      tile.template Score<kWideWords>();
+    } else {
+      tile.template Score<1>();
+    }
     __syncthreads();
     tile.Softmax(totals);
     __syncthreads();
-    // More than once for heads wider than the block: then a thread reads its own values only.
-    for (unsigned d = 0; d < c.region.head_dim; d += width) {
-      tile.SumValues(d, width);
-      for (unsigned i = threadIdx.x; i < kQueries * width; i += kThreads) {
-        const unsigned j = i / width;
-        const unsigned at = d + i % width;
-        if (queries[j].keys == 0 || at >= c.region.head_dim) continue;
-        StoreValue<T>(c, queries[j], item.chunk, at, tile.Value(j, i % width, width), totals[j],
-                      out);
-      }
+    // The order of a value's sums differs: this must not depend on the batch.
+    if (dims_are_wide) {
+      StoreValues<kWideWords, kType, kQueries, T>(c, tile, queries, totals, item.chunk, out);
+    } else {
+      StoreValues<1, kType, kQueries, T>(c, tile, queries, totals, item.chunk, out);
     }
   }
 }
@@ -328,7 +375,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 template <DType kType, unsigned kQueries, typename T>
 void LaunchItems(const PagedCall& c, size_t num_items, void* out, cudaStream_t stream) {
   const size_t dims = c.region.dim_words() * c.region.pack();
-  const size_t floats = kQueries * (dims + kPagedChunkKeys + kThreads);
+  const size_t floats = kQueries * (dims + kPagedChunkKeys + kThreads * kWideWords);
   PRECIS_LAUNCH((PagedKernel<kType, kQueries, T>),
                 dim3(Blocks(num_items, 1), c.region.num_kv_heads), kThreads, floats * sizeof(float),
                 stream, c, static_cast<typename T::Storage*>(out));
@@ -360,6 +407,7 @@ void Launch(const PagedCall& c, const PagedWork& work, void* out, cudaStream_t s
 }  // namespace
 
 void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaStream_t stream) {
+  PRECIS_CHECK(p.region.head_dim <= kMostHeadDim);
   if (work.num_items == 0) return;
   const PagedCall call{
       .q = p.q,

@@ -1,9 +1,11 @@
 // SampleTokens: a block a row draws one token as engine/run/sampler.cc does: temperature, then
 // top-k, then top-p, then the inverse of the distribution's sum in the order of ids. Thresholds are
-// found bit by bit, each by a pass over the row, so nothing is sorted.
+// found four bits at a time: of each such digit a pass over the row has every thread add up what
+// its tokens weigh, in sums of its own, so nothing is sorted and nothing depends on who comes
+// first.
 //
 // Sums are of double in an order of their own, so that a token differs from the CPU's only where
-// the drawn number falls within some 1e-15 of a border between two tokens.
+// the drawn number falls within some 1e-15 of a border between two tokens, or top-p does.
 #include <cmath>
 
 #include "kernels/cuda/elements.cuh"
@@ -15,6 +17,10 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr unsigned kWarps = kThreads / kWarpLanes;
+// That share a multiprocessor: what their sums leave room for.
+[[maybe_unused]] constexpr unsigned kBlocks = 4;
+constexpr unsigned kDigitBits = 4;
+constexpr unsigned kDigits = 1u << kDigitBits;
 
 // Ordered as the floats are; 0 of no number.
 __device__ __forceinline__ uint32_t KeyOf(float x) {
@@ -24,9 +30,9 @@ __device__ __forceinline__ uint32_t KeyOf(float x) {
 
 // What a block's threads leave for one another.
 struct Scratch {
-  double sums[kWarps];
   unsigned counts[kWarps];
   float maxima[kWarps];
+  double of_digits[kDigits];
   double sums_of_threads[kThreads];
   unsigned counts_of_threads[kThreads];
   int32_t token;
@@ -36,8 +42,10 @@ struct Scratch {
 // `least`, and of those with the same the first `equals`.
 class Row {
  public:
-  __device__ Row(const float* logits, unsigned vocab, float temperature, Scratch* scratch)
-      : logits_(logits), vocab_(vocab), temperature_(temperature), scratch_(scratch) {
+  // bins: [kDigits, kThreads]
+  __device__ Row(const float* logits, unsigned vocab, float temperature, Scratch* scratch,
+                 double* bins)
+      : logits_(logits), vocab_(vocab), temperature_(temperature), scratch_(scratch), bins_(bins) {
     float top = -INFINITY;
     for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) top = LargerOrNaN(top, At(i));
     top_ = BlockMax<kThreads>(top, scratch_->maxima);
@@ -45,29 +53,23 @@ class Row {
 
   // Values equal to the k-th largest stay.
   __device__ void KeepTopK(unsigned k) {
-    uint32_t least = 0;
-    for (uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
-      if (Count(least | bit) >= k) least |= bit;
-    }
-    least_ = least;
+    least_ = Reach([](float) { return 1.0; }, [k](double) { return static_cast<double>(k); }).key;
   }
 
   // The most probable until those before hold `p` of the probability; at least one.
   __device__ void KeepTopP(float p) {
-    const double all = p * Mass(0);
-    const double wanted = all > 0 ? all : 4.9e-324;
-    if (Mass(1) < wanted) return;  // all of them
-    uint32_t above = 0;            // the largest key behind which enough is left
-    for (uint32_t bit = 0x80000000u; bit != 0; bit >>= 1) {
-      if (Mass((above | bit) + 1) >= wanted) above |= bit;
-    }
-    const uint32_t least = above + 1;
-    double before = Mass(least + 1);
-    const unsigned same = Count(least) - Count(least + 1);
-    const double each = exp(static_cast<double>(ValueOf(least)) - top_);
+    double wanted = 0;
+    const Reached reached = Reach([this](float x) { return WeightOf(x); },
+                                  [&](double all) {
+                                    wanted = p * all > 0 ? p * all : 4.9e-324;
+                                    return wanted;
+                                  });
+    const unsigned same = CountEquals(reached.key);
+    const double each = WeightOf(ValueOf(reached.key));
+    double before = reached.above;
     unsigned kept = 1;
     for (before += each; kept < same && before < wanted; before += each) ++kept;
-    least_ = least;
+    least_ = reached.key;
     equals_ = kept;
   }
 
@@ -122,22 +124,70 @@ class Row {
   }
   __device__ double WeightOf(float x) const { return exp(static_cast<double>(x) - top_); }
 
-  // Tokens with at least this key.
-  __device__ unsigned Count(uint32_t key) {
+  __device__ unsigned CountEquals(uint32_t key) {
     unsigned count = 0;
-    for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) count += KeyOf(At(i)) >= key ? 1 : 0;
-    __syncthreads();  // all have read the last counts
+    for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) count += KeyOf(At(i)) == key ? 1 : 0;
     return BlockSum<kThreads>(count, scratch_->counts);
   }
-  // Of tokens that may be drawn with at least this key.
-  __device__ double Mass(uint32_t key) {
-    double mass = 0;
+
+  // A key, and what tokens with larger ones weigh.
+  struct Reached {
+    uint32_t key;
+    double above;
+  };
+  // The largest key whose tokens and those with larger ones weigh as much as is wanted, of those
+  // that may be drawn. wanted(what they weigh together) is asked once.
+  template <typename Weigh, typename Wanted>
+  __device__ Reached Reach(const Weigh& weigh, const Wanted& wanted) {
+    Reached at{0, 0};
+    double target = 0;
+    for (int shift = 32 - kDigitBits; shift >= 0; shift -= kDigitBits) {
+      SumDigits(at.key, static_cast<unsigned>(shift), weigh);
+      if (shift == 32 - kDigitBits) {
+        double all = 0;
+        for (unsigned digit = 0; digit < kDigits; ++digit) all += scratch_->of_digits[digit];
+        target = wanted(all);
+      }
+      // Rounding may leave less than the digit before had: then its least token is what is reached.
+      unsigned reached = 0;
+      double above = at.above;
+      double above_reached = above;
+      for (unsigned i = kDigits; i > 0; --i) {
+        const double sum = scratch_->of_digits[i - 1];
+        if (!(sum > 0)) continue;
+        reached = i - 1;
+        above_reached = above;
+        above += sum;
+        if (above >= target) break;
+      }
+      at = {at.key | reached << shift, above_reached};
+    }
+    return at;
+  }
+
+  // What tokens weigh whose keys begin as `prefix` does above `shift`'s digit, by that digit.
+  template <typename Weigh>
+  __device__ void SumDigits(uint32_t prefix, unsigned shift, const Weigh& weigh) {
+    double* mine = bins_ + threadIdx.x;
+#pragma unroll
+    for (unsigned digit = 0; digit < kDigits; ++digit) mine[digit * kThreads] = 0;
     for (unsigned i = threadIdx.x; i < vocab_; i += kThreads) {
       const float x = At(i);
-      if (KeyOf(x) >= key && KeyOf(x) >= least_) mass += WeightOf(x);
+      const uint32_t key = KeyOf(x);
+      // In two steps: a shift by 32 is none.
+      const bool begins_so = ((key ^ prefix) >> shift >> kDigitBits) == 0;
+      if (begins_so && key >= least_) mine[(key >> shift) % kDigits * kThreads] += weigh(x);
     }
-    __syncthreads();  // all have read the last sums
-    return BlockSum<kThreads>(mass, scratch_->sums);
+    __syncthreads();
+    for (unsigned digit = threadIdx.x / kWarpLanes; digit < kDigits; digit += kWarps) {
+      double sum = 0;
+      for (unsigned i = threadIdx.x % kWarpLanes; i < kThreads; i += kWarpLanes) {
+        sum += bins_[digit * kThreads + i];
+      }
+      sum = WarpSum(sum);
+      if (threadIdx.x % kWarpLanes == 0) scratch_->of_digits[digit] = sum;
+    }
+    __syncthreads();
   }
 
   // Calls visit(token, weight) for tokens that may be drawn, until it says true.
@@ -156,16 +206,18 @@ class Row {
   unsigned vocab_;
   float temperature_;
   Scratch* scratch_;
+  double* bins_;
   float top_;
   uint32_t least_ = 0;
   unsigned equals_ = ~0u;
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocks)
     SampleKernel(const float* logits, unsigned vocab, const SampleRow* rows, int32_t* tokens) {
+  PRECIS_DYNAMIC_SHARED(double, bins);
   __shared__ Scratch scratch;
   const SampleRow ask = rows[blockIdx.x];
-  Row row(logits + size_t{blockIdx.x} * vocab, vocab, ask.temperature, &scratch);
+  Row row(logits + size_t{blockIdx.x} * vocab, vocab, ask.temperature, &scratch, bins);
   if (ask.top_k > 0 && ask.top_k < vocab) row.KeepTopK(ask.top_k);
   if (ask.top_p < 1.0f) row.KeepTopP(ask.top_p);
   const int32_t token = row.Draw(CounterUniform(ask.seed, ask.sequence, ask.position));
@@ -177,8 +229,8 @@ __global__ void __launch_bounds__(kThreads)
 void SampleTokens(const float* logits, size_t vocab, std::span<const SampleRow> rows,
                   int32_t* tokens, cudaStream_t stream) {
   if (rows.empty()) return;
-  PRECIS_LAUNCH(SampleKernel, Blocks(rows.size(), 1), kThreads, 0, stream, logits,
-                static_cast<unsigned>(vocab), rows.data(), tokens);
+  PRECIS_LAUNCH(SampleKernel, Blocks(rows.size(), 1), kThreads, kDigits * kThreads * sizeof(double),
+                stream, logits, static_cast<unsigned>(vocab), rows.data(), tokens);
 }
 
 }  // namespace precis::cuda

@@ -3,6 +3,7 @@
 // panel stays in L1.
 #include <cmath>
 
+#include "common/check.h"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/kernels.h"
 
@@ -107,6 +108,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream) {
+  PRECIS_CHECK(most_best <= kMostBest);
   if (p.rows.empty() || p.count == 0) return;
   PRECIS_LAUNCH(ScoreKernel, Blocks(p.rows.size(), 1), kThreads, 2 * most_best * sizeof(TokenScore),
                 stream, p.scores, p.count, p.first_token, p.rows.data());

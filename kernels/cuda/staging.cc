@@ -12,12 +12,16 @@ constexpr size_t kMostCopied = 1024;
 
 }  // namespace
 
-Staging::~Staging() {
+void Staging::Free() {
   if (host_ != nullptr) cudaFreeHost(host_);
   if (device_ != nullptr) cudaFree(device_);
+  host_ = device_ = nullptr;
+  bytes_ = 0;
+  Recycle();
 }
 
 cudaError_t Staging::Claim(size_t bytes) {
+  Free();
   bytes = BlockBytes(bytes);
   void* host = nullptr;
   void* device = nullptr;
@@ -32,10 +36,8 @@ cudaError_t Staging::Claim(size_t bytes) {
   return cudaSuccess;
 }
 
-bool Staging::Fits(size_t bytes) const { return BlockBytes(bytes) <= bytes_ - used_; }
-
 Staging::Block Staging::Take(size_t bytes) {
-  PRECIS_CHECK(Fits(bytes));
+  PRECIS_CHECK(Fits(BlockBytes(bytes)));
   const Block block{host_ + used_, device_ + used_, bytes};
   used_ += BlockBytes(bytes);
   return block;
@@ -49,13 +51,11 @@ const std::byte* Staging::Find(const void* from, size_t bytes) const {
   return nullptr;
 }
 
-cudaError_t Staging::Copy(const void* from, size_t bytes, cudaStream_t stream,
-                          const std::byte** device) {
+Staging::Block Staging::Copy(const void* from, size_t bytes) {
   const Block block = Take(bytes);
   std::memcpy(block.host, from, bytes);
   if (copied_.size() < kMostCopied) copied_.push_back({from, block});
-  *device = block.device;
-  return cudaMemcpyAsync(block.device, block.host, bytes, cudaMemcpyHostToDevice, stream);
+  return block;
 }
 
 void Staging::Recycle() {

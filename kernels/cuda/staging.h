@@ -7,6 +7,8 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <vector>
 
@@ -21,21 +23,28 @@ class Staging {
   };
 
   Staging() = default;
-  ~Staging();
+  ~Staging() { Free(); }
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // What a block of `bytes` takes up.
-  static constexpr size_t BlockBytes(size_t bytes) { return (bytes + 63) / 64 * 64; }
+  // What a block of `bytes` takes up: in steps of an eighth, so that what grows a little from step
+  // to step leaves what follows it where it lay.
+  static constexpr size_t BlockBytes(size_t bytes) {
+    const size_t step = std::max<size_t>(64, std::bit_floor(bytes) / 8);
+    return (bytes + step - 1) / step * step;
+  }
 
+  // What was claimed before goes: nothing of the stream may read or write it any more.
   cudaError_t Claim(size_t bytes);
-  bool Fits(size_t bytes) const;
+  // `block_bytes`: what blocks take up, in all.
+  bool Fits(size_t block_bytes) const { return block_bytes <= bytes_ - used_; }
   Block Take(size_t bytes);
 
   // What an earlier call has copied from here, if the bytes are still the same; else null.
   const std::byte* Find(const void* from, size_t bytes) const;
-  // Copies `from` into a block; it may change when this returns. The block must fit.
-  cudaError_t Copy(const void* from, size_t bytes, cudaStream_t stream, const std::byte** device);
+  // Copies `from` into the host's side of a block; it may change when this returns. The block must
+  // fit.
+  Block Copy(const void* from, size_t bytes);
 
   // All blocks are free again. Nothing of the stream may read or write them any more.
   void Recycle();
@@ -46,6 +55,8 @@ class Staging {
     const void* from;
     Block block;
   };
+
+  void Free();
 
   std::byte* host_ = nullptr;
   std::byte* device_ = nullptr;

@@ -14,6 +14,7 @@ import unittest
 import yaml
 
 COMPOSE = "deploy/compose/compose.yaml"
+GPU_COMPOSE = "deploy/compose/gpu.yaml"
 DASHBOARD = "deploy/grafana/dashboards/precis.json"
 TOPICS = {"queue": "precis_queue_seconds", "batch": "precis_decode_batch_sequences",
           "pages by kind": "precis_pool_pages", "first token": "precis_time_to_first_token_seconds",
@@ -122,6 +123,20 @@ class ComposeTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("GRAFANA_PASSWORD", done.stderr)
 
+    def test_with_a_gpu_only_the_server_differs(self):
+        if tool("docker-compose") is None:
+            self.skipTest("docker-compose (scripts/setup --with=deploy)")
+        done = run(tool("docker-compose"), "-f", COMPOSE, "-f", GPU_COMPOSE, "config",
+                   GRAFANA_PASSWORD="secret")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        server = yaml.safe_load(done.stdout)["services"]["server"]
+        self.assertEqual(server["image"], self.services["server"]["image"] + "-cuda")
+        self.assertEqual(server["environment"], {"PRECIS_MODEL": "/model", "PRECIS_DEVICE": "cuda"})
+        (device,) = server["deploy"]["resources"]["reservations"]["devices"]
+        self.assertEqual((device["driver"], device["capabilities"]), ("nvidia", ["gpu"]))
+        self.assertTrue(server["read_only"])
+        self.assertEqual(set(load(GPU_COMPOSE)["services"]), {"server"})
+
     def test_everything_is_published_on_loopback_hardened_and_pinned(self):
         for name, service in self.services.items():
             with self.subTest(name):
@@ -178,6 +193,29 @@ class DockerfileTest(unittest.TestCase):
         version = re.search(r"project\(precis VERSION (\S+)", project).group(1)
         self.assertEqual(re.findall(r"ARG VERSION=(\S+)", text), [version])
         self.assertEqual(ComposeTest.services["server"]["image"], f"precis:{version}")
+
+    def test_the_default_has_nothing_of_cuda(self):
+        text = pathlib.Path("Dockerfile").read_text(encoding="utf-8")
+        stages = {}
+        for line in re.findall(r"^(?:FROM|COPY --from=).*$", text, re.M):
+            words = line.split()
+            if words[0] == "FROM":
+                last = words[3] if len(words) > 2 else "default"
+                stages[last] = {words[1]}
+            else:
+                stages[last].add(words[1].removeprefix("--from="))
+        self.assertEqual(last, "default")  # what `docker build .` makes
+        self.assertEqual(stages["default"], {"build", "runtime"})
+        self.assertEqual(stages["cuda"], {"build-cuda", "runtime", "toolkit"})
+        for stage in ("build", "runtime"):
+            self.assertEqual(stages[stage], {"${BASE}"})
+
+    def test_cublaslt_is_of_the_major_version_of_nvcc(self):
+        text = pathlib.Path("deploy/cuda_toolkit").read_text(encoding="utf-8")
+        pins = dict(re.findall(r"(nvidia-[a-z-]+)==(\d+)\.", text))
+        self.assertEqual(len(pins), 6)
+        self.assertEqual(len(set(pins.values())), 1, pins)
+        self.assertIn(f"libcublasLt.so.{pins['nvidia-cuda-nvcc']}\"", text)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ def load_module(path):
 render = load_module("deploy/helm/render").render
 
 
+# What deploy/ has for users, beside the chart.
+GPU = yaml.safe_load(pathlib.Path("deploy/helm/gpu.yaml").read_text("utf-8"))
+
+
 def values(name):
     return yaml.safe_load(pathlib.Path(f"tests/deploy/values/{name}.yaml").read_text("utf-8"))
 
@@ -61,7 +65,8 @@ def environment_of(text):
 
 
 class ChartTest(unittest.TestCase):
-    sets = {"default": {}, "small": values("small"), "everything": values("everything")}
+    sets = {"default": {}, "small": values("small"), "everything": values("everything"),
+            "gpu": GPU}
 
     def test_helm_lints_it_strictly(self):
         for name, chosen in self.sets.items():
@@ -189,6 +194,14 @@ class DeploymentTest(unittest.TestCase):
             if "secret" in volume:
                 self.assertEqual(volume["secret"]["defaultMode"] & 0o007, 0, "not for everybody")
         self.assertEqual(set(environment_of(render())), {"PRECIS_DRAIN_TIMEOUT"})
+
+    def test_a_pod_with_a_gpu_asks_for_one_and_serves_on_nothing_else(self):
+        container = container_of(render(GPU))
+        self.assertEqual(container["resources"]["limits"]["nvidia.com/gpu"], 1)
+        self.assertEqual(environment_of(render(GPU))["PRECIS_DEVICE"], "cuda")
+        self.assertEqual(container["image"], container_of(render())["image"] + "-cuda")
+        self.assertNotIn("nvidia.com/gpu", container_of(render())["resources"]["limits"])
+        self.assertEqual(pod_of(render(values("everything")))["spec"]["runtimeClassName"], "nvidia")
 
     def test_the_autoscaler_has_the_number_of_pods_for_itself(self):
         found = by_kind(render(values("everything")))

@@ -1,7 +1,7 @@
 // GEMM of the cpu backend against ref, and the promise that a row's bits depend on that row alone:
 // as the backend chooses among its GEMMs, and with oneDNN alone.
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/gemm_invariance.h"
+#include "kernels/gemm_invariance.h"
 #include "tests/kernels/kernel_testing.h"
 
 namespace precis {

@@ -38,13 +38,13 @@ void RunGrid(Index3 grid, Index3 block, size_t shared_bytes, const std::function
 
 // On a stream of the emulated runtime (tests/simt/runtime.h) when that is waited for; without one
 // at once, in the host's memory.
-void LaunchOn(precis_emulated_stream* stream, std::function<void()> launch);
+void LaunchOn(precis_emulated_stream* stream, const void* kernel, std::function<void()> launch);
 
 template <typename... P, typename... A>
 void Launch(void (*kernel)(P...), Index3 grid, Index3 block, size_t shared_bytes,
             precis_emulated_stream* stream, A&&... args) {
   const std::tuple<P...> values{static_cast<P>(args)...};  // as the device copies them
-  LaunchOn(stream,
+  LaunchOn(stream, reinterpret_cast<const void*>(kernel),
            [=] { RunGrid(grid, block, shared_bytes, [&] { std::apply(kernel, values); }); });
 }
 

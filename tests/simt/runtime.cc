@@ -4,65 +4,15 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <deque>
-#include <map>
 #include <memory>
-#include <set>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "tests/simt/launch.h"
-
-struct precis_emulated_stream {
-  std::deque<std::function<void()>> work;
-};
+#include "tests/simt/runtime_state.h"
 
 namespace precis::simt {
-namespace {
-
-constexpr size_t kAddressBytes = size_t{4} << 30;
-constexpr size_t kAlignment = 256;
-
-// Addresses are given again only once all memory is free.
-struct Runtime {
-  Runtime()
-      : base(static_cast<std::byte*>(mmap(nullptr, kAddressBytes, PROT_NONE,
-                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))) {
-    if (base == MAP_FAILED) throw std::bad_alloc();
-  }
-  void Protect(int rights) const {
-    if (used > 0 && mprotect(base, used, rights) != 0) throw std::bad_alloc();
-  }
-  bool IsDevice(const void* p) const {
-    const auto* at = static_cast<const std::byte*>(p);
-    return at >= base && at < base + kAddressBytes;
-  }
-  // Whether all of it lies in one allocation.
-  bool Owns(const void* p, size_t bytes) const {
-    auto it = allocated.upper_bound(const_cast<std::byte*>(static_cast<const std::byte*>(p)));
-    if (it == allocated.begin()) return false;
-    --it;
-    const auto* at = static_cast<const std::byte*>(p);
-    return at >= it->first && at + bytes <= it->first + it->second;
-  }
-  bool IsPinned(const void* p) const {
-    auto it = pinned.upper_bound(const_cast<std::byte*>(static_cast<const std::byte*>(p)));
-    if (it == pinned.begin()) return false;
-    --it;
-    return static_cast<const std::byte*>(p) < it->first + it->second;
-  }
-
-  std::byte* const base;
-  size_t used = 0;
-  std::map<std::byte*, size_t> allocated;
-  std::map<std::byte*, size_t> pinned;
-  std::set<cudaStream_t> streams;
-  Faults faults;
-  RuntimeCounts counts;
-  cudaError_t sticky = cudaSuccess;
-  cudaError_t last = cudaSuccess;
-};
 
 Runtime& TheRuntime() {
   static Runtime runtime;
@@ -74,7 +24,6 @@ cudaError_t Told(cudaError_t error) {
   return error;
 }
 
-// Does all that the stream has; the device's memory is open meanwhile.
 cudaError_t Flush(cudaStream_t stream) {
   Runtime& r = TheRuntime();
   r.Protect(PROT_READ | PROT_WRITE);
@@ -94,15 +43,18 @@ cudaError_t Flush(cudaStream_t stream) {
   return r.sticky;
 }
 
-}  // namespace
-
-void Enqueue(cudaStream_t stream, std::function<void()> work) {
-  stream->work.push_back(std::move(work));
+void Enqueue(cudaStream_t stream, PieceKind kind, const void* kernel, std::function<void()> work) {
+  if (Told(MayAdd(stream)) != cudaSuccess) return;
+  if (stream->capture == CaptureState::kActive) {
+    stream->captured.nodes.push_back({kind, kernel, std::move(work)});
+  } else {
+    stream->work.push_back(std::move(work));
+  }
 }
 
-void LaunchOn(precis_emulated_stream* stream, std::function<void()> launch) {
+void LaunchOn(precis_emulated_stream* stream, const void* kernel, std::function<void()> launch) {
   if (stream == nullptr) return launch();
-  Enqueue(stream, std::move(launch));
+  Enqueue(stream, PieceKind::kKernel, kernel, std::move(launch));
 }
 
 Faults& RuntimeFaults() { return TheRuntime().faults; }
@@ -110,6 +62,7 @@ Faults& RuntimeFaults() { return TheRuntime().faults; }
 void ResetRuntime() {
   Runtime& r = TheRuntime();
   if (!r.allocated.empty() || !r.pinned.empty()) throw std::runtime_error("memory is left");
+  if (r.counts.graphs + r.counts.executables > 0) throw std::runtime_error("graphs are left");
   r.faults = {};
   r.sticky = r.last = cudaSuccess;
 }
@@ -118,7 +71,12 @@ const RuntimeCounts& CountsOfRuntime() { return TheRuntime().counts; }
 
 }  // namespace precis::simt
 
+using precis::simt::Enqueue;
 using precis::simt::Flush;
+using precis::simt::MayAdd;
+using precis::simt::PieceKind;
+using precis::simt::RefuseIfCaptured;
+using precis::simt::RefuseWhileCapturing;
 using precis::simt::TheRuntime;
 using precis::simt::Told;
 
@@ -130,8 +88,22 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidValue";
     case cudaErrorMemoryAllocation:
       return "cudaErrorMemoryAllocation";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureWrongThread:
+      return "cudaErrorStreamCaptureWrongThread";
+    case cudaErrorGraphExecUpdateFailure:
+      return "cudaErrorGraphExecUpdateFailure";
   }
   return "unrecognized error code";
 }
@@ -146,6 +118,7 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
+  if (const cudaError_t refused = RefuseWhileCapturing(); refused != cudaSuccess) return refused;
   *total = r.faults.device_bytes;
   *free = *total - std::min(*total, r.counts.device_bytes);
   return cudaSuccess;
@@ -154,6 +127,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMalloc(void** device, size_t bytes) {
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
+  if (const cudaError_t refused = RefuseWhileCapturing(); refused != cudaSuccess) return refused;
   const size_t rounded = (bytes + 4096 - 1) / 4096 * 4096;
   if (r.counts.device_bytes + bytes > r.faults.device_bytes ||
       r.used + rounded > precis::simt::kAddressBytes) {
@@ -178,6 +152,7 @@ cudaError_t cudaFree(void* device) {
   if (device == nullptr) return cudaSuccess;
   const auto it = r.allocated.find(static_cast<std::byte*>(device));
   if (it == r.allocated.end()) return Told(cudaErrorInvalidValue);
+  if (const cudaError_t refused = RefuseWhileCapturing(); refused != cudaSuccess) return refused;
   for (cudaStream_t stream : r.streams) Flush(stream);
   const size_t rounded = (it->second + 4096 - 1) / 4096 * 4096;
   madvise(it->first, rounded, MADV_DONTNEED);
@@ -190,6 +165,7 @@ cudaError_t cudaFree(void* device) {
 cudaError_t cudaMallocHost(void** host, size_t bytes) {
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
+  if (const cudaError_t refused = RefuseWhileCapturing(); refused != cudaSuccess) return refused;
   void* memory = nullptr;
   if (r.counts.pinned_bytes + bytes > r.faults.pinned_bytes ||
       posix_memalign(&memory, precis::simt::kAlignment, bytes == 0 ? 1 : bytes) != 0) {
@@ -207,6 +183,7 @@ cudaError_t cudaFreeHost(void* host) {
   auto& r = TheRuntime();
   const auto it = r.pinned.find(static_cast<std::byte*>(host));
   if (it == r.pinned.end()) return Told(cudaErrorInvalidValue);
+  if (const cudaError_t refused = RefuseWhileCapturing(); refused != cudaSuccess) return refused;
   for (cudaStream_t stream : r.streams) Flush(stream);
   r.counts.pinned_bytes -= it->second;
   r.pinned.erase(it);
@@ -218,7 +195,8 @@ cudaError_t cudaMemsetAsync(void* device, int value, size_t bytes, cudaStream_t 
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
   if (!r.Owns(device, bytes)) return Told(cudaErrorInvalidValue);
-  precis::simt::Enqueue(stream, [=] { std::memset(device, value, bytes); });
+  if (const cudaError_t refused = MayAdd(stream); refused != cudaSuccess) return Told(refused);
+  Enqueue(stream, PieceKind::kMemset, nullptr, [=] { std::memset(device, value, bytes); });
   return cudaSuccess;
 }
 
@@ -229,19 +207,29 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   auto& r = TheRuntime();
   if (r.sticky != cudaSuccess) return r.sticky;
   ++r.counts.copies;
+  if (const cudaError_t refused = MayAdd(stream); refused != cudaSuccess) return Told(refused);
   if (kind == cudaMemcpyHostToDevice) {
     if (!r.Owns(to, bytes) || r.IsDevice(from)) return Told(cudaErrorInvalidValue);
     if (r.IsPinned(from)) {
-      precis::simt::Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+      Enqueue(stream, PieceKind::kCopyToDevice, nullptr, [=] { std::memcpy(to, from, bytes); });
       return cudaSuccess;
+    }
+    if (const cudaError_t refused = RefuseIfCaptured(stream); refused != cudaSuccess) {
+      return refused;
     }
     const auto* begin = static_cast<const std::byte*>(from);
     auto taken = std::make_shared<std::vector<std::byte>>(begin, begin + bytes);
-    precis::simt::Enqueue(stream, [=] { std::memcpy(to, taken->data(), bytes); });
+    Enqueue(stream, PieceKind::kCopyToDevice, nullptr,
+            [=] { std::memcpy(to, taken->data(), bytes); });
     return cudaSuccess;
   }
   if (!r.Owns(from, bytes) || r.IsDevice(to)) return Told(cudaErrorInvalidValue);
-  precis::simt::Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  if (!r.IsPinned(to)) {
+    if (const cudaError_t refused = RefuseIfCaptured(stream); refused != cudaSuccess) {
+      return refused;
+    }
+  }
+  Enqueue(stream, PieceKind::kCopyToHost, nullptr, [=] { std::memcpy(to, from, bytes); });
   return r.IsPinned(to) ? cudaSuccess : Told(Flush(stream));
 }
 
@@ -260,6 +248,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t refused = RefuseIfCaptured(stream); refused != cudaSuccess) return refused;
   ++TheRuntime().counts.waits;
   return Told(Flush(stream));
 }

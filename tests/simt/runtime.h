@@ -13,8 +13,11 @@
 
 namespace precis::simt {
 
-// Work of the device, behind what the stream has; it may reach device memory.
-void Enqueue(cudaStream_t stream, std::function<void()> work);
+enum class PieceKind { kKernel, kMemset, kCopyToDevice, kCopyToHost };
+
+// Work of the device, behind what the stream has; it may reach device memory. While the stream is
+// captured it becomes a node of the graph. `kernel`: of kKernel, which.
+void Enqueue(cudaStream_t stream, PieceKind kind, const void* kernel, std::function<void()> work);
 
 // The faults of a test. Set back by ResetRuntime().
 struct Faults {
@@ -22,6 +25,11 @@ struct Faults {
   size_t pinned_bytes = size_t{512} << 20;  // and cudaMallocHost
   // Counted down by each piece of a stream's work; the one at 0 fails, and from then on all does.
   int64_t work_until_error = INT64_MAX;
+  // Calls that succeed before all others of their kind fail.
+  int64_t captures = INT64_MAX;        // cudaStreamEndCapture
+  int64_t updates = INT64_MAX;         // cudaGraphExecUpdate: refused, as by what has changed
+  int64_t instantiations = INT64_MAX;  // cudaGraphInstantiate: no memory
+  int64_t graph_launches = INT64_MAX;  // cudaGraphLaunch
 };
 Faults& RuntimeFaults();
 // The sticky error goes, as with a new process. No memory or stream may be left.
@@ -32,6 +40,13 @@ struct RuntimeCounts {
   uint64_t allocations = 0;  // device and pinned
   uint64_t copies = 0;
   uint64_t waits = 0;
+  uint64_t captures = 0;
+  uint64_t instantiations = 0;
+  uint64_t updates = 0;
+  uint64_t refused_updates = 0;
+  uint64_t graph_launches = 0;
+  size_t graphs = 0;        // now
+  size_t executables = 0;   // now
   size_t device_bytes = 0;  // now
   size_t pinned_bytes = 0;  // now
 };

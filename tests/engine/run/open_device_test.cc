@@ -22,6 +22,7 @@ class NamedBackend final : public ForwardingBackend {
   explicit NamedBackend(std::string name)
       : ForwardingBackend(MakeRefBackend().value()), name_(std::move(name)) {}
   std::string_view name() const override { return name_; }
+  std::string Describe() const override { return name_ + " of somebody"; }
 
  private:
   const std::string name_;
@@ -54,6 +55,15 @@ struct Opening {
 TEST(OpenDevice, AutoIsCudaWhereThereIsOne) {
   const Opening opening({.name = "auto"}, "auto", OkStatus());
   EXPECT_EQ(opening.name(), "cuda");
+  EXPECT_THAT(opening.log, HasSubstr("device: cuda of somebody"));
+  EXPECT_EQ(std::count(opening.log.begin(), opening.log.end(), '\n'), 1);
+}
+
+TEST(OpenDevice, TheLogSaysWhichDeviceWasAskedFor) {
+  const Opening cuda({.name = "cuda"}, "auto", OkStatus());
+  EXPECT_THAT(cuda.log, HasSubstr("device: cuda of somebody"));
+  const Opening cpu({.name = "cpu"}, "auto", OkStatus());
+  EXPECT_EQ(cpu.log, "");
 }
 
 TEST(OpenDevice, AutoWithoutADeviceIsTheCpuAndOneLineSaysWhatIsMissing) {

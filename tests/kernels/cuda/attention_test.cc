@@ -1,17 +1,15 @@
-// AppendKv, paged and encoder attention of CUDA under emulation, against ref.
+// AppendKv, paged and encoder attention of CUDA, emulated or on a device, against ref.
 #include <cmath>
 
-#include "tests/kernels/cuda/emulated_backend.h"
+#include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/encoder_testing.h"
 #include "tests/kernels/paged_testing.h"
-#include "tests/simt/launch.h"
-#include "tests/simt/matrix.h"
 
 namespace precis {
 namespace {
 
 // Groups alike, one of all, unequal ones not side by side, empty ones; slots that do and do not
-// fill their words; heads wider than a block has threads.
+// fill their words; slots and dimensions that are and are not read by fours; the widest heads.
 std::vector<PagedCase> Cases() {
   return {
       {{{0}, {1}, {2}}, 16, 64, DType::kF32, true, DType::kF32},
@@ -22,12 +20,13 @@ std::vector<PagedCase> Cases() {
       {{{0, 1, 2, 3, 4, 5, 6, 7, 8}}, 7, 7, DType::kI8, true, DType::kBF16},
       {{{0, 1}}, 64, 128, DType::kI8, false, DType::kF32},
       {{{0}, {1}}, 100, 33, DType::kBF16, false, DType::kF32},
-      {{{1, 0}}, 16, 130, DType::kF32, true, DType::kF32},
+      {{{1, 0}}, 16, 126, DType::kF32, true, DType::kF32},
+      {{{0, 1}}, 18, 128, DType::kBF16, true, DType::kF32},
   };
 }
 
 constexpr BackendLimits kLimits = {.num_heads = 9,
-                                   .head_dim = 130,
+                                   .head_dim = 128,
                                    .max_source_tokens = 1100,
                                    .max_target_tokens = 64,
                                    .max_decode_rows = 16,
@@ -37,7 +36,7 @@ class CudaAttention : public ::testing::Test {
  protected:
   CudaAttention() { EXPECT_TRUE(ref_->Prepare(kLimits).ok()); }
 
-  EmulatedBackend cuda_;
+  KernelBackend cuda_;
   std::unique_ptr<Backend> ref_ = Ref();
 };
 
@@ -58,7 +57,7 @@ TEST_F(CudaAttention, AppendsWhatIsHardToRoundAsRefDoes) {
   const std::vector<float> v = {127.0f, 2.5f, -3.5f, 0.5f, 1.5f, INFINITY, 1, 2, 3, 4};
   const std::vector<SlotRef> slots = {{1, 3}};
   ref_->AppendKv({k.data(), v.data(), 10, slots, want.Pool(), want.region});
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     PagedBatch got(want.c);
     cuda_.AppendKv({k.data(), v.data(), 10, slots, got.Pool(), got.region});
     EXPECT_EQ(std::memcmp(got.Base(), want.Base(), want.num_pages * want.page_bytes), 0);
@@ -93,7 +92,7 @@ TEST_F(CudaAttention, PagedRowsHaveTheBitsOfRowsAloneUnderEverySchedule) {
     const size_t row_bytes = c.num_heads() * c.head_dim * ElementBytes(c.out);
     const Guarded all = batch.Run(&cuda_, 0, count);
     EXPECT_TRUE(AllNear(all, batch.Run(ref_.get(), 0, count), c.out, 5e-6)) << c.Name();
-    simt::InAllSchedules([&] {
+    InAllSchedules([&] {
       const Guarded again = batch.Run(&cuda_, 0, count);
       EXPECT_EQ(std::memcmp(again.data(), all.data(), count * row_bytes), 0) << c.Name();
     });
@@ -161,7 +160,7 @@ TEST_F(CudaAttention, DealsHeadsOutAsRefDoes) {
     for (const auto shares :
          {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
       const auto want = run(ref_.get(), of, shares);
-      simt::InAllSchedules([&] { EXPECT_EQ(run(&cuda_, of, shares), want); });
+      InAllSchedules([&] { EXPECT_EQ(run(&cuda_, of, shares), want); });
     }
   }
 }
@@ -206,7 +205,7 @@ TEST_F(CudaAttention, EncoderIsNearRefUnderEverySchedule) {
     const EncoderDocument document(c);
     const Guarded want = document.Run(ref_.get(), 0, c.tokens);
     const double limit = c.out == DType::kBF16 ? 2.5 / 512 : 5e-6;
-    simt::InAllSchedules([&] {
+    InAllSchedules([&] {
       EXPECT_TRUE(AllNear(document.Run(&cuda_, 0, c.tokens), want, c.out, limit)) << c.tokens;
     });
   }
@@ -230,6 +229,22 @@ TEST_F(CudaAttention, EncoderSlicesHaveTheBitsOfTheWhole) {
   }
 }
 
+// Of the 16 rows that tensor cores take at a time, and of the 64 of a block.
+TEST_F(CudaAttention, EncoderRowsHaveTheirBitsAtEveryPlaceOfATile) {
+  for (const uint32_t head_dim : {16u, 64u, 128u}) {
+    constexpr uint32_t kTokens = 67;
+    const EncoderDocument document({kTokens, 1, head_dim, true, DType::kBF16});
+    const Guarded whole = document.Run(&cuda_, 0, kTokens);
+    const size_t row_bytes = head_dim * ElementBytes(DType::kBF16);
+    for (uint32_t first = 1; first <= 16; ++first) {
+      const Guarded slice = document.Run(&cuda_, first, kTokens - first);
+      const auto* want = static_cast<const std::byte*>(whole.data()) + first * row_bytes;
+      EXPECT_EQ(std::memcmp(slice.data(), want, (kTokens - first) * row_bytes), 0)
+          << head_dim << ", rows from " << first;
+    }
+  }
+}
+
 // As the model calls it: the first slice of a layer packs the keys for the others.
 TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
   const EncoderDocument document({70, 2, 33, true, DType::kBF16});
@@ -241,17 +256,6 @@ TEST_F(CudaAttention, EncoderTakesKeysThatAnEarlierSlicePacked) {
   const auto* want = static_cast<const std::byte*>(whole.data());
   EXPECT_EQ(std::memcmp(begin.data(), want, size_t{37} * 66 * 2), 0);
   EXPECT_EQ(std::memcmp(end.data(), want + size_t{37} * 66 * 2, size_t{33} * 66 * 2), 0);
-}
-
-// A row of a matrix that finds its banks taken waits for another turn.
-TEST_F(CudaAttention, EncoderMatrixLoadsMeetInNoBank) {
-  simt::MatrixLoads& loads = simt::CountedMatrixLoads();
-  for (const uint32_t head_dim : {32u, 64u, 128u}) {
-    loads.matrices = loads.conflicts = 0;
-    EncoderDocument({40, 1, head_dim, true, DType::kBF16}).Run(&cuda_, 0, 40);
-    EXPECT_GT(loads.matrices, 100u);
-    EXPECT_EQ(loads.conflicts, 0u) << head_dim;
-  }
 }
 
 TEST_F(CudaAttention, EncoderPassesNanOn) {

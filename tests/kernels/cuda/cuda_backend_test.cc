@@ -3,9 +3,11 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <set>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -49,6 +51,15 @@ class CudaBackendTest : public ::testing::Test {
   DeviceArray<float> table_;
   DeviceArray<float> scores_;
 };
+
+TEST_F(CudaBackendTest, HeadsWiderThanItsKernelsAreRefusedWhileTheModelIsLoaded) {
+  BackendLimits limits = kLimits;
+  limits.head_dim = cuda::kMostHeadDim + 1;
+  const Status status = backend_->Prepare(limits);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("up to 128 dimensions"), HasSubstr("129"),
+                                      HasSubstr("--device cpu")));
+}
 
 TEST_F(CudaBackendTest, TheHostMayChangeWhatItSaidWhenAnOpReturns) {
   Prepare();
@@ -154,8 +165,8 @@ TEST_F(CudaBackendTest, AnOpThatSaysMoreThanTheRoomOfAStepIsDoneInParts) {
 
 TEST_F(CudaBackendTest, SummariesOfMoreThanTheRoomOfAStepAreMadeInParts) {
   Prepare();
-  constexpr uint32_t kRows = 120;
-  constexpr uint32_t kBest = 1400;  // most of their room is not used
+  constexpr uint32_t kRows = 170;
+  constexpr uint32_t kBest = cuda::kMostBest;  // most of their room is not used
   DeviceArray<float> scores(backend_->Allocate(kRows * 4 * sizeof(float)).value());
   const auto from = RandomFloats(kRows * 4, 1);  // two panels of [rows, 2]
   backend_->Upload(from.data(), from.size() * sizeof(float), scores.data());
@@ -225,6 +236,50 @@ TEST_F(CudaBackendTest, PrepareSaysWhatItCannotHaveAndWhy) {
   EXPECT_TRUE(backend_->Wait().ok());
 }
 
+TEST_F(CudaBackendTest, PrepareAgainTakesNoMoreMemory) {
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  const simt::RuntimeCounts before = simt::CountsOfRuntime();
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  EXPECT_EQ(simt::CountsOfRuntime().pinned_bytes, before.pinned_bytes);
+  EXPECT_EQ(simt::CountsOfRuntime().device_bytes, before.device_bytes);
+  simt::RuntimeFaults().device_bytes = before.device_bytes + 1000;
+  BackendLimits more = kLimits;
+  more.max_source_tokens = 1 << 20;
+  EXPECT_FALSE(backend_->Prepare(more).ok());
+  ASSERT_TRUE(backend_->Prepare(kLimits).ok());
+  EXPECT_EQ(simt::CountsOfRuntime().pinned_bytes, before.pinned_bytes);
+  EXPECT_EQ(simt::CountsOfRuntime().device_bytes, before.device_bytes);
+}
+
+// What lies behind them seldom moves then.
+TEST(StagingBlocks, GrowInStepsOfAnEighth) {
+  std::set<size_t> sizes;
+  for (size_t bytes = 1; bytes <= 1 << 16; ++bytes) {
+    const size_t block = cuda::Staging::BlockBytes(bytes);
+    EXPECT_GE(block, bytes);
+    EXPECT_LE(block, bytes + std::max<size_t>(63, bytes / 8)) << bytes;
+    EXPECT_EQ(block % 64, 0u);
+    if (bytes >= 1 << 15) sizes.insert(block);
+  }
+  EXPECT_EQ(sizes.size(), 9u);
+}
+
+// Their list does not grow: those of before are fetched.
+TEST_F(CudaBackendTest, AStepOfMoreAnswersThanAVocabularyHasPanelsIsRight) {
+  Prepare();
+  constexpr uint32_t kAnswers = 3000;
+  std::vector<float> values(kAnswers);
+  const uint64_t waits = simt::CountsOfRuntime().waits;
+  for (uint32_t i = 0; i < kAnswers; ++i) {
+    const ScorePlace place = {0, static_cast<int32_t>(4 + i % 4), i};
+    backend_->Upload(&i, sizeof(float), scores_.data() + i % 4);
+    backend_->TakeOutScores({scores_.data(), 4, 4, {&place, 1}, values.data()});
+  }
+  ASSERT_TRUE(backend_->Wait().ok());
+  EXPECT_GT(simt::CountsOfRuntime().waits, waits + 1);
+  for (uint32_t i = 0; i < kAnswers; ++i) ASSERT_EQ(std::bit_cast<uint32_t>(values[i]), i);
+}
+
 TEST_F(CudaBackendTest, SaysWhatTheDeviceHasFree) {
   simt::RuntimeFaults().device_bytes = 5000;
   EXPECT_EQ(backend_->FreeDeviceBytes(), 5000u);
@@ -255,16 +310,19 @@ TEST_F(CudaBackendTest, RefusesWeightsOfInt8ByName) {
 }
 
 TEST_F(CudaBackendTest, RefusesAGemmThatGivesARowOtherBitsAmongOthers) {
-  backend_ = cuda::MakeCudaBackendWith(GemmThatVaries()).value();
-  const auto packed = backend_->Pack("w", RandomFloats(64 * 64, 1), 64, 64, DType::kF32, 8);
-  ASSERT_TRUE(packed.ok());
-  const Status status = backend_->Prepare(kLimits);
-  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-  EXPECT_NE(status.message().find("other bits"), std::string_view::npos) << status;
+  for (const bool only_accumulating : {false, true}) {
+    backend_ = cuda::MakeCudaBackendWith(GemmThatVaries(only_accumulating)).value();
+    const auto packed = backend_->Pack("w", RandomFloats(64 * 64, 1), 64, 64, DType::kF32, 8);
+    ASSERT_TRUE(packed.ok());
+    const Status status = backend_->Prepare(kLimits);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+    EXPECT_NE(status.message().find("other bits"), std::string_view::npos) << status;
+  }
 }
 
 TEST_F(CudaBackendTest, AProductThatTheLibraryRefusesIsToldByWaitFromThenOn) {
-  backend_ = cuda::MakeCudaBackendWith(GemmThatFailsAfter(4)).value();  // Prepare() has three
+  bool fails = false;
+  backend_ = cuda::MakeCudaBackendWith(GemmThatFails(&fails)).value();
   const auto w = backend_->Pack("w", std::vector<float>{1, 2}, 1, 2, DType::kF32, 2).value();
   Prepare();
   DeviceArray<float> out(backend_->Allocate(8).value());
@@ -273,11 +331,13 @@ TEST_F(CudaBackendTest, AProductThatTheLibraryRefusesIsToldByWaitFromThenOn) {
   std::vector<ScoreSummary> rows = {{.best = best}};
   backend_->Gemm(in, *w, false, out.data());
   EXPECT_TRUE(backend_->Wait().ok());
+  fails = true;
   for (int step = 0; step < 3; ++step) {
     backend_->Gemm(in, *w, false, out.data());
     backend_->SummarizeScores({out.data(), 2, 0, rows});
     const Status status = backend_->Wait();
     EXPECT_THAT(std::string(status.message()), HasSubstr("cublasLtMatmul"));
+    fails = false;  // it stays
     EXPECT_EQ(rows[0].num_best, 0u);
   }
 }

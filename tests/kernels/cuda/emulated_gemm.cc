@@ -1,29 +1,20 @@
 #include "tests/kernels/cuda/emulated_gemm.h"
 
-#include <limits>
-
+#include "kernels/cuda/stream_work.h"
 #include "kernels/ref/elements.h"
 #include "tests/simt/runtime.h"
 
 namespace precis {
 namespace {
 
-class OracleGemm final : public cuda::DeviceGemm {
+class OracleGemm : public cuda::DeviceGemm {
  public:
-  explicit OracleGemm(bool varies, int products = std::numeric_limits<int>::max())
-      : varies_(varies), products_left_(products) {}
-
   std::string Describe() const override { return "emulated"; }
   Status Plan(size_t, size_t, DType, size_t) override { return OkStatus(); }
-  Status status() const override {
-    return products_left_ >= 0 ? OkStatus() : Internal("cublasLtMatmul: CUBLAS_STATUS_EXPECTED");
-  }
-
-  void Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
-            cudaStream_t stream) override {
-    if (products_left_ < 0 || products_left_-- == 0) return;
-    const bool in_float = varies_ && in.rows > 1;
-    simt::Enqueue(stream, [=] {
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override {
+    const bool in_float = AddsInFloat(in.rows, accumulate);
+    simt::Enqueue(stream, simt::PieceKind::kKernel, this, [=] {
       for (size_t row = 0; row < in.rows; ++row) {
         for (size_t j = 0; j < n; ++j) {
           double sum = 0;
@@ -37,19 +28,57 @@ class OracleGemm final : public cuda::DeviceGemm {
         }
       }
     });
+    return OkStatus();
   }
 
  private:
-  const bool varies_;
-  int products_left_;  // -1: one more was asked for
+  virtual bool AddsInFloat(size_t /*rows*/, bool /*accumulate*/) const { return false; }
+};
+
+class VaryingGemm final : public OracleGemm {
+ public:
+  explicit VaryingGemm(bool only_accumulating) : only_accumulating_(only_accumulating) {}
+
+ private:
+  bool AddsInFloat(size_t rows, bool accumulate) const override {
+    return rows > 1 && (accumulate || !only_accumulating_);
+  }
+  const bool only_accumulating_;
+};
+
+class FailingGemm final : public OracleGemm {
+ public:
+  explicit FailingGemm(const bool* fails) : fails_(fails) {}
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override {
+    if (*fails_) return Internal("cublasLtMatmul: CUBLAS_STATUS_EXPECTED");
+    return OracleGemm::Gemm(in, w, n, accumulate, out, stream);
+  }
+
+ private:
+  const bool* const fails_;
+};
+
+class AllocatingGemm final : public OracleGemm {
+ public:
+  Status Gemm(const Activations& in, const void* w, size_t n, bool accumulate, float* out,
+              cudaStream_t stream) override {
+    void* memory = nullptr;
+    PRECIS_RETURN_IF_ERROR(cuda::DeviceStatus(cudaMalloc(&memory, 256)));
+    cudaFree(memory);
+    return OracleGemm::Gemm(in, w, n, accumulate, out, stream);
+  }
 };
 
 }  // namespace
 
-std::unique_ptr<cuda::DeviceGemm> EmulatedGemm() { return std::make_unique<OracleGemm>(false); }
-std::unique_ptr<cuda::DeviceGemm> GemmThatVaries() { return std::make_unique<OracleGemm>(true); }
-std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products) {
-  return std::make_unique<OracleGemm>(false, products);
+std::unique_ptr<cuda::DeviceGemm> EmulatedGemm() { return std::make_unique<OracleGemm>(); }
+std::unique_ptr<cuda::DeviceGemm> GemmThatVaries(bool only_accumulating) {
+  return std::make_unique<VaryingGemm>(only_accumulating);
 }
+std::unique_ptr<cuda::DeviceGemm> GemmThatFails(const bool* fails) {
+  return std::make_unique<FailingGemm>(fails);
+}
+std::unique_ptr<cuda::DeviceGemm> GemmThatAllocates() { return std::make_unique<AllocatingGemm>(); }
 
 }  // namespace precis

@@ -10,9 +10,12 @@
 namespace precis {
 
 std::unique_ptr<cuda::DeviceGemm> EmulatedGemm();
-// One that adds up in another order for more than one row: what Prepare() must refuse.
-std::unique_ptr<cuda::DeviceGemm> GemmThatVaries();
-// One whose library takes `products` and no more.
-std::unique_ptr<cuda::DeviceGemm> GemmThatFailsAfter(int products);
+// One that adds up in another order for more than one row, or only where it adds to what is there:
+// what Prepare() must refuse.
+std::unique_ptr<cuda::DeviceGemm> GemmThatVaries(bool only_accumulating = false);
+// One whose library refuses products while `fails`.
+std::unique_ptr<cuda::DeviceGemm> GemmThatFails(const bool* fails);
+// One whose library allocates in each product, which no capture may have.
+std::unique_ptr<cuda::DeviceGemm> GemmThatAllocates();
 
 }  // namespace precis

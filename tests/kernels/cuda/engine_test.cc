@@ -1,15 +1,20 @@
 // The engine on CudaBackend on the emulated device: what a batch does not change, and how a device
 // that fails ends what was asked of it.
 #include <algorithm>
+#include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "engine/run/blocking_run.h"
+#include "engine/run/open_device.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "spdlog/sinks/ostream_sink.h"
+#include "spdlog/spdlog.h"
 #include "tests/kernels/cuda/emulated_gemm.h"
 #include "tests/simt/runtime.h"
 
@@ -33,8 +38,10 @@ EngineOptions SmallOptions(const std::string& kv_dtype, uint32_t max_batch,
   return options;
 }
 
-StatusOr<T5Runner::Loaded> Load(const EngineOptions& options) {
-  return T5Runner::LoadOn(cuda::MakeCudaBackendWith(EmulatedGemm()).value(), options);
+StatusOr<T5Runner::Loaded> Load(const EngineOptions& options, bool graphs = true) {
+  return T5Runner::LoadOn(
+      cuda::MakeCudaBackendWith(EmulatedGemm(), {.name = "cuda", .cuda_graphs = graphs}).value(),
+      options);
 }
 
 class CudaEngine : public ::testing::Test {
@@ -80,6 +87,20 @@ void ExpectSame(const RunResult& a, const RunResult& b, size_t i) {
   }
 }
 
+TEST_F(CudaEngine, TheLogNamesTheDeviceThatAutoHasFound) {
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_st>(lines)));
+  const auto backend = OpenDevice({.name = "auto"}, "auto", MakeBackend);
+  spdlog::set_default_logger(before);
+  ASSERT_TRUE(backend.ok()) << backend.status();
+  EXPECT_EQ((*backend)->name(), "cuda");
+  EXPECT_THAT(lines.str(),
+              HasSubstr("device: Emulated, compute capability 9.0, 0.5 GiB, driver for "
+                        "CUDA 13.0, runtime 13.0; one stream, CUDA graphs; GEMM emulated"));
+}
+
 TEST_F(CudaEngine, ARequestAloneIsAsAmongOthers) {
   const EngineOptions options = SmallOptions("int8", 8, 600);  // two chunks of keys
   auto loaded = Load(options);
@@ -102,6 +123,43 @@ TEST_F(CudaEngine, ARequestAloneIsAsAmongOthers) {
   engine->Stop();
 }
 
+// All of Requests() at once.
+std::vector<RunResult> ServeRequests(bool graphs) {
+  const EngineOptions options = SmallOptions("int8", 8, 600);
+  auto loaded = Load(options, graphs);
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  const auto engine =
+      Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+  std::vector<BlockingRun> runs;
+  const std::vector<Asked> requests = Requests();
+  for (uint32_t i = 0; i < requests.size(); ++i) {
+    runs.push_back(
+        BlockingRun::Submit(*engine, Document(requests[i].tokens, i), requests[i].options).value());
+  }
+  std::vector<RunResult> results;
+  for (BlockingRun& run : runs) results.push_back(run.Wait());
+  engine->Stop();
+  return results;
+}
+
+TEST_F(CudaEngine, GraphsChangeNoBitWhetherTheyCanBeMadeOrNot) {
+  const simt::RuntimeCounts at_first = simt::CountsOfRuntime();
+  const std::vector<RunResult> plain = ServeRequests(false);
+  EXPECT_EQ(simt::CountsOfRuntime().captures, at_first.captures);
+  const std::vector<RunResult> graphs = ServeRequests(true);
+  const simt::RuntimeCounts with_graphs = simt::CountsOfRuntime();
+  EXPECT_GT(with_graphs.graph_launches, at_first.graph_launches);
+  EXPECT_EQ(with_graphs.executables, 0u);
+  simt::RuntimeFaults().instantiations = 0;
+  const std::vector<RunResult> failed = ServeRequests(true);
+  EXPECT_GT(simt::CountsOfRuntime().captures, with_graphs.captures);
+  EXPECT_EQ(simt::CountsOfRuntime().graph_launches, with_graphs.graph_launches);
+  for (size_t i = 0; i < plain.size(); ++i) {
+    ExpectSame(plain[i], graphs[i], i);
+    ExpectSame(plain[i], failed[i], i);
+  }
+}
+
 TEST_F(CudaEngine, ADeviceThatFailsWhileLoadingIsAnErrorByName) {
   for (const int64_t piece : {0, 30, 60, 100, 200}) {
     simt::RuntimeFaults().work_until_error = piece;
@@ -112,12 +170,12 @@ TEST_F(CudaEngine, ADeviceThatFailsWhileLoadingIsAnErrorByName) {
   }
 }
 
-// The n-th piece of work after loading fails.
-void ServeUntilTheDeviceFails(int64_t piece) {
+// `fault` comes after loading.
+void ServeUntilTheDeviceFails(const std::function<void(simt::Faults&)>& fault) {
   const EngineOptions options = SmallOptions("f32", 3, 64);
   auto loaded = Load(options);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  simt::RuntimeFaults().work_until_error = piece;
+  fault(simt::RuntimeFaults());
   const auto engine =
       Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
   GenerationOptions generation;
@@ -142,7 +200,15 @@ TEST_F(CudaEngine, ADeviceThatFailsEndsEveryRequestAndTakesNoMore) {
   // The first piece, within the encoder, within decoding.
   for (const int64_t piece : {0, 37, 400}) {
     SCOPED_TRACE(piece);
-    ServeUntilTheDeviceFails(piece);
+    ServeUntilTheDeviceFails([=](simt::Faults& faults) { faults.work_until_error = piece; });
+    simt::ResetRuntime();
+  }
+}
+
+TEST_F(CudaEngine, AGraphThatCannotBeLaunchedEndsEveryRequestAndTakesNoMore) {
+  for (const int64_t launches : {0, 1}) {
+    SCOPED_TRACE(launches);
+    ServeUntilTheDeviceFails([=](simt::Faults& faults) { faults.graph_launches = launches; });
     simt::ResetRuntime();
   }
 }

@@ -16,6 +16,7 @@ struct Machine {
   int driver = CUDART_VERSION;
   cudaError_t properties_error = cudaSuccess;
   int major = 9;
+  size_t memory = size_t{81} << 30;
 };
 Machine machine;
 
@@ -30,11 +31,16 @@ cudaError_t CUDARTAPI cudaDriverGetVersion(int* version) {
   *version = machine.driver;
   return cudaSuccess;
 }
+cudaError_t CUDARTAPI cudaRuntimeGetVersion(int* version) {
+  *version = 12080;
+  return cudaSuccess;
+}
 cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;
   std::strcpy(properties->name, "NVIDIA Something");
   properties->major = machine.major;
   properties->minor = 5;
+  properties->totalGlobalMem = machine.memory;
   return machine.properties_error;
 }
 const char* CUDARTAPI cudaGetErrorName(cudaError_t) { return "cudaErrorOfTest"; }
@@ -56,7 +62,11 @@ void ExpectRefused(const Machine& of, const char* why) {
 
 TEST(FindDevice, TellsTheDeviceThatItFound) {
   machine = {};
-  EXPECT_EQ(cuda::FindDevice().value(), "NVIDIA Something, compute capability 9.5");
+  machine.driver = 13010;
+  machine.memory += size_t{1} << 29;
+  EXPECT_EQ(
+      cuda::FindDevice().value(),
+      "NVIDIA Something, compute capability 9.5, 81.5 GiB, driver for CUDA 13.1, runtime 12.8");
   machine.major = 8;
   EXPECT_TRUE(cuda::FindDevice().ok());
 }

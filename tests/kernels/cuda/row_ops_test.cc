@@ -1,11 +1,10 @@
-// The CUDA kernels of single rows under emulation, against ref: odd widths, all types, all
+// The CUDA kernels of single rows, emulated or on a device, against ref: odd widths, all types, all
 // schedules.
 #include <array>
 #include <cmath>
 
-#include "tests/kernels/cuda/emulated_backend.h"
+#include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/score_testing.h"
-#include "tests/simt/launch.h"
 
 namespace precis {
 namespace {
@@ -14,10 +13,10 @@ constexpr size_t kWidths[] = {1, 7, 31, 33, 64, 129, 1000};
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 
 TEST(CudaRowOps, EmbedEqualsRefInEveryBit) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
   const std::vector<int32_t> ids = {3, 0, 9, 9, 4};
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const DType dtype : kTypes) {
       for (const size_t d : kWidths) {
         const auto table = Encode(RandomFloats(10 * d, 1), dtype);
@@ -33,9 +32,9 @@ TEST(CudaRowOps, EmbedEqualsRefInEveryBit) {
 }
 
 TEST(CudaRowOps, RmsNormIsNearRef) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const DType dtype : kTypes) {
       for (const size_t d : kWidths) {
         const auto x = RandomFloats(3 * d, 2, 30.0f);
@@ -51,7 +50,7 @@ TEST(CudaRowOps, RmsNormIsNearRef) {
 }
 
 TEST(CudaRowOps, RmsNormHasARowsBitsWhateverIsBesideIt) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   constexpr size_t kWidth = 513;
   const auto x = RandomFloats(9 * kWidth, 5);
   const auto gain = RandomFloats(kWidth, 6);
@@ -65,9 +64,9 @@ TEST(CudaRowOps, RmsNormHasARowsBitsWhateverIsBesideIt) {
 }
 
 TEST(CudaRowOps, ActivateIsNearRefAcrossItsRange) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const DType dtype : kTypes) {
       for (const auto kind : {ActivationKind::kRelu, ActivationKind::kGatedGelu}) {
         for (const size_t d : kWidths) {
@@ -84,7 +83,7 @@ TEST(CudaRowOps, ActivateIsNearRefAcrossItsRange) {
 }
 
 TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
   const std::vector<KvRegion> layers = {
       {0, 256, 5, 2, 3, DType::kBF16},
@@ -100,7 +99,7 @@ TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {
     return KvPool{reinterpret_cast<std::byte*>(memory.data()), kPage};
   };
   ref->CopySlots({copies, pool(want), layers});
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     auto got = bytes;
     cuda.CopySlots({copies, pool(got), layers});
     EXPECT_EQ(got, want);
@@ -108,11 +107,11 @@ TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {
 }
 
 TEST(CudaRowOps, ScoreSummaryEqualsRef) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const auto& [vocab, width] : {std::pair<size_t, size_t>{1, 1}, {257, 64}, {1001, 1001}}) {
-      for (const size_t most : {1, 2, 16}) {
+      for (const size_t most : {1, 2, 16, 32}) {  // 32: of 16 beams
         auto scores = RandomFloats(3 * vocab, static_cast<uint32_t>(vocab + most), 30.0f);
         // Many equals, and some that are impossible.
         for (size_t i = 0; i < scores.size(); ++i) {
@@ -128,8 +127,21 @@ TEST(CudaRowOps, ScoreSummaryEqualsRef) {
   });
 }
 
+// More than any request has; of this many a vocabulary is sorted.
+TEST(CudaRowOps, ScoreSummaryHasAsManyBestAsItSays) {
+  KernelBackend cuda;
+  const auto ref = Ref();
+  const auto scores = RandomFloats(1300, 5, 30.0f);
+  Summaries got(1, cuda::kMostBest, true);
+  Summaries want(1, cuda::kMostBest, true);
+  Summarize(cuda, scores, 1300, 1100, &got);
+  Summarize(*ref, scores, 1300, 1100, &want);
+  EXPECT_EQ(got.rows[0].num_best, cuda::kMostBest);
+  ExpectSame(got, want);
+}
+
 TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   for (const size_t width : {7, 100}) {
     Summaries none(1, 4, true);
     Summarize(cuda, std::vector<float>(100, -INFINITY), 100, width, &none);
@@ -142,11 +154,37 @@ TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
   }
 }
 
+TEST(CudaRowOps, ScoresAreTakenOutAndKeptAsRefDoes) {
+  KernelBackend cuda;
+  const auto ref = Ref();
+  constexpr size_t kRows = 5;
+  constexpr size_t kVocab = 400;
+  const auto scores = RandomFloats(kRows * 300, 3);
+  std::vector<ScorePlace> places;  // in two blocks
+  for (uint32_t i = 0; i < 150; ++i) {
+    places.push_back({i % 5, static_cast<int32_t>(100 + i * 2 % 299), (i + 40) % 150});
+  }
+  const std::vector<uint32_t> rows = {4, 0, 3};
+  struct Edited {
+    std::vector<float> scores, values, kept;
+    bool operator==(const Edited&) const = default;
+  };
+  const auto edit = [&](Backend* backend) {
+    Edited e{scores, std::vector<float>(150, -5), std::vector<float>(kRows * kVocab, -5)};
+    backend->KeepScores({e.scores.data(), 300, 100, rows, kVocab, e.kept.data()});
+    backend->TakeOutScores({e.scores.data(), 300, 100, places, e.values.data()});
+    return e;
+  };
+  const Edited want = edit(ref.get());
+  EXPECT_EQ(want.scores[0], -INFINITY);
+  InAllSchedules([&] { EXPECT_EQ(edit(&cuda), want); });
+}
+
 TEST(CudaRowOps, SubtractNoiseIsNearRef) {
-  EmulatedBackend cuda;
+  KernelBackend cuda;
   const auto ref = Ref();
   const std::vector<NoiseRow> rows = {{7, 0}, {7, 1}, {0xffffffffffffffffu, 4000000000u}};
-  simt::InAllSchedules([&] {
+  InAllSchedules([&] {
     for (const DType dtype : kTypes) {
       for (const uint32_t head_dim : {1u, 2u, 33u, 64u}) {
         const size_t width = size_t{6} * head_dim;

@@ -21,6 +21,8 @@ MOST_STATIC_SHARED = 16 << 10
 # By source, the PTX it must have at least so many of.
 WANTED = {
     "embed": {r"ld\.global\.v4\.[fbu]32": 1, r"st\.global\.v4\.[fbu]32": 2},
+    # Words of K and of V, in each of 18 kernels: three types of pages, three numbers of queries, two of output.
+    "paged_attention": {r"ld\.global\.v4\.[bu]32": 2 * 18},
     # Of heads of 32, 64 and 128: (d / 16 + d / 16) * 4 products of a tile, half as many loads.
     "encoder_attention_bf16": {
         r"mma\.sync\.aligned\.m16n8k16": 8 * (2 + 4 + 8),
@@ -36,7 +38,8 @@ OCCUPANCY_OF = ["80", "90"]
 DYNAMIC_SHARED = {
     "EncoderKernel": lambda dims: 4 * ((16 + 2 * 32) * (32 * dims + 1) + 16 * 32),
     "MmaKernel": lambda dim: 2 * 4 * 32 * dim,
-    "PagedKernel": lambda dtype, queries: 4 * queries * (128 + 512 + 128),
+    "PagedKernel": lambda dtype, queries: 4 * queries * (128 + 512 + 4 * 128),
+    "SampleKernel": lambda: 8 * 16 * 256,
     "ScoreKernel": lambda: 2 * 8 * 64,  # 64 best tokens
 }
 # Blocks that a multiprocessor of sm_80 and sm_90 holds at least; here stands what there is, so that less is seen.
@@ -57,11 +60,11 @@ LEAST_BLOCKS = {
     "MmaKernel 32": (8, 8),
     "MmaKernel 64": (4, 4),
     "PackKernel": (8, 8),
-    "PagedKernel 1": (7, 6),
+    "PagedKernel 1": (6, 6),
     "PagedKernel 4": (5, 5),
     "PagedKernel 8": (4, 4),
     "RmsNormKernel": (8, 8),
-    "SampleKernel": (8, 8),
+    "SampleKernel": (4, 4),
     "ScoreKernel": (8, 8),
     "SelectKernel": (8, 8),
     "SubtractNoiseKernel": (16, 16),

@@ -1,4 +1,4 @@
-#include "kernels/cpu/gemm_invariance.h"
+#include "kernels/gemm_invariance.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,16 +1,23 @@
 // Finds the buckets of a GEMM whose rows have the same bits whatever the number of rows and
 // wherever in the bucket a row stands.
 //
-// Called by GemmPlan::Prepare. Thread rule: pure but for the caller's `run`.
+// Called by backends that prepare their GEMMs. Thread rule: pure but for the caller's `run`.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <vector>
 
-#include "kernels/cpu/gemm_plan.h"
+#include "kernels/dtype.h"
 
 namespace precis {
+
+struct GemmShape {
+  size_t n;
+  size_t k;
+  DType dtype;
+  auto operator<=>(const GemmShape&) const = default;
+};
 
 // Runs bucket `i`: in [rows_i, k] of the shape's type, out [rows_i, n].
 using RunBucket = std::function<void(size_t i, bool accumulate, const void* in, float* out)>;
