@@ -189,7 +189,9 @@ class CaseMaker:
             "logits": {"rows": {str(i): digits(logits[i].tolist()) for i in sorted(rows)},
                        "top5_ids": best.indices.tolist(), "top5_values": digits(best.values.tolist())},
             "greedy_options": greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
-            "greedy_more": [], "beams": [{"options": beam_options, "sequences": sequences, "scores": digits(scores)}],
+            "greedy_more": [],
+            "beams": [{"options": beam_options, "sequences": sequences, "scores": digits(scores),
+                       "summary": self.tokenizer.decode(sequences[0])}],
             "summary": self.tokenizer.decode(greedy_ids),
         }
 

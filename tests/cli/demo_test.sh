@@ -19,7 +19,7 @@ took=$SECONDS
 
 expected=$(/usr/bin/python3 -c '
 import json
-print(json.load(open("models/demo/golden.json"))["cases"][0]["summary"])')
+print(json.load(open("models/demo/golden.json"))["cases"][0]["beams"][0]["summary"])')
 [[ $(tail -n 1 "$said") == "$expected" ]] || fail "the last line is not: $expected"
 
 port=$(sed -n 's/^grpc=//p' build/demo/ports)
