@@ -129,13 +129,16 @@ class PageFetcher {
         scale_bytes_(p.region.dtype == DType::kI8 ? p.region.slots * sizeof(float) : 0) {
     SkipIdleHeads();
     // A run's pages are used head by head.
-    Next((kAheadBytes + k_bytes_ - 1) / k_bytes_ +
-         (PagesOfRun(p.region, num_kv_heads) - 1) * num_kv_heads);
+    Fetch((kAheadBytes + k_bytes_ - 1) / k_bytes_ +
+          (PagesOfRun(p.region, num_kv_heads) - 1) * num_kv_heads);
   }
 
-  // The next `count` shares that a head has of a page.
-  void Next(size_t count) {
-    for (; count > 0; --count) FetchShare();
+  // The next `count` shares that a head has of a page. One share, and not of int8, the scales of
+  // which lie apart, can be left to products that ask themselves.
+  BytesAhead Next(size_t count, bool leave) {
+    if (leave) return Leave();
+    Fetch(count);
+    return {};
   }
 
  private:
@@ -143,19 +146,39 @@ class PageFetcher {
   static constexpr size_t kAheadBytes = 16 << 10;  // covers a memory latency at a core's bandwidth
   static constexpr int kIntoL2 = 2;
 
-  void FetchShare() {
-    if (page_ == 2 * num_pages_) return;
-    const bool is_k = page_ < num_pages_;
-    const auto index = static_cast<size_t>(pages_[is_k ? page_ : page_ - num_pages_]);
-    const std::byte* page = p_.pool.base + index * p_.pool.page_bytes;
+  bool done() const { return page_ == 2 * num_pages_; }
+  bool is_k() const { return page_ < num_pages_; }
+  const std::byte* Page() const {
+    const auto index = static_cast<size_t>(pages_[is_k() ? page_ : page_ - num_pages_]);
+    return p_.pool.base + index * p_.pool.page_bytes;
+  }
+  const std::byte* Share() const {
     const size_t head = first_head_ + head_;
-    if (is_k) {
-      Fetch(page + p_.region.k_offset + head * k_bytes_, k_bytes_);
-      Fetch(page + p_.region.k_scale_offset + head * scale_bytes_, scale_bytes_);
-      Fetch(page + p_.region.v_scale_offset + head * scale_bytes_, scale_bytes_);
-    } else {
-      Fetch(page + p_.region.v_offset + head * v_bytes_, v_bytes_);
+    return Page() +
+           (is_k() ? p_.region.k_offset + head * k_bytes_ : p_.region.v_offset + head * v_bytes_);
+  }
+  size_t ShareBytes() const { return is_k() ? k_bytes_ : v_bytes_; }
+
+  BytesAhead Leave() {
+    if (done()) return {};
+    const BytesAhead share = {Share(), Share() + ShareBytes()};
+    Advance();
+    return share;
+  }
+
+  void Fetch(size_t shares) {
+    for (; shares > 0 && !done(); --shares) {
+      FetchLines(Share(), ShareBytes());
+      if (is_k()) {
+        const size_t scales = (first_head_ + head_) * scale_bytes_;
+        FetchLines(Page() + p_.region.k_scale_offset + scales, scale_bytes_);
+        FetchLines(Page() + p_.region.v_scale_offset + scales, scale_bytes_);
+      }
+      Advance();
     }
+  }
+
+  void Advance() {
     ++head_;
     SkipIdleHeads();
   }
@@ -172,7 +195,7 @@ class PageFetcher {
     }
   }
 
-  static HWY_INLINE void Fetch(const std::byte* from, size_t bytes) {
+  static HWY_INLINE void FetchLines(const std::byte* from, size_t bytes) {
     for (size_t i = 0; i < bytes; i += kLineBytes) __builtin_prefetch(from + i, 0, kIntoL2);
   }
 
@@ -203,7 +226,7 @@ HWY_INLINE void SoftmaxRows(const PagedAttentionParams& p, const PagedPass& pass
   }
 }
 
-HWY_INLINE PageRun KeysOf(const PageCursor& at, const PagedPass& pass) {
+HWY_INLINE PageRun KeysOf(const PageCursor& at, const PagedPass& pass, const BytesAhead& ahead) {
   const KvRegion& r = at.p.region;
   return {.pages = at.pages,
           .offset = r.k_offset + pass.kv_head * r.k_head_bytes(),
@@ -211,10 +234,12 @@ HWY_INLINE PageRun KeysOf(const PageCursor& at, const PagedPass& pass) {
           .slots = r.slots,
           .head_dim = r.head_dim,
           .first = at.slot,
-          .count = at.count};
+          .count = at.count,
+          .ahead = ahead};
 }
 
-HWY_INLINE PageRun ValuesOf(const PageCursor& at, const PagedPass& pass, size_t count) {
+HWY_INLINE PageRun ValuesOf(const PageCursor& at, const PagedPass& pass, size_t count,
+                            const BytesAhead& ahead) {
   const KvRegion& r = at.p.region;
   return {.pages = at.pages,
           .offset = r.v_offset + pass.kv_head * r.v_head_bytes(),
@@ -222,12 +247,18 @@ HWY_INLINE PageRun ValuesOf(const PageCursor& at, const PagedPass& pass, size_t 
           .slots = r.slots,
           .head_dim = r.head_dim,
           .first = at.slot,
-          .count = count};
+          .count = count,
+          .ahead = ahead};
+}
+
+HWY_INLINE bool Asks(const PagedPass& pass, const PagedProducts& products) {
+  return products.asks != nullptr && products.asks(pass.queries());
 }
 
 // Adds the values of a run of pages. Neighbouring rows that see as many of its keys go together.
 HWY_INLINE void AddRun(const PageCursor& at, const PagedPass& pass, const PagedScratch& s,
-                       const PagedProducts& products) {
+                       const PagedProducts& products, PageFetcher* fetcher) {
+  BytesAhead ahead = fetcher->Next(at.num_pages, Asks(pass, products));
   const size_t heads = pass.heads.size();
   for (size_t row = 0; row < pass.rows.size();) {
     const size_t keys = pass.Keys(row, at.key, at.count);
@@ -237,8 +268,9 @@ HWY_INLINE void AddRun(const PageCursor& at, const PagedPass& pass, const PagedS
     const size_t queries = (behind - row) * heads;
     row = behind;
     if (keys == 0 || queries == 0) continue;
-    products.add_values(ValuesOf(at, pass, keys), s.scores + first * kScoreStride,
+    products.add_values(ValuesOf(at, pass, keys, ahead), s.scores + first * kScoreStride,
                         at.key - pass.begin, queries, s.out + first * s.dim, s.dim);
+    ahead = {};  // asked for once
   }
 }
 
@@ -303,9 +335,10 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
       const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
-      fetcher.Next(at.num_pages);
       const PagedScratch s = all.From(queries);
-      products.score(KeysOf(at, pass), s.q, s.dim, pass.queries(), s.scores + at.key - pass.begin);
+      const BytesAhead ahead = fetcher.Next(at.num_pages, Asks(pass, products));
+      products.score(KeysOf(at, pass, ahead), s.q, s.dim, pass.queries(),
+                     s.scores + at.key - pass.begin);
     }
   }
   WeighPages(p, item, all, products);
@@ -313,8 +346,7 @@ HWY_INLINE void AttendPages(const PagedAttentionParams& p, const PagedItem& item
     for (size_t i = 0; i < item.num_kv_heads; ++i) {
       const PagedPass pass = item.Pass(p, i, &queries);
       if (pass.heads.empty()) continue;
-      fetcher.Next(at.num_pages);
-      AddRun(at, pass, all.From(queries), products);
+      AddRun(at, pass, all.From(queries), products, &fetcher);
     }
   }
 }

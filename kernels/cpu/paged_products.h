@@ -18,6 +18,12 @@ inline constexpr size_t kMaxLanes = 16;
 // A row of scores, with room for the last vector of an unaligned page to hang over.
 inline constexpr size_t kScoreStride = kPagedChunkKeys + 2 * kMaxLanes;
 
+// Bytes that will be read some time later.
+struct BytesAhead {
+  const std::byte* begin = nullptr;
+  const std::byte* end = nullptr;
+};
+
 // Neighbouring keys of one KV head, or their values, in a run of pages. What is computed of a run
 // does not depend on where runs begin and end.
 struct PageRun {
@@ -26,8 +32,9 @@ struct PageRun {
   size_t scale_offset;            // of int8, of keys: to the head's scales
   size_t slots;                   // of a page
   size_t head_dim;
-  size_t first;  // slot of the first key in the first page
-  size_t count;  // keys, at least one
+  size_t first;      // slot of the first key in the first page
+  size_t count;      // keys, at least one
+  BytesAhead ahead;  // what functions that ask (PagedProducts) ask for, bit by bit
 };
 // Pages of a run, at most: sums stay in registers meanwhile.
 inline constexpr size_t kRunPages = 4;
@@ -52,6 +59,8 @@ struct PagedProducts {
                      size_t dim);
   // Null: nothing to do. Takes a query's sums to values, by the factor that `weigh` gave.
   void (*finish)(float factor, size_t head_dim, float* out);
+  // Whether `score` and `add_values` ask for what is ahead between the products of so many queries.
+  bool (*asks)(size_t queries) = nullptr;
 };
 
 // x86 only: each in a source compiled for its instruction set. Slots of a page must fill their

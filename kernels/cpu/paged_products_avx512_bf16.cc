@@ -16,6 +16,8 @@ namespace {
 // Words of 16 keys' probabilities take the place of these: eight words, and as many of the rest.
 constexpr size_t kHalf = kLanes / 2;
 
+constexpr size_t kLineBytes = 64;
+
 inline __m512bh BroadcastPair(const float* pair) { return (__m512bh)Broadcast(pair); }
 
 inline void StoreHalf(float* to, __m256bh pairs) {
@@ -39,12 +41,20 @@ void LoadQuery(const float* q, size_t head_dim, float* out) {
   }
 }
 
+// Asks for the next line of what is ahead, if there is more of it, into L2.
+inline const std::byte* AskLine(const std::byte* ahead, const std::byte* end) {
+  if (ahead >= end) return ahead;
+  _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+  return ahead + kLineBytes;
+}
+
 // Sums of the words w mod 2, those of the queries' rests apart: a single sum would wait for itself.
 template <size_t kRows>
 inline void ScoreTile(const PageRun& run, const Part& part, size_t slot, const float* q, size_t dim,
                       float* scores) {
   const uint32_t* k = part.words + slot;
   const size_t words = (run.head_dim + 1) / 2;
+  const std::byte* ahead = run.ahead.begin + slot / kLanes * words * kLineBytes;
   __m512 high[kRows][2];
   __m512 low[kRows][2];
 #pragma GCC unroll 4
@@ -55,6 +65,7 @@ inline void ScoreTile(const PageRun& run, const Part& part, size_t slot, const f
   for (size_t word = 0; word < words; word += 2, k += 2 * run.slots) {
     const __m512bh even = (__m512bh)_mm512_loadu_si512(k);
     const __m512bh odd = (__m512bh)_mm512_loadu_si512(word + 1 < words ? k + run.slots : k);
+    ahead = AskLine(AskLine(ahead, run.ahead.end), run.ahead.end);
 #pragma GCC unroll 4
     for (size_t i = 0; i < kRows; ++i) {
       const float* pair = q + i * dim + word;
@@ -79,10 +90,12 @@ void RoundProbabilities(float* p, size_t n, const float* /*scales*/, float* /*fa
 
 // Adds the words of a part to the sums of kRows queries by kVectors vectors of dimensions.
 template <size_t kRows, size_t kVectors>
-inline void AddPart(const Part& part, size_t column, size_t head_dim, const float* p, size_t word,
-                    __m512 (&sums)[kRows][kVectors]) {
+inline void AddPart(const PageRun& run, const Part& part, size_t column, const float* p,
+                    size_t word, __m512 (&sums)[kRows][kVectors]) {
+  const size_t head_dim = run.head_dim;
   const uint32_t* v = part.words + part.first / 2 * head_dim + column;
   const size_t words = (part.count + 1) / 2;
+  const std::byte* ahead = run.ahead.begin + column / kLanes * words * kLineBytes;
   for (size_t w = 0; w < words; ++w, v += head_dim, ++word) {
     // The last slot of an odd number is alone in its word: what lies beside it may be NaN.
     const __m512i mask = _mm512_set1_epi32(2 * w + 2 <= part.count ? -1 : 0xffff);
@@ -91,6 +104,8 @@ inline void AddPart(const Part& part, size_t column, size_t head_dim, const floa
     for (size_t j = 0; j < kVectors; ++j) {
       pairs[j] = (__m512bh)_mm512_and_si512(_mm512_loadu_si512(v + j * kLanes), mask);
     }
+#pragma GCC unroll 4
+    for (size_t j = 0; j < kVectors; ++j) ahead = AskLine(ahead, run.ahead.end);
     const float* weights = p + word / kHalf * kLanes + word % kHalf;
 #pragma GCC unroll 4
     for (size_t i = 0; i < kRows; ++i, weights += kScoreStride) {
@@ -117,7 +132,7 @@ inline void ValueTile(const PageRun& run, size_t column, const float* p, size_t 
   }
   for (size_t page = 0, done = 0; done < run.count; ++page) {
     const Part part = PartOf(run, page, done);
-    AddPart(part, column, run.head_dim, p, (key + done) / 2, sums);
+    AddPart(run, part, column, p, (key + done) / 2, sums);
     done += part.count;
   }
 #pragma GCC unroll 4
@@ -137,9 +152,13 @@ void AddValues(const PageRun& values, const float* p, size_t key, size_t queries
   if (queries == 1) ValueRows<1>(values, p, key, out, dim);
 }
 
+// With one query there is no time between products, with more than a tile's they take longer than
+// reading.
+bool Asks(size_t queries) { return 2 <= queries && queries <= 4; }
+
 }  // namespace
 
-const PagedProducts kPagedAvx512Bf16 = {LoadQuery, ScoreKeys, RoundProbabilities, AddValues,
-                                        nullptr};
+const PagedProducts kPagedAvx512Bf16 = {LoadQuery, ScoreKeys, RoundProbabilities,
+                                        AddValues, nullptr,   Asks};
 
 }  // namespace precis
