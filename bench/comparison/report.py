@@ -190,8 +190,8 @@ def plots(cases, precis, peers, trace, seconds, folder):
         axis.legend(fontsize=6, loc="upper left")
         save(figure, "compare_limit.svg", "Each case against its limit; the lines are fractions of the limit")
 
-    served = sorted({model for model, _ in [*precis, *peers]})
-    if any("rates" in f for f in precis.values()):
+    served = sorted({model for (model, _), f in precis.items() if "rates" in f})
+    if served:
         figure, axes = plt.subplots(1, len(served), figsize=(4.2 * len(served), 3.4), squeeze=False)
         for axis, model in zip(axes[0], served):
             for (m, name), f in sorted(precis.items()):
