@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # train_on.sh OUT FROM MINUTES [PYTHON]: trains a summarizer on with the descriptions of Debian packages; goes on where it was.
-#   OUT/corpus, OUT/muon and OUT/adamw (two runs side by side, a thread each), OUT/model (their average), OUT/rouge.txt
+#   OUT/corpus, OUT/mails.jsonl, OUT/muon and OUT/adamw (two runs side by side, a thread each), OUT/model (their average),
+#   OUT/rouge.txt
 # apt must have the English descriptions of bullseye, bookworm and later suites (docs/training.md); FROM may have seen those
 # of the first two, so that only what is new since then is held out, and given three times as often as the rest.
 set -euo pipefail
@@ -14,7 +15,7 @@ cd "$(dirname "$0")"
 run() {  # NAME ARGUMENTS...: unless it is finished
   local at=$out/$1
   [[ -d $at/checkpoint ]] || OMP_NUM_THREADS=1 "$python" uptrain.py "$at" --from "$from" \
-    --train "$out/corpus/train.jsonl" "$out/corpus/new.jsonl" "$out/corpus/new.jsonl" \
+    --train "$out/corpus/train.jsonl" "$out/corpus/new.jsonl" "$out/corpus/new.jsonl" "$out/mails.jsonl" \
     --held-out "$out/corpus/dev.jsonl" --source-length 192 --target-length 48 --tokens 4096 --dropout 0.1 \
     --rate 0.005 --minutes "$minutes" "${@:2}"
 }
@@ -22,6 +23,7 @@ run() {  # NAME ARGUMENTS...: unless it is finished
 mkdir -p "$out"
 [[ -d $out/corpus ]] || "$python" corpus.py "$out/corpus" --new-since bookworm bullseye --held-out 155 --dev 40 \
   --held-out-packages 60
+[[ -f $out/mails.jsonl ]] || "$python" mails.py "$out/mails.jsonl" --count 24000
 run muon --optimizer muon --seed 1 &
 first=$!
 run adamw --optimizer adamw --seed 2
