@@ -32,7 +32,8 @@ struct Percentiles {
   double p99 = 0;
 };
 
-// Of one rate; of the unloaded trace, every item once and alone, with a rate of 0.
+// Of one rate; of the unloaded trace, every item alone (the faster of two documents), with a rate
+// of 0.
 struct ServingResult {
   double offered_per_s = 0;   // requests
   double achieved_per_s = 0;  // finished, over the time from the first arrival to the last end

@@ -22,6 +22,7 @@ constexpr double kMostSlowdown = 10;
 // How many times what is bearable the arrivals last at least: a queue that grows must have the time
 // to become too long.
 constexpr double kArrivalsOverBound = 10;
+constexpr size_t kDocumentsAlone = 2;
 
 Percentiles PercentilesOf(const std::vector<double>& values) {
   return {Percentile(values, 0.50), Percentile(values, 0.95), Percentile(values, 0.99)};
@@ -33,27 +34,30 @@ class ServingRun {
              const std::function<void(const BenchProgress&)>& on_progress)
       : options_(options), model_(model), run_load_(run_load), on_progress_(on_progress) {}
 
-  // Every item of the trace, one after the other.
+  // Every item of the trace, one after the other; of two documents the faster one, so that a
+  // machine that is slow or asleep for a while sets no bound.
   StatusOr<ServingResult> Unloaded() {
-    const std::vector<LoadRequest> requests = RandomRequests(options_.seed, options_.trace, model_);
-    std::vector<LoadOutcome> outcomes;
-    // The first one is sent twice: it also wakes what sleeps.
-    PRECIS_RETURN_IF_ERROR(run_load_({requests[0]}, {0}, kMostSeconds, [](size_t) {}).status());
-    double wall_s = 0;
-    for (size_t i = 0; i < requests.size(); ++i) {
-      PRECIS_ASSIGN_OR_RETURN(std::vector<LoadOutcome> one,
-                              run_load_({requests[i]}, {0}, kMostSeconds, [](size_t) {}));
-      if (!one[0].finished) {
-        return Unavailable("a request with no other of ours beside it was not served");
+    std::vector<LoadOutcome> fastest;
+    for (size_t document = 0; document < kDocumentsAlone; ++document) {
+      const std::vector<LoadRequest> requests = RandomRequests(seed_, options_.trace, model_);
+      seed_ += requests.size();
+      for (size_t i = 0; i < requests.size(); ++i) {
+        PRECIS_ASSIGN_OR_RETURN(LoadOutcome one, Alone(requests[i]));
+        if (document == 0) {
+          fastest.push_back(std::move(one));
+        } else if (one.total_s < fastest[i].total_s) {
+          fastest[i] = std::move(one);
+        }
+        Tell("alone", static_cast<double>(document * requests.size() + i + 1) /
+                          static_cast<double>(kDocumentsAlone * requests.size()));
       }
-      alone_s_.push_back(one[0].total_s);
-      wall_s += one[0].total_s;
-      outcomes.push_back(std::move(one[0]));
-      Tell("alone", static_cast<double>(i + 1) / static_cast<double>(requests.size()));
     }
-    ServingResult result = ResultOf(outcomes, wall_s);
-    unloaded_ = result;
-    return result;
+    double wall_s = 0;
+    for (const LoadOutcome& one : fastest) {
+      alone_s_.push_back(one.total_s);
+      wall_s += one.total_s;
+    }
+    return unloaded_ = ResultOf(fastest, wall_s);
   }
 
   StatusOr<ServingResult> AtRate(double rate, const std::string& what) {
@@ -87,6 +91,15 @@ class ServingRun {
   }
 
  private:
+  StatusOr<LoadOutcome> Alone(const LoadRequest& request) const {
+    PRECIS_ASSIGN_OR_RETURN(std::vector<LoadOutcome> outcomes,
+                            run_load_({request}, {0}, kMostSeconds, [](size_t) {}));
+    if (!outcomes[0].finished) {
+      return Unavailable("a request with no other of ours beside it was not served");
+    }
+    return std::move(outcomes[0]);
+  }
+
   double ArrivalSeconds() const {
     return std::max(options_.seconds,
                     kArrivalsOverBound * options_.slowdown * unloaded_.total_s.p95);
@@ -124,7 +137,7 @@ class ServingRun {
   const std::function<void(const BenchProgress&)>& on_progress_;
   std::vector<double> alone_s_;  // by item of the trace
   ServingResult unloaded_;
-  uint64_t seed_ = options_.seed + options_.trace.size();
+  uint64_t seed_ = options_.seed;
   size_t part_ = 0;
   size_t parts_ = 1;
 };
