@@ -1,6 +1,6 @@
 """Every grouping uptrained alike from one MHA checkpoint, evaluated, and put into one table.
 
-    python reproduce.py OUT --from MHA --train train.jsonl --held-out held_out.jsonl --steps 300 --kv-heads 2
+    python reproduce.py OUT --from MHA --train train.jsonl --held-out held_out.jsonl --steps 300 --rate 0.015
 
 Same data order, rate and number of steps for each; OUT/NAME is its run (uptrain.py), OUT/summaries/NAME.jsonl what it
 makes of the held-out texts greedily (PyTorch, float32), OUT/variants.md the table: ROUGE with its 95 % interval, the
