@@ -62,10 +62,11 @@ class Grammar:
             if isinstance(current, Kind):
                 if line[:2] not in ("= ", "* ", "+ "):
                     raise ValueError(f"{at}: a mail's lines begin with '= ', '* ' or '+ '")
-                getattr(current, PARTS[line[0]]).append(line[2:].strip())
+                part, line = PARTS[line[0]], line[2:].strip()
+                getattr(current, part).append(line)
             else:
                 current.append(line)
-            self.where[line.lstrip("=*+ ")] = at
+            self.where[line] = at
 
     def _slots(self, text):
         """All slots of a text, those of the alternatives of its lists not counted."""

@@ -68,6 +68,7 @@ class Mails(unittest.TestCase):
                 ("@mail x\n= a\n", "@mail x: no summary or no heart"),
                 (GRAMMAR.replace("* since noon {thing}", "* since noon"), "not in this heart, but in the summary"),
                 (GRAMMAR.replace("{thing2}", "{things}"), "g.txt:10: {things} is no list"),
+                (GRAMMAR.replace("the lift", "+49 {number}"), "g.txt:3: {number} is no list"),
                 (GRAMMAR.replace("[is|are]", "[is|are"), "g.txt:10: brackets that do not match"),
                 (GRAMMAR.replace("ask in {city}", "ask in {city"), "g.txt:11: brackets that do not match")]:
             with self.assertRaises(ValueError) as raised:
