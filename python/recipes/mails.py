@@ -1,12 +1,16 @@
 """Makes mails and their one-line summaries from a grammar, to train on: nobody gives away their mails.
 
     python mails.py OUT.jsonl --count 20000
+    python mails.py OUT.jsonl --count 20000 --words TEXTS.jsonl --strange 0.3
     python mails.py --check FILE...          says what is wrong with grammar files, and prints a mail of each kind
 
 The grammar is mail_grammar/*.txt, written for this project. An `@name` line begins a list, one alternative a line. `@mail KIND`
 begins a kind of mail: `=` is a summary, `*` the heart of the mail, `+` a sentence that may stand around it. In all of them
 {name} is an alternative of a list, the same one throughout a mail, {name2} another one of it, and [a|b] one of these,
 drawn anew. A mail has a summary, a heart, none to four of the other sentences, and often a greeting and a closing.
+
+--strange: in that share of the mails, one or two words that mail and summary have in common become, in both, words out of the
+documents of TEXTS with the same ending. Those mails make little sense, but no model can learn their words by heart: it copies.
 """
 import argparse
 import collections
@@ -25,6 +29,14 @@ GREETED, CLOSED = 0.7, 0.55     # shares of mails
 MOST_EXTRA = 4                  # sentences around the heart
 SMALL_WORDS = {"The", "We", "This", "Our", "As", "Please", "There", "It", "A", "An", "From", "On", "In", "At", "For", "After",
                "You", "Your", "Because", "Since", "Could", "To", "My", "If", "Last", "Unfortunately", "Yesterday"}
+WORD = re.compile(r"[A-Za-z]+")
+LEAST_LETTERS, LEAST_TEXTS, MOST_TEXTS = 5, 3, 0.02  # of a strange word; the texts that have it (MOST_TEXTS: their share)
+ENDINGS = ("ing", "ed", "ly", "s", "")
+KEPT = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "March", "April",
+        "June", "July", "August", "September", "October", "November", "December", "three", "seven", "eight", "eleven",
+        "twelve", "twenty", "thirty", "forty", "fifty", "hundred", "first", "second", "third", "fourth", "fifth", "sixth",
+        "seventh", "eighth", "ninth", "tenth", "quarter", "about", "after", "again", "before", "because", "their", "there",
+        "until", "which", "without", "other"}  # words that stay: days, numbers, and those that hold a sentence together
 PARTS = {"=": "summaries", "*": "hearts", "+": "extras"}
 
 
@@ -91,6 +103,16 @@ class Grammar:
             for slot, _ in SLOT.findall(line):
                 if not self.lists.get(slot):
                     raise ValueError(f"{self.where[line]}: {{{slot}}} is no list")
+        for name in self.lists:
+            self._check_ends(name, [name])
+
+    def _check_ends(self, name, way):
+        """No list on a way of slots from list to list comes twice: it would never be expanded to its end."""
+        for line in self.lists[name]:
+            for slot, _ in SLOT.findall(line):
+                if slot in way:
+                    raise ValueError(f"{self.where[line]}: {{{slot}}} is part of itself: {', '.join([*way, slot])}")
+                self._check_ends(slot, [*way, slot])
 
 
 class Mail:
@@ -117,6 +139,37 @@ class Mail:
         return re.sub(r"(^|[.?!] )([a-z])", lambda m: m[1] + m[2].upper(), text)
 
 
+class StrangeWords:
+    """Words of texts, to put into a mail and its summary in place of one that they have in common."""
+
+    def __init__(self, documents):
+        counts, self.alike = collections.Counter(), collections.defaultdict(list)
+        for document in documents:
+            counts.update(set(re.findall(r"(?<=[a-z,] )[A-Za-z]+\b", document)))
+        for word in sorted(counts):
+            if len(word) >= LEAST_LETTERS and LEAST_TEXTS <= counts[word] <= MOST_TEXTS * len(documents) \
+                    and word[1:].islower():
+                self.alike[self._form(word)].append(word)
+
+    @staticmethod
+    def _form(word):
+        """What a word must share with the one it replaces: whether it is a name, and its ending."""
+        return word[0].isupper(), next(e for e in ENDINGS if word.endswith(e))
+
+    def put_in(self, document, summary, rng):
+        within = set(re.findall(r"(?<=[a-z,] )[A-Za-z]+\b", document))    # as they are written inside of sentences
+        common = sorted({w for w in within if len(w) >= LEAST_LETTERS and w not in KEPT and
+                         w.lower() in {v.lower() for v in WORD.findall(summary)} and self.alike[self._form(w)]})
+        for word in rng.sample(common, min(rng.randint(1, 2), len(common))):
+            new = rng.choice(self.alike[self._form(word)])
+
+            def replaced(match):
+                return new[0].upper() + new[1:] if match[0][0].isupper() else new
+            document, summary = (re.sub(rf"\b{word}\b", replaced, text, flags=re.IGNORECASE)
+                                 for text in (document, summary))
+        return document, summary
+
+
 def make(grammar, kind, rng):
     """(document, summary) of a kind."""
     mail, parts = Mail(grammar, rng), grammar.kinds[kind]
@@ -135,14 +188,16 @@ def make(grammar, kind, rng):
     return " ".join(text), summary
 
 
-def mails(grammar, count, seed):
-    """As many of every kind, in random order."""
+def mails(grammar, count, seed, strange=0.0, words=None):
+    """As many of every kind, in random order; a share of them with strange words."""
     rng = random.Random(seed)
     kinds = sorted(grammar.kinds)
     order = [kinds[i % len(kinds)] for i in range(count)]
     rng.shuffle(order)
     for i, kind in enumerate(order):
         document, summary = make(grammar, kind, rng)
+        if rng.random() < strange:
+            document, summary = words.put_in(document, summary, rng)
         yield {"id": f"{kind}-{i}", "document": document, "summary": summary}
 
 
@@ -161,21 +216,26 @@ def main():
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--words", type=Path, metavar="TEXTS.jsonl", help="where strange words come from")
+    parser.add_argument("--strange", type=float, default=0.0, help="share of the mails with strange words")
     parser.add_argument("--check", type=Path, nargs="+", metavar="FILE")
     args = parser.parse_args()
     if (args.out is None) == (args.check is None) or args.count < 1:
         parser.error("either OUT.jsonl, with a --count above 0, or --check FILE...")
+    if not 0 <= args.strange <= 1 or (args.strange > 0) != (args.words is not None):
+        parser.error("--strange takes a share from 0 to 1, and --words with it")
     try:
         if args.check:
             check(args.check)
             return
         grammar = Grammar(sorted(FOLDER.glob("*.txt")))
+        words = args.words and StrangeWords([json.loads(line)["document"] for line in args.words.open(encoding="utf-8")])
     except (OSError, UnicodeDecodeError, ValueError) as e:
         sys.exit(str(e))
     if args.out.exists():
         sys.exit(f"{args.out}: exists already; nothing is overwritten")
     files.replace_text(args.out, "".join(json.dumps(mail, ensure_ascii=False) + "\n"
-                                         for mail in mails(grammar, args.count, args.seed)))
+                                         for mail in mails(grammar, args.count, args.seed, args.strange, words)))
 
 
 if __name__ == "__main__":

@@ -263,10 +263,13 @@ class T5(nn.Module):
         """Teacher-forced logits [B, T, V]."""
         return self.vocabulary(self.decode(self.memory(self.encode(ids, mask), mask), decoder_ids, seed))
 
-    def loss(self, ids, mask, labels, seed=0):
-        """Mean cross-entropy of labels [B, T] (-100 where there is none), and how many there are."""
+    def loss(self, ids, mask, labels, seed=0, smoothing=0.0):
+        """Mean cross-entropy of labels [B, T] (-100 where there is none), and how many there are.
+
+        smoothing: what share of a label's probability the whole vocabulary gets.
+        """
         start = torch.full_like(labels[:, :1], self.config["decoder_start_token_id"])
         decoder_ids = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
         x = self.decode(self.memory(self.encode(ids, mask), mask), decoder_ids, seed)
         real = labels >= 0
-        return F.cross_entropy(self.vocabulary(x[real]), labels[real]), int(real.sum())
+        return F.cross_entropy(self.vocabulary(x[real]), labels[real], label_smoothing=smoothing), int(real.sum())

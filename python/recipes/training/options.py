@@ -19,6 +19,8 @@ def add(parser, rate):
                         help="highest rate, relative to each weight's size at its start (default: %(default)s)")
     parser.add_argument("--warm-up", type=float, default=0.03, help="share of the run in which the rate rises")
     parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--label-smoothing", type=float, default=0.0,
+                        help="share of a target's probability that is spread over the vocabulary while training")
     parser.add_argument("--clip", type=float, default=1.0, help="largest norm of the gradient")
     parser.add_argument("--average", type=float, default=0.995, help="decay of the weights' running average")
     parser.add_argument("--seed", type=int, default=0)
@@ -34,7 +36,7 @@ def check(args):
         value = getattr(args, name)
         if value is not None and value <= 0:
             sys.exit(f"--{name.replace('_', '-')} {value}: not more than 0")
-    for name in ("dropout", "average", "warm_up"):
+    for name in ("dropout", "label_smoothing", "average", "warm_up"):
         if not 0 <= getattr(args, name) < 1:
             sys.exit(f"--{name.replace('_', '-')} {getattr(args, name)}: not in [0, 1)")
     for name in ("source_length", "target_length"):

@@ -88,7 +88,8 @@ class Run:
         rate = optimiser.scheduled(self.progress(), self.settings["rate"], self.settings["warm_up"])
         optimiser.set_rate(self.optimisers, rate)
         self.model.train()
-        loss, _ = self.model.loss(batch.ids, batch.mask, batch.labels, seed=self.at["step"])
+        loss, _ = self.model.loss(batch.ids, batch.mask, batch.labels, seed=self.at["step"],
+                                  smoothing=self.settings["label_smoothing"])
         if not torch.isfinite(loss):
             sys.exit(f"{self.folder}: the loss is {loss.item()} at step {self.at['step']}: lower --rate; state.pt is "
                      "from before it")

@@ -60,6 +60,32 @@ class Mails(unittest.TestCase):
         self.assertNotEqual(first, list(mails.mails(grammar, 500, seed=2)))
         self.assertEqual({m["id"].rpartition("-")[0] for m in first}, set(grammar.kinds))
 
+    def test_a_strange_word_stands_in_the_mail_and_in_its_summary(self):
+        texts = ["a tool that is frobnicating, like all that Zyxel makes with blorps"] * mails.LEAST_TEXTS + ["none"] * 500
+        words = mails.StrangeWords(texts)
+        for document, summary, document_then, summary_then in [
+                ("Dear all, please stop reading on Monday. Reading is bad.", "Reading stops on Monday",
+                 "Dear all, please stop frobnicating on Monday. Frobnicating is bad.", "Frobnicating stops on Monday"),
+                ("Ask for Annabel, who has it.", "Annabel has it", "Ask for Zyxel, who has it.", "Zyxel has it"),
+                ("All the chairs are gone.", "Chairs gone", "All the blorps are gone.", "Blorps gone"),
+                ("All went well on Sunday, after seven.", "Went well on Sunday after seven",
+                 "All went well on Sunday, after seven.", "Went well on Sunday after seven")]:
+            self.assertEqual(words.put_in(document, summary, random.Random(0)), (document_then, summary_then))
+
+    def test_strange_words_change_their_share_of_the_mails(self):
+        grammar = mails.Grammar(sorted(mails.FOLDER.glob("*.txt")))
+        texts = [f"it has {c}qzolygons and a {c}qzocket, made by {c.capitalize()}qzilhelm"
+                 for c in (a + b for a in "abcdefghij" for b in "abcdefghij")] * mails.LEAST_TEXTS
+        plain, mixed, all_strange = (list(mails.mails(grammar, 400, 1, share, mails.StrangeWords(texts)))
+                                     for share in (0, 0.3, 1))
+        self.assertEqual(plain, list(mails.mails(grammar, 400, 1)))
+
+        def strange(some):
+            return sum("qz" in m["summary"] for m in some)
+        self.assertEqual(strange(plain), 0)
+        self.assertGreater(strange(mixed), 50)
+        self.assertGreater(strange(all_strange), 2 * strange(mixed))
+
     def test_bad_grammars_are_refused_where_they_are_wrong(self):
         for text, said in [
                 ("the lift\n", "g.txt:1: text before the first '@'"),
@@ -70,7 +96,8 @@ class Mails(unittest.TestCase):
                 (GRAMMAR.replace("{thing2}", "{things}"), "g.txt:10: {things} is no list"),
                 (GRAMMAR.replace("the lift", "+49 {number}"), "g.txt:3: {number} is no list"),
                 (GRAMMAR.replace("[is|are]", "[is|are"), "g.txt:10: brackets that do not match"),
-                (GRAMMAR.replace("ask in {city}", "ask in {city"), "g.txt:11: brackets that do not match")]:
+                (GRAMMAR.replace("ask in {city}", "ask in {city"), "g.txt:11: brackets that do not match"),
+                (GRAMMAR.replace("Cork", "[near|at] {thing2}"), "g.txt:7: {thing} is part of itself: thing, city, thing")]:
             with self.assertRaises(ValueError) as raised:
                 grammar_of(text)
             self.assertIn(said, str(raised.exception))

@@ -51,6 +51,17 @@ class Model(unittest.TestCase):
                 got = load(name)(ids, torch.ones_like(ids), forced, seed)
                 self.assertLess((got - wanted).abs().max().item(), NEAR)
 
+    def test_a_smoothed_loss_gives_every_piece_its_share(self):
+        ids, forced, _ = case_of("wgqa_g2")
+        model, mask, share = load("wgqa_g2"), torch.ones_like(ids), 0.2
+        labels = torch.cat([forced[:, 1:], torch.full_like(forced[:, :1], -100)], 1)
+        logs = model(ids, mask, forced).log_softmax(-1)[0, :-1]
+        plain = -logs.gather(-1, forced[0, 1:, None]).mean()
+        got, count = model.loss(ids, mask, labels, smoothing=share)
+        self.assertAlmostEqual(got.item(), ((1 - share) * plain - share * logs.mean()).item(), places=4)
+        self.assertAlmostEqual(model.loss(ids, mask, labels)[0].item(), plain.item(), places=4)
+        self.assertEqual(count, forced.shape[1] - 1)
+
     def test_padding_and_neighbours_change_nothing(self):
         for name in ("wgqa_g2", "kdgqa_g4", "dgqa_ema_g2", "pgqa_g2"):
             with self.subTest(name):
