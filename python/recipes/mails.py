@@ -150,6 +150,9 @@ class StrangeWords:
             if len(word) >= LEAST_LETTERS and LEAST_TEXTS <= counts[word] <= MOST_TEXTS * len(documents) \
                     and word[1:].islower():
                 self.alike[self._form(word)].append(word)
+        if not self.alike:
+            raise ValueError(f"no word of {LEAST_LETTERS} letters stands in {LEAST_TEXTS} of these {len(documents)} texts "
+                             f"and in few enough ({MOST_TEXTS:.0%}) of them to be strange")
 
     @staticmethod
     def _form(word):
@@ -201,6 +204,18 @@ def mails(grammar, count, seed, strange=0.0, words=None):
         yield {"id": f"{kind}-{i}", "document": document, "summary": summary}
 
 
+def documents(path):
+    """The documents of JSON lines; ValueError says which line has none."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if line.strip():
+            try:
+                found.append(json.loads(line)["document"])
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"{path}:{number}: no JSON with a 'document'") from None
+    return found
+
+
 def check(paths):
     grammar = Grammar([FOLDER / "base.txt", *paths])
     rng = random.Random()
@@ -229,7 +244,7 @@ def main():
             check(args.check)
             return
         grammar = Grammar(sorted(FOLDER.glob("*.txt")))
-        words = args.words and StrangeWords([json.loads(line)["document"] for line in args.words.open(encoding="utf-8")])
+        words = args.words and StrangeWords(documents(args.words))
     except (OSError, UnicodeDecodeError, ValueError) as e:
         sys.exit(str(e))
     if args.out.exists():

@@ -86,6 +86,16 @@ class Mails(unittest.TestCase):
         self.assertGreater(strange(mixed), 50)
         self.assertGreater(strange(all_strange), 2 * strange(mixed))
 
+    def test_texts_without_strange_words_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "of these 2 texts"):
+            mails.StrangeWords(["too few texts", "too few texts"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "texts.jsonl"
+            for line in ("{", "[]", '{"text": "x"}'):
+                path.write_text('{"document": "x"}\n\n' + line + "\n")
+                with self.assertRaisesRegex(ValueError, "texts.jsonl:3: no JSON with a 'document'"):
+                    mails.documents(path)
+
     def test_bad_grammars_are_refused_where_they_are_wrong(self):
         for text, said in [
                 ("the lift\n", "g.txt:1: text before the first '@'"),
