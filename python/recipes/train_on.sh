@@ -20,6 +20,6 @@ model=$out/run/checkpoint
   --train "$out"/corpus/{train,new,new}.jsonl "$out/mails.jsonl" --held-out "$out/corpus/dev.jsonl" \
   --source-length 192 --target-length 48 --tokens 4096 --dropout 0.1 --label-smoothing 0.1 --optimizer muon --rate 0.005
 [[ -f $model/golden.json ]] || "$python" golden.py "$model"
-for texts in "$out/corpus/dev.jsonl" mail_grammar/held_out.jsonl; do  # greedily by PyTorch; for more, ask a server
+for texts in "$out/corpus/held_out.jsonl" "$out/corpus/packages.jsonl" mail_grammar/held_out.jsonl; do
   "$python" evaluate.py "$texts" "from=$from" "new=$model"
 done | tee "$out/rouge.txt"
