@@ -30,6 +30,7 @@ MOST_EXTRA = 4                  # sentences around the heart
 SMALL_WORDS = {"The", "We", "This", "Our", "As", "Please", "There", "It", "A", "An", "From", "On", "In", "At", "For", "After",
                "You", "Your", "Because", "Since", "Could", "To", "My", "If", "Last", "Unfortunately", "Yesterday"}
 WORD = re.compile(r"[A-Za-z]+")
+INSIDE = re.compile(r"(?<=[a-z,] )[A-Za-z]+\b")  # words inside of sentences: their capitals are their own
 LEAST_LETTERS, LEAST_TEXTS, MOST_TEXTS = 5, 3, 0.02  # of a strange word; the texts that have it (MOST_TEXTS: their share)
 ENDINGS = ("ing", "ed", "ly", "s", "")
 KEPT = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "January", "February", "March", "April",
@@ -145,7 +146,7 @@ class StrangeWords:
     def __init__(self, documents):
         counts, self.alike = collections.Counter(), collections.defaultdict(list)
         for document in documents:
-            counts.update(set(re.findall(r"(?<=[a-z,] )[A-Za-z]+\b", document)))
+            counts.update(set(INSIDE.findall(document)))
         for word in sorted(counts):
             if len(word) >= LEAST_LETTERS and LEAST_TEXTS <= counts[word] <= MOST_TEXTS * len(documents) \
                     and word[1:].islower():
@@ -160,9 +161,9 @@ class StrangeWords:
         return word[0].isupper(), next(e for e in ENDINGS if word.endswith(e))
 
     def put_in(self, document, summary, rng):
-        within = set(re.findall(r"(?<=[a-z,] )[A-Za-z]+\b", document))    # as they are written inside of sentences
-        common = sorted({w for w in within if len(w) >= LEAST_LETTERS and w not in KEPT and
-                         w.lower() in {v.lower() for v in WORD.findall(summary)} and self.alike[self._form(w)]})
+        told = {w.lower() for w in WORD.findall(summary)}
+        common = sorted({w for w in INSIDE.findall(document) if len(w) >= LEAST_LETTERS and w not in KEPT and
+                         w.lower() in told and self._form(w) in self.alike})
         for word in rng.sample(common, min(rng.randint(1, 2), len(common))):
             new = rng.choice(self.alike[self._form(word)])
 
