@@ -15,11 +15,12 @@ import unittest
 import grpc
 
 import harness
-from harness import Server, api
+from harness import TEXT, Server, api
 
 CLIENTS = 64
 REQUESTS_EACH = 6
-NEW_TOKENS = 160  # ten pages: the last one is held for 16 steps
+PAGE_SLOTS = 16
+NEW_TOKENS = 10 * PAGE_SLOTS  # the last page is held for 16 steps
 
 
 def documents(count):
@@ -27,6 +28,10 @@ def documents(count):
                              capture_output=True).stdout.decode(errors="replace")
     texts = sorted({" ".join(t.split()) for t in listing.split("<end>") if len(t) > 200})
     return random.Random(1).sample(texts, min(count, len(texts)))
+
+
+def pages_of(source_tokens, new_tokens):
+    return -(-source_tokens // PAGE_SLOTS) + -(-new_tokens // PAGE_SLOTS)
 
 
 def options(index):
@@ -107,26 +112,42 @@ class LoadTest(unittest.TestCase):
         self.assertGreaterEqual(rows / steps, 16)
         server.wait_idle(self)
 
+    def wait_for(self, server, metric, value):
+        end = time.monotonic() + 60
+        while server.metrics()[metric] != value:
+            self.assertLess(time.monotonic(), end, f"{metric} never was {value}")
+            time.sleep(0.01)
+
     def test_peak_pages_are_what_tokens_slots_and_kv_heads_say(self):
-        # All 64 arrive in one bulk stream and are encoded before anything else, so that all hold
-        # their last page at the same time.
+        # One summary is promised the whole pool, so that all others wait, however slowly they come.
+        # When it is cancelled they are encoded before anything else, and hold their last pages at the
+        # same time.
         server = self.start("--kv-dtype", "f32", "--max-batch", "64", "--stream-outstanding", "64",
-                            "--encode-budget", "1000")
+                            "--encode-budget", "1000", "--cross-cache", "off",
+                            "--max-new-tokens", "32768")
+        free = int(server.metrics()['precis_pool_pages{kind="free"}'])
+        long_tokens = (free - pages_of(len(TEXT), 0)) * PAGE_SLOTS
+        blocker = server.stub.StreamSummarize(api.StreamSummarizeRequest(
+            text=TEXT, options=api.GenerationOptions(
+                num_beams=1, max_new_tokens=long_tokens, min_new_tokens=long_tokens)))
+        next(blocker)
         choice = api.GenerationOptions(num_beams=1, max_new_tokens=NEW_TOKENS,
                                        min_new_tokens=NEW_TOKENS)
-        texts = documents(CLIENTS)
-        requests = [api.SummarizeManyRequest(id=str(i), text=text[:60 + 5 * i], options=choice)
-                    for i, text in enumerate(texts)]
+        replies = server.stub.SummarizeMany(iter([
+            api.SummarizeManyRequest(id=str(i), text=text[:60 + 5 * i], options=choice)
+            for i, text in enumerate(documents(CLIENTS))]))
+        self.wait_for(server, "precis_waiting_sequences", CLIENTS)
+        blocker.cancel()
         pages = 0
-        for reply in server.stub.SummarizeMany(iter(requests)):
+        for reply in replies:
             self.assertEqual(reply.WhichOneof("result"), "summary", reply)
-            pages += -(-reply.summary.source_tokens // 16) + -(-NEW_TOKENS // 16)
+            pages += pages_of(reply.summary.source_tokens, NEW_TOKENS)
         with open("models/demo/config.json", encoding="utf-8") as file:
             config = json.load(file)
         token_bytes = (config["num_decoder_layers"] * 2 * config["num_key_value_heads"]
                        * config["d_kv"] * 4)
         values = server.metrics()
-        self.assertEqual(values["precis_pool_page_bytes"], 16 * token_bytes)
+        self.assertEqual(values["precis_pool_page_bytes"], PAGE_SLOTS * token_bytes)
         self.assertEqual(values["precis_pool_peak_pages"], pages)
         server.wait_idle(self)
 
