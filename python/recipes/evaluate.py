@@ -76,7 +76,7 @@ def main():
         sys.exit(f"{' '.join(names)}: give every system a NAME of its own")
     if args.save and args.save.exists():
         sys.exit(f"{args.save}: exists already; nothing is overwritten")
-    rows = text.read_jsonl(args.texts)[:args.first]
+    rows = files.read_jsonl(args.texts)[:args.first]
     results = [(name, summaries_of(place, rows, args)) for name, place in args.system]
     if args.save:
         save(args.save, results, rows)

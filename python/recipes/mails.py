@@ -205,18 +205,6 @@ def mails(grammar, count, seed, strange=0.0, words=None):
         yield {"id": f"{kind}-{i}", "document": document, "summary": summary}
 
 
-def documents(path):
-    """The documents of JSON lines; ValueError says which line has none."""
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if line.strip():
-            try:
-                found.append(json.loads(line)["document"])
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(f"{path}:{number}: no JSON with a 'document'") from None
-    return found
-
-
 def check(paths):
     grammar = Grammar([FOLDER / "base.txt", *paths])
     rng = random.Random()
@@ -245,7 +233,7 @@ def main():
             check(args.check)
             return
         grammar = Grammar(sorted(FOLDER.glob("*.txt")))
-        words = args.words and StrangeWords(documents(args.words))
+        words = args.words and StrangeWords([row["document"] for row in files.read_jsonl(args.words)])
     except (OSError, UnicodeDecodeError, ValueError) as e:
         sys.exit(str(e))
     if args.out.exists():

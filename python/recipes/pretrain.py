@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from training import checkpoint, curves, options, text
+from training import checkpoint, curves, files, options, text
 from training.model import T5
 from training.trainer import Run
 
@@ -29,7 +29,7 @@ def main():
     torch.manual_seed(args.seed)
     config, pieces = fresh_config(args.like), text.read_pieces(args.like)
     texts = text.Spans(text.read_all(args.train), pieces, config, args.source_length)
-    held_out = text.Spans(text.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, args.source_length)
+    held_out = text.Spans(files.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, args.source_length)
     model = T5(config, getattr(torch, args.compute), args.dropout)
     Run(args.run, model, texts, held_out, options.settings(args), beside=args.like).train()
     curves.draw(args.run)

@@ -94,7 +94,7 @@ def parse():
 
 def main():
     args = parse()
-    rows = text.read_jsonl(args.held_out)[:args.first]
+    rows = files.read_jsonl(args.held_out)[:args.first]
     (args.out / "summaries").mkdir(parents=True, exist_ok=True)
     results = []
     for name in args.only:

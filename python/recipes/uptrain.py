@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from training import checkpoint, conversion, curves, grouping, options, text
+from training import checkpoint, conversion, curves, files, grouping, options, text
 from training.trainer import Run
 
 
@@ -46,7 +46,7 @@ def main():
     model = checkpoint.build(config, tensors, args.source, getattr(torch, args.compute), args.dropout)
     cut = (prefix_of(config, args.prefix), args.source_length, args.target_length)
     texts = text.Summaries(text.read_all(args.train), pieces, config, *cut)
-    held_out = text.Summaries(text.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, *cut)
+    held_out = text.Summaries(files.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, *cut)
     Run(args.run, model, texts, held_out, options.settings(args), beside=args.source).train()
     curves.draw(args.run)
 

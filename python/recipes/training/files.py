@@ -1,5 +1,6 @@
-"""Folders that are either finished or not there under their name."""
+"""Files of texts, and folders that are either finished or not there under their name."""
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -30,3 +31,24 @@ def replace_text(path, text):
     unfinished = path.with_name(path.name + ".unfinished")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def read_jsonl(path):
+    """Rows with a document and a summary; anything else is an error that names the line."""
+    rows = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        sys.exit(f"{path}: {e}")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as e:
+            sys.exit(f"{path}:{number}: no JSON: {e}")
+        for key in ("document", "summary"):
+            if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
+                sys.exit(f"{path}:{number}: '{key}' is no text")
+        rows.append(row)
+    return rows or sys.exit(f"{path}: no texts")

@@ -2,7 +2,6 @@
 
 Batches depend on the seed and the epoch only, so that a run that goes on after a kill sees what it would have seen.
 """
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 import torch
+
+from training import files
 
 SORTED_TOGETHER = 192       # batches whose texts are sorted among themselves by both lengths: little padding, much chance
 MULTIPLE = 8                # that sources are padded to
@@ -23,29 +24,8 @@ class Batch:
     labels: torch.Tensor    # [B, T], NO_LABEL behind </s>
 
 
-def read_jsonl(path):
-    """Rows with a document and a summary; anything else is an error that names the line."""
-    rows = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as e:
-        sys.exit(f"{path}: {e}")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as e:
-            sys.exit(f"{path}:{number}: no JSON: {e}")
-        for key in ("document", "summary"):
-            if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
-                sys.exit(f"{path}:{number}: '{key}' is no text")
-        rows.append(row)
-    return rows or sys.exit(f"{path}: no texts")
-
-
 def read_all(paths):
-    return [row for path in paths for row in read_jsonl(path)]
+    return [row for path in paths for row in files.read_jsonl(path)]
 
 
 def read_pieces(folder):

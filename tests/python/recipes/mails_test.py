@@ -3,6 +3,7 @@ import random
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import recipes_testing
 import mails
@@ -91,10 +92,11 @@ class Mails(unittest.TestCase):
             mails.StrangeWords(["too few texts", "too few texts"])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "texts.jsonl"
-            for line in ("{", "[]", '{"text": "x"}'):
-                path.write_text('{"document": "x"}\n\n' + line + "\n")
-                with self.assertRaisesRegex(ValueError, "texts.jsonl:3: no JSON with a 'document'"):
-                    mails.documents(path)
+            for line, wrong in (("{", "no JSON"), ("[]", "'document' is no text"), ('{"text": "x"}', "'document' is no text")):
+                path.write_text('{"document": "x", "summary": "y"}\n\n' + line + "\n")
+                words = ["mails.py", str(Path(folder) / "out"), "--words", str(path), "--strange", "0.5"]
+                with mock.patch("sys.argv", words), self.assertRaisesRegex(SystemExit, f"texts.jsonl:3: {wrong}"):
+                    mails.main()
 
     def test_bad_grammars_are_refused_where_they_are_wrong(self):
         for text, said in [

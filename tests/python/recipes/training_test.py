@@ -15,7 +15,7 @@ import torch
 
 import pretrain
 import uptrain
-from training import checkpoint, curves, grouping, text, trainer
+from training import checkpoint, curves, files, grouping, text, trainer
 
 torch.set_num_threads(1)
 SOURCE = recipes_testing.FIXTURES / "t5_v10_relu_tied"
@@ -194,7 +194,7 @@ class Batches(unittest.TestCase):
     def test_a_file_that_is_given_twice_counts_twice(self):
         with tempfile.TemporaryDirectory() as place:
             path = recipes_testing.write_texts(Path(place) / "texts.jsonl", count=3)
-            self.assertEqual(text.read_all([path, path]), 2 * text.read_jsonl(path))
+            self.assertEqual(text.read_all([path, path]), 2 * files.read_jsonl(path))
 
     def test_sources_and_targets_of_a_batch_are_alike(self):
         rng = np.random.default_rng(0)
