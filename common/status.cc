@@ -66,14 +66,20 @@ std::optional<Reason> ReasonOf(const Status& status) {
   return static_cast<Reason>((*payload)[0]);
 }
 
+// Bytes and not cords, whose holders abseil counts.
+Status CopyOf(const Status& from, absl::StatusCode code, std::string_view message) {
+  Status out(code, View(message));
+  from.ForEachPayload([&out](absl::string_view key, const absl::Cord& value) {
+    out.SetPayload(key, absl::Cord(std::string(value)));
+  });
+  return out;
+}
+
 Status Annotate(const Status& status, std::string_view context) {
   if (status.ok()) return status;
   std::string text(context);
   text.append(": ").append(std::string(status.message()));
-  Status out(status.code(), text);
-  status.ForEachPayload(
-      [&out](absl::string_view key, const absl::Cord& value) { out.SetPayload(key, value); });
-  return out;
+  return CopyOf(status, status.code(), text);
 }
 
 }  // namespace precis

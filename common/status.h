@@ -38,6 +38,8 @@ Status ReasonError(absl::StatusCode code, Reason reason, std::string_view messag
 std::optional<std::string> FieldOf(const Status& status);
 std::optional<Reason> ReasonOf(const Status& status);
 
+// A status of its own, which no other thread holds, with the payloads of `from`.
+Status CopyOf(const Status& from, absl::StatusCode code, std::string_view message);
 // The same status with "context: " before its message; payloads stay.
 Status Annotate(const Status& status, std::string_view context);
 

@@ -54,14 +54,6 @@ int64_t MillisecondsOf(Duration d) {
   return std::chrono::ceil<std::chrono::milliseconds>(d).count();
 }
 
-// `from` with another code; its message and payloads stay.
-Status WithCode(const Status& from, StatusCode code) {
-  Status out(code, from.message());
-  from.ForEachPayload(
-      [&out](absl::string_view key, const absl::Cord& value) { out.SetPayload(key, value); });
-  return out;
-}
-
 }  // namespace
 
 std::span<const OutcomeRow> OutcomeTable() { return kOutcomes; }
@@ -85,7 +77,8 @@ Status WithRetryAfter(const Status& status, Duration retry) {
 }
 
 Status FieldNotFound(std::string_view field, std::string_view message) {
-  return WithCode(FieldError(field, message), StatusCode::kNotFound);
+  const Status wrong = FieldError(field, message);
+  return CopyOf(wrong, StatusCode::kNotFound, std::string(wrong.message()));
 }
 
 google::rpc::Status ToRpcStatus(const Status& status) {

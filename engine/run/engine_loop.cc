@@ -14,11 +14,7 @@ constexpr uint32_t kProgressSteps = 8;  // of a beam search, from one kProgress 
 // The same, of its own: sequences that end together are told to several threads, and abseil's
 // counting of a status's holders is unseen by ThreadSanitizer.
 Status Unshared(const Status& status) {
-  Status out(status.code(), std::string(status.message()));
-  status.ForEachPayload([&out](absl::string_view key, const absl::Cord& value) {
-    out.SetPayload(key, absl::Cord(std::string(value)));
-  });
-  return out;
+  return CopyOf(status, status.code(), std::string(status.message()));
 }
 
 }  // namespace
