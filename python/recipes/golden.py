@@ -4,7 +4,8 @@
     python golden.py DIR --texts texts.jsonl    documents of your own: a line is {"text": "..."}, and may name its "id"
     python golden.py DIR --out FILE --max-source-length 512 --prefix "summarize: "
 
-Runs transformers' T5 (or mT5) in float32 on the CPU: encoder output, teacher-forced logits, greedy and beam search.
+Runs transformers' T5 (or mT5) in float32 on the CPU: encoder output, teacher-forced logits, greedy and beam search,
+the latter with the beam options that the checkpoint's own configuration gives.
 The format is that of tests/golden/README.md. Text becomes ids by DIR/spiece.model if it is there, else by
 tokenizer.json. Needs what requirements.txt beside this file lists.
 
@@ -33,6 +34,8 @@ BUILT_IN = [
     "Café “déjà vu” — naïve ﬁnance, ½ of 12 €/m²; Ｆｕｌｌ width, no-break\tand  two  spaces, 東京 and 😀.",
 ]
 FORCED_STEPS = 16
+# How beams are searched where the checkpoint does not say.
+BEAM_OPTIONS = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3}
 
 
 def digits(x):
@@ -153,6 +156,17 @@ def prefix_of(config, given):
     return specific.get("summarization", {}).get("prefix", "")
 
 
+def beam_options_of(folder, config, max_new_tokens):
+    """The checkpoint's own, from where precis-server takes its defaults; four beams where it wants one."""
+    path = folder / "generation_config.json"
+    said = (config.get("task_specific_params") or {}).get("summarization", {})
+    said = said | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    options = BEAM_OPTIONS | {k: said[k] for k in BEAM_OPTIONS if said.get(k) is not None}
+    if options["num_beams"] < 2:
+        options["num_beams"] = BEAM_OPTIONS["num_beams"]
+    return options | {"max_length": max_new_tokens + 1}
+
+
 def trim(ids, eos):
     """Cuts what generate() fills up after </s>."""
     ids = [int(i) for i in ids]
@@ -168,20 +182,19 @@ def encoder_summary(x):
 class CaseMaker:
     def __init__(self, oracle, config, tokenizer, args):
         self.oracle, self.tokenizer, self.args = oracle, tokenizer, args
+        self.beam_options = beam_options_of(args.dir, config, args.max_new_tokens)
         self.eos, self.vocabulary = config["eos_token_id"], config["vocab_size"]
 
     def make(self, name, text):
         length = self.args.max_source_length
         ids = self.tokenizer.encode(text)[:length - 1] + [self.eos]
         greedy_options = {"max_new_tokens": self.args.max_new_tokens}
-        beam_options = {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True, "no_repeat_ngram_size": 3,
-                        "max_length": self.args.max_new_tokens + 1}
         greedy_ids, gap = self.oracle.greedy(ids, greedy_options)
         forced = greedy_ids[:FORCED_STEPS]
         encoded, logits = self.oracle.forced(ids, forced)
         best = logits.topk(5)
         rows = {0, len(forced) - 1} if self.vocabulary <= self.args.full_rows_up_to else set()
-        sequences, scores = self.oracle.beams(ids, beam_options)
+        sequences, scores = self.oracle.beams(ids, self.beam_options)
         return {
             "name": name, "text": text, "max_source_length": length, "input_ids": ids,
             "encoder_output": encoder_summary(encoded),
@@ -190,7 +203,7 @@ class CaseMaker:
                        "top5_ids": best.indices.tolist(), "top5_values": digits(best.values.tolist())},
             "greedy_options": greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
             "greedy_more": [],
-            "beams": [{"options": beam_options, "sequences": sequences, "scores": digits(scores),
+            "beams": [{"options": self.beam_options, "sequences": sequences, "scores": digits(scores),
                        "summary": self.tokenizer.decode(sequences[0])}],
             "summary": self.tokenizer.decode(greedy_ids),
         }

@@ -59,6 +59,17 @@ class Golden(unittest.TestCase):
             for ids, summary in ((case["greedy_ids"], case["summary"]), (best["sequences"][0], best["summary"])):
                 self.assertEqual(summary, pieces.decode([i for i in ids if 1 < i < pieces.get_piece_size()]))
 
+    def test_beams_are_searched_as_the_checkpoint_says(self):
+        task = {"task_specific_params": {"summarization": {"num_beams": 6, "length_penalty": 0.6, "early_stopping": None}}}
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            self.assertEqual(golden.beam_options_of(folder, {}, 48), golden.BEAM_OPTIONS | {"max_length": 49})
+            said = golden.beam_options_of(folder, task, 48)
+            self.assertEqual((said["num_beams"], said["length_penalty"], said["early_stopping"]), (6, 0.6, True))
+            (folder / "generation_config.json").write_text('{"num_beams": 1, "length_penalty": 1.5}')
+            said = golden.beam_options_of(folder, task, 48)
+            self.assertEqual((said["num_beams"], said["length_penalty"]), (4, 1.5))  # one beam searches nothing
+
 
 if __name__ == "__main__":
     recipes_testing.main()
