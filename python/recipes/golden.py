@@ -159,9 +159,11 @@ def prefix_of(config, given):
 def beam_options_of(folder, config, max_new_tokens):
     """The checkpoint's own, from where precis-server takes its defaults; four beams where it wants one."""
     path = folder / "generation_config.json"
-    said = (config.get("task_specific_params") or {}).get("summarization", {})
-    said = said | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
-    options = BEAM_OPTIONS | {k: said[k] for k in BEAM_OPTIONS if said.get(k) is not None}
+    task = (config.get("task_specific_params") or {}).get("summarization", {})
+    generation = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    options = dict(BEAM_OPTIONS)
+    for said in (task, generation):  # of two, the latter wins
+        options |= {k: said[k] for k in BEAM_OPTIONS if said.get(k) is not None}
     if options["num_beams"] < 2:
         options["num_beams"] = BEAM_OPTIONS["num_beams"]
     return options | {"max_length": max_new_tokens + 1}
