@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from evaluation import scores
-from training import checkpoint, files, text
+from training import checkpoint, files
 
 
 def option(word):
@@ -44,9 +44,8 @@ def summaries_of(place, rows, args):
         from evaluation import local
         if args.option:
             sys.exit(f"{place}: a folder is decoded greedily; --option is for servers")
-        specific = checkpoint.read_config(place).get("task_specific_params") or {}
-        return local.summarize(place, documents, specific.get("summarization", {}).get("prefix", ""),
-                               args.source_length)
+        prefix = checkpoint.prefix_of(checkpoint.read_config(place))
+        return local.summarize(place, documents, prefix, args.source_length)
     if Path(place).is_file():
         return saved_summaries(place, rows)
     from evaluation import served

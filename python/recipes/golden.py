@@ -149,20 +149,12 @@ def make_oracle(folder, config):
     return (Reference if as_it_runs else Transformers)(folder, config)
 
 
-def prefix_of(config, given):
-    if given is not None:
-        return given
-    specific = config.get("task_specific_params") or {}
-    return specific.get("summarization", {}).get("prefix", "")
-
-
 def beam_options_of(folder, config, max_new_tokens):
     """The checkpoint's own, from where precis-server takes its defaults; four beams where it wants one."""
     path = folder / "generation_config.json"
-    task = (config.get("task_specific_params") or {}).get("summarization", {})
     generation = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     options = dict(BEAM_OPTIONS)
-    for said in (task, generation):  # of two, the latter wins
+    for said in (checkpoint.summarization_of(config), generation):  # of two, the latter wins
         options |= {k: said[k] for k in BEAM_OPTIONS if said.get(k) is not None}
     if options["num_beams"] < 2:
         options["num_beams"] = BEAM_OPTIONS["num_beams"]
@@ -243,7 +235,7 @@ def main():
     config = checkpoint.read_config(args.dir)
     oracle = make_oracle(args.dir, config)
     maker = CaseMaker(oracle, config, make_tokenizer(args.dir), args)
-    prefix = prefix_of(config, args.prefix)
+    prefix = checkpoint.prefix_of(config, args.prefix)
     cases = []
     for name, text in read_texts(args.texts):
         cases.append(maker.make(name, prefix + text))

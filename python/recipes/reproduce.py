@@ -15,7 +15,7 @@ from unittest import mock
 
 import uptrain
 from evaluation import local, scores
-from training import checkpoint, files, grouping, text
+from training import checkpoint, files, grouping
 
 ROWS = {  # name: variant, one KV head?, random start?
     "mha": ("mha", False, False), "gqa": ("gqa", False, False), "wgqa": ("wgqa", False, False),
@@ -52,7 +52,7 @@ def summarize(args, name, rows):
     path = args.out / "summaries" / f"{name}.jsonl"
     if not path.exists():
         folder = args.out / name / "checkpoint"
-        prefix = uptrain.prefix_of(checkpoint.read_config(folder), None)
+        prefix = checkpoint.prefix_of(checkpoint.read_config(folder))
         made = local.summarize(folder, [row["document"] for row in rows], prefix)
         files.replace_text(path, "".join(json.dumps({"made": m}, ensure_ascii=False) + "\n" for m in made))
     made = [json.loads(line)["made"] for line in path.read_text(encoding="utf-8").splitlines()]

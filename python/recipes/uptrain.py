@@ -32,19 +32,13 @@ def parse():
     return args
 
 
-def prefix_of(config, given):
-    if given is not None:
-        return given
-    return (config.get("task_specific_params") or {}).get("summarization", {}).get("prefix", "")
-
-
 def main():
     args = parse()
     torch.manual_seed(args.seed)
     tensors, config = conversion.start_from(args.source, args.variant, args.kv_heads, args.start, args.precis)
     pieces = text.read_pieces(args.source)
     model = checkpoint.build(config, tensors, args.source, getattr(torch, args.compute), args.dropout)
-    cut = (prefix_of(config, args.prefix), args.source_length, args.target_length)
+    cut = (checkpoint.prefix_of(config, args.prefix), args.source_length, args.target_length)
     texts = text.Summaries(text.read_all(args.train), pieces, config, *cut)
     held_out = text.Summaries(files.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, *cut)
     Run(args.run, model, texts, held_out, options.settings(args), beside=args.source).train()

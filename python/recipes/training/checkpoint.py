@@ -36,6 +36,16 @@ def read_config(folder):
     return DEFAULTS | config
 
 
+def summarization_of(config):
+    """What a config says about the task."""
+    return (config.get("task_specific_params") or {}).get("summarization", {})
+
+
+def prefix_of(config, given=None):
+    """What stands before every document; given: what somebody wants instead, "" included."""
+    return summarization_of(config).get("prefix", "") if given is None else given
+
+
 def read_tensors(folder):
     """All tensors of a folder in float32, sharded or not."""
     index = Path(folder) / "model.safetensors.index.json"
