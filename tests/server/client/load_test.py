@@ -126,6 +126,7 @@ class LoadTest(unittest.TestCase):
                             "--encode-budget", "1000", "--cross-cache", "off",
                             "--max-new-tokens", "32768")
         free = int(server.metrics()['precis_pool_pages{kind="free"}'])
+        # A token of TEXT has a character at least; what that leaves over is too little for any other.
         long_tokens = (free - pages_of(len(TEXT), 0)) * PAGE_SLOTS
         blocker = server.stub.StreamSummarize(api.StreamSummarizeRequest(
             text=TEXT, options=api.GenerationOptions(
