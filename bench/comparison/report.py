@@ -5,6 +5,7 @@ import os
 import re
 import sys
 
+from bench.comparison import overview
 from bench.comparison import static_batching as static
 
 SLOWDOWN = 3  # as `precis bench serving --slowdown`
@@ -261,8 +262,9 @@ def write(journal, trace_path, seconds, out):
     parts, cases, precis, peers = page(journal, trace, seconds)
     for name, caption in plots(cases, precis, peers, trace, seconds, os.path.join(out, "images")):
         parts.append(f"![{caption}](images/{name})\n")
-    os.makedirs(out, exist_ok=True)
+    os.makedirs(os.path.join(out, "images"), exist_ok=True)
     path = os.path.join(out, "compare.md")
     with open(path, "w", encoding="utf-8") as file:
         file.write("\n".join(parts))
+    overview.write("\n".join(parts), os.path.join(out, "images", "compare_overview.svg"))
     print(f"wrote {path}", file=sys.stderr)

@@ -12,6 +12,7 @@ import unittest
 ROOT = pathlib.Path(".").resolve()
 sys.path.insert(0, str(ROOT))
 from bench import trace as trace_script  # noqa: E402
+from bench.comparison import overview  # noqa: E402
 from bench.comparison import report  # noqa: E402
 from bench.comparison import static_batching as static  # noqa: E402
 from bench.comparison.journal import Journal  # noqa: E402
@@ -185,6 +186,35 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
         page = report.ratios_table(report.best_latencies(journal))
         self.assertIn("| t5-small | bf16 | 1.50 | 3.00 |  | 3.00 |", page)
         self.assertNotIn("t5-base", page)
+
+
+class Overview(unittest.TestCase):
+    PAGE = ROOT / "docs/performance/compare.md"
+    CHART = ROOT / "docs/performance/images/compare_overview.svg"
+
+    def test_the_chart_in_the_tree_is_drawn_from_the_measured_page(self):
+        self.assertEqual(overview.draw(self.PAGE.read_text()), self.CHART.read_text())
+
+    def test_bars_are_as_long_as_the_seconds(self):
+        row = "| t5-base | {} | {} | {} | 0 | 0 | 1 |  | 0 |\n"
+        page = "".join(row.format(case, engine, seconds) for case, _ in overview.CASES
+                       for engine, seconds in (("precis int8", "1.000"), ("openvino bf16-w8", "4.000")))
+        chart = overview.draw(page)
+        widths = [float(width) for width in re.findall(r'width="([\d.]+)" height="14"', chart)]
+        self.assertEqual(len(widths), 6)
+        self.assertAlmostEqual(widths[1] / widths[0], 4, places=1)
+        self.assertEqual(chart.count(">4.00<"), 3)
+
+    def test_a_page_that_lacks_a_case_gets_no_chart(self):
+        self.assertIsNone(overview.draw("| t5-base | 1 x 1 | precis int8 | 1.000 | 0 |\n"))
+
+    def test_the_readme_takes_its_figures_from_the_measured_page(self):
+        (bullet,) = re.findall(r"^- \*\*Fast on CPUs\.\*\*.*?(?=^- )", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+        ratios = re.findall(r"^\| t5-base \| (?:int8|bf16) \|(.*)\|$", self.PAGE.read_text(), re.MULTILINE)
+        measured = {cell.strip() for row in ratios for cell in row.split("|")}
+        said = set(re.findall(r"\d+\.\d+", bullet))
+        self.assertGreaterEqual(len(said), 3)
+        self.assertLessEqual(said, measured)
 
 
 class Traces(unittest.TestCase):
