@@ -17,7 +17,7 @@ sys.path += ["tests/clients", "tests/server/client"]
 import harness  # noqa: E402
 import precis_server  # noqa: E402
 from harness import ARGS, TEXT, api, api_grpc, free_port  # noqa: E402
-from proxy import BINARY, Envoy, with_descriptor  # noqa: E402
+from proxy import BINARY, Envoy, installed_in  # noqa: E402
 
 import grpc  # noqa: E402
 
@@ -52,6 +52,12 @@ def wait_until(condition):
         time.sleep(0.01)
 
 
+def fields_of(error):
+    """The fields that a JSON error blames."""
+    return [one["field"] for detail in error["details"]
+            for one in detail.get("fieldViolations", []) + detail.get("field_violations", [])]
+
+
 class EnvoyTest(unittest.TestCase):
     def start(self, *flags):
         health = free_port()
@@ -76,7 +82,7 @@ class EnvoyTest(unittest.TestCase):
     def test_the_configuration_is_valid_as_it_is_shipped(self):
         with tempfile.TemporaryDirectory() as folder:
             with open(f"{folder}/envoy.yaml", "w", encoding="utf-8") as file:
-                file.write(with_descriptor(folder))
+                file.write(installed_in(folder))
             done = subprocess.run([BINARY, "--mode", "validate", "-c", f"{folder}/envoy.yaml"],
                                   capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -185,11 +191,11 @@ class EnvoyTest(unittest.TestCase):
         self.assertGreater(answered, 2 * len(texts))
         self.assertEqual(envoy.stat("http.precis.downstream_rq_total"), answered + len(texts))
 
-    def post(self, envoy, method, body):
+    def post(self, envoy, method, body, content_type="application/json"):
         connection = http.client.HTTPConnection(envoy.address, timeout=120)
         self.addCleanup(connection.close)
-        connection.request("POST", PATH + method, json.dumps(body),
-                           {"content-type": "application/json"})
+        text = body if isinstance(body, str) else json.dumps(body)
+        connection.request("POST", PATH + method, text, {"content-type": content_type})
         return connection.getresponse()
 
     def test_a_stream_is_an_array_that_grows(self):
@@ -223,11 +229,58 @@ class EnvoyTest(unittest.TestCase):
         self.assertEqual(reply.status, 400)
         error = json.load(reply)
         self.assertEqual(error["code"], 3)
-        fields = [one for detail in error["details"] for one in detail.get("fieldViolations", [])
-                  + detail.get("field_violations", [])]
-        self.assertEqual([one["field"] for one in fields], ["options.top_p"])
-        reply = self.post(envoy, "Summarize", {"txt": TEXT})
-        self.assertEqual(reply.status, 400)
+        self.assertEqual(fields_of(error), ["options.top_p"])
+
+    def test_an_unknown_json_field_is_refused_by_name(self):
+        server = self.start()
+        envoy = self.envoy(server)
+        for method, body, fields in (
+                ("Summarize", {"txt": TEXT}, ["txt"]),
+                ("Summarize", {"text": TEXT, "options": {"num_beams": 1, "num_beems": 1}},
+                 ["options.num_beems"]),
+                ("StreamSummarize", {"text": TEXT, "options": {"bad_words": {"words": [{"id": [1]}]}}},
+                 ["options.bad_words.words.id"]),
+                ("SummarizeMany", [{"id": "1", "text": TEXT}, {"id": "2", "text": TEXT, "x": {}}], ["x"]),
+                ("ListModels", {"model": ""}, ["model"]),
+                # What the transcoder would take for something else, or blame on no field.
+                ("Summarize", {"text": TEXT, "options": {"stop": [["a"]]}}, ["options.stop"]),
+                ("Summarize", {"text": {"a": 1}}, ["text"])):
+            reply = self.post(envoy, method, body)
+            self.assertEqual((reply.status, reply.headers["content-type"]), (400, "application/json"))
+            error = json.load(reply)
+            self.assertEqual((error["code"], fields_of(error)), (3, fields), body)
+            self.assertIn(fields[0], error["message"])
+        for broken in ('{"text": "x"', '{"text": "x"} {}', "{text: 'x'}", '{"a b": 1}', "[" * 100):
+            reply = self.post(envoy, "Summarize", broken)
+            self.assertEqual(reply.status, 400, broken)
+        asked = self.post(envoy, "Summarize?num_beems=1", {"text": TEXT})
+        self.assertEqual(asked.status, 400)
+        self.assertIn(b"num_beems", asked.read())
+        self.assertEqual(server.metric(DONE), 0)
+        # Names as in the proto, and in camel case, escaped or with any content type.
+        options = '{"numBeams": 1, "max_new_tokens": 4, "stop": ["\\"}"], "suppressedTokenIds": {"ids": [7]}}'
+        body = '{"te\\u0078t": "a \\"quoted\\" word, {\\"x\\": 1}", "options": %s}' % options
+        self.assertEqual(self.post(envoy, "Summarize", body, "text/plain").status, 200)
+        many = self.post(envoy, "SummarizeMany", [{"id": "1", "text": TEXT, "options": {"num_beams": 1}}])
+        self.assertEqual([one["id"] for one in json.load(many)], ["1"])
+
+    def test_an_unknown_path_is_not_found(self):
+        envoy = self.envoy(self.start())
+        for verb, path in (("GET", "/"), ("GET", "/metrics"), ("POST", "/v1/summarize"),
+                           ("POST", PATH + "Sumarize"), ("GET", PATH + "Summarize"),
+                           ("POST", "/grpc.health.v1.Health/Check")):
+            for kind in ("application/json", "text/html", "application/grpc-web"):
+                if kind == "application/grpc-web" and verb == "GET":
+                    continue
+                connection = http.client.HTTPConnection(envoy.address, timeout=120)
+                self.addCleanup(connection.close)
+                body = "{}" if verb == "POST" else None
+                connection.request(verb, path, body, {"content-type": kind})
+                self.assertEqual(connection.getresponse().status, 404, (verb, path, kind))
+        with grpc.insecure_channel(envoy.address) as channel:  # gRPC has a status of its own for that
+            with self.assertRaises(grpc.RpcError) as caught:
+                channel.unary_unary(PATH + "Sumarize")(b"", timeout=60)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
 
 
 if __name__ == "__main__":

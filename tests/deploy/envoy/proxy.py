@@ -22,21 +22,17 @@ if BINARY is None:
 import yaml  # noqa: E402
 from harness import free_port  # noqa: E402
 
-CONFIG = pathlib.Path("deploy/envoy/envoy.yaml")
-DESCRIPTOR = "/etc/envoy/precis.pb"
+SOURCE = pathlib.Path("deploy/envoy")
+PLACE = "/etc/envoy/"
 
 
-def make_descriptor(folder):
-    path = f"{folder}/precis.pb"
-    subprocess.run(["deploy/envoy/descriptor", path], check=True)
-    return path
-
-
-def with_descriptor(folder):
-    text = CONFIG.read_text(encoding="utf-8")
-    assert DESCRIPTOR in text
-    return text.replace(f"proto_descriptor: {DESCRIPTOR}",
-                        f"proto_descriptor: {make_descriptor(folder)}")
+def installed_in(folder):
+    """What /etc/envoy has, put into the folder; the text of envoy.yaml for there."""
+    subprocess.run([SOURCE / "descriptor", f"{folder}/precis.pb"], check=True)
+    shutil.copy(SOURCE / "known_fields.lua", folder)
+    text = (SOURCE / "envoy.yaml").read_text(encoding="utf-8")
+    assert PLACE in text
+    return text.replace(PLACE, f"{folder}/")
 
 
 def loopback(port):
@@ -49,7 +45,7 @@ class Envoy:
     def __init__(self, backends):
         self.folder = tempfile.mkdtemp(prefix="precis_envoy_")
         self.port, self.admin_port = free_port(), free_port()
-        config = yaml.safe_load(with_descriptor(self.folder))
+        config = yaml.safe_load(installed_in(self.folder))
         config["admin"]["address"] = loopback(self.admin_port)
         config["static_resources"]["listeners"][0]["address"] = loopback(self.port)
         (group,) = config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"]
