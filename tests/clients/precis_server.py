@@ -71,6 +71,11 @@ class Server:
         finally:
             self._log.close()
 
+    def stop_and_read_log(self):
+        """SIGTERM, and its whole log."""
+        self.end()
+        return self.read_log()
+
     def stop(self):
         """end(), and nothing of it is left. May be called twice."""
         try:

@@ -1,5 +1,5 @@
 """Client and AsyncClient against a server whose answers are written down: attempts, deadlines, streams,
-bulk, tokens, TLS. Every test that names no twin runs for both.
+bulk, tokens, TLS. Every test that names no twin runs for both (twins.py).
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 import precis_client as precis
 from fake_server import event, refuse, refuses, says, serving, status, summary
+from twins import Async, Sync
 from precis_client.v1 import summarization_pb2 as pb
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -23,56 +24,8 @@ EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-class Sync:
-    """Client, with what a test does spelled once for it and its twin."""
-
-    @staticmethod
-    def summarize(address, *args, client=None, **rest):
-        with precis.Client(address, **(client or {})) as made:
-            return made.summarize(*args, **rest)
-
-    @staticmethod
-    def stream(address, seen, **client):
-        with precis.Client(address, **client) as made:
-            with made.stream("text") as stream:
-                for one in stream:
-                    seen.append(one)
-                return stream.text, stream.summary
-
-    @staticmethod
-    def many(address, documents, client=None, **rest):
-        with precis.Client(address, **(client or {})) as made:
-            return list(made.summarize_many(documents, **rest))
-
-
-class Async:
-    @staticmethod
-    def summarize(address, *args, client=None, **rest):
-        async def run():
-            async with precis.AsyncClient(address, **(client or {})) as made:
-                return await made.summarize(*args, **rest)
-        return asyncio.run(run())
-
-    @staticmethod
-    def stream(address, seen, **client):
-        async def run():
-            async with precis.AsyncClient(address, **client) as made:
-                async with made.stream("text") as stream:
-                    async for one in stream:
-                        seen.append(one)
-                    return stream.text, stream.summary
-        return asyncio.run(run())
-
-    @staticmethod
-    def many(address, documents, client=None, **rest):
-        async def run():
-            async with precis.AsyncClient(address, **(client or {})) as made:
-                return [one async for one in made.summarize_many(documents, **rest)]
-        return asyncio.run(run())
-
-
 class Cases:
-    """What holds for both twins; `twin` is one of the two above."""
+    """What holds for both twins; `twin` is one of the two of twins.py."""
 
     def test_a_refusal_is_tried_again_no_earlier_than_asked(self):
         full = refuses(EXHAUSTED, "QUEUE_FULL", retry=0.2, pushback="200")
@@ -100,7 +53,7 @@ class Cases:
         with serving(full) as server:
             with self.assertRaises(precis.Overloaded) as caught:
                 self.twin.summarize(server.address, "text",
-                                    client={"retry": precis.RetryPolicy(max_attempts=3)})
+                                    client={"retry": precis.RetryPolicy(max_attempts=3, wait_when_full=False)})
             self.assertEqual(len(server.calls), 3)
         self.assertEqual(caught.exception.attempts, 3)
         self.assertEqual(caught.exception.retry_after, 0.01)

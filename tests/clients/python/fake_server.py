@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import threading
+import time
 
 import grpc
 from google.protobuf import duration_pb2
@@ -113,6 +114,29 @@ def says(text):
 
 def refuses(code, reason, **rest):
     return lambda call: refuse(call.context, code, reason, **rest)
+
+
+class FullServer:
+    """An answer of a server with few places: each call holds one for a while, more calls are refused."""
+
+    def __init__(self, places, seconds, retry):
+        self.refused = 0
+        self._places, self._seconds, self._retry = places, seconds, retry
+        self._lock = threading.Lock()
+
+    def __call__(self, call):
+        with self._lock:
+            has_place = self._places > 0
+            self._places -= has_place
+            self.refused += not has_place
+        if not has_place:
+            refuse(call.context, grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", retry=self._retry)
+        try:
+            time.sleep(self._seconds)  # the work
+            return pb.SummarizeResponse(summary=summary(call.request.text))
+        finally:
+            with self._lock:
+                self._places += 1
 
 
 def event(**kind):

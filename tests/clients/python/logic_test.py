@@ -1,16 +1,14 @@
-"""Retries, options, addresses and the state of a bulk call: no server, no clock."""
+"""Retries and the state of a bulk call: no server, no clock."""
 
-import dataclasses
 import unittest
 
 import grpc
 
-import precis_client
-from precis_client import Document, LongDocumentPolicy, Options, RetryPolicy, Tls
+from precis_client import Document, RetryPolicy
 from precis_client.bulk import Bulk
-from precis_client.connection import Connection
 from precis_client.errors import PrecisError, from_rpc_error, make_error
 from precis_client.retry import Attempts, Deadline, RetryBudget
+from precis_client.turns import Window
 from precis_client.v1 import summarization_pb2 as pb
 from fake_server import status, summary
 
@@ -99,79 +97,38 @@ class RetryTest(unittest.TestCase):
 
     def test_a_timeout_is_a_finite_time(self):
         for wrong in (0, -1, float("inf"), float("nan")):
-            with self.assertRaisesRegex(ValueError, "timeout"):
+            with self.assertRaisesRegex(ValueError, "^timeout: "):
                 Deadline(wrong)
+        with self.assertRaisesRegex(TypeError, "^timeout: "):
+            Deadline("5")
 
+    def test_a_full_servers_word_is_kept_until_the_deadline_and_costs_no_budget(self):
+        policy, full = RetryPolicy(max_attempts=2), make_error(EXHAUSTED, "x", retry_after=1.0)
+        budget = RetryBudget(policy)
+        for _ in range(200):  # as many as callers in a burst
+            self.assertIsNotNone(attempts(policy=policy, budget=budget).delay_after(full))
+        tried = attempts(policy=policy, budget=budget)
+        for count in range(1, 50):
+            delay = tried.delay_after(full)
+            self.assertTrue(1.0 <= delay <= 2.0, delay)
+            self.assertEqual(full.attempts, count)
+        # Without a time, or where that is asked for, it is a failure like others.
+        self.assertIsNotNone(tried.delay_after(make_error(EXHAUSTED, "x")))
+        self.assertIsNone(tried.delay_after(make_error(EXHAUSTED, "x")))
+        for policy in (RetryPolicy(max_attempts=2, wait_when_full=False), RetryPolicy(max_attempts=1)):
+            tried = attempts(policy=policy)
+            given = [tried.delay_after(full) for _ in range(2)]
+            self.assertIsNone(given[policy.max_attempts - 1])
 
-class OptionsTest(unittest.TestCase):
-    def test_fields_are_those_of_the_proto(self):
-        ours = [field.name for field in dataclasses.fields(Options)]
-        self.assertEqual(ours, [f.name for f in pb.GenerationOptions.DESCRIPTOR.fields])
-
-    def test_every_enum_has_every_value_of_the_proto(self):
-        for name, theirs in pb.DESCRIPTOR.enum_types_by_name.items():
-            ours = getattr(precis_client, name)
-            prefix = next(v.name for v in theirs.values if v.number == 0)[:-len("UNSPECIFIED")]
-            wanted = {v.name[len(prefix):]: v.number for v in theirs.values}
-            have = {one.name: one.value for one in ours}
-            self.assertEqual(have, {k: v for k, v in wanted.items() if v or "UNSPECIFIED" in have})
-
-    def test_answers_have_the_fields_of_the_proto(self):
-        for name in ("Summary", "SummarySequence", "Timings", "Model", "TokenLogProbability",
-                     "Accepted", "Progress", "Delta", "Finished"):
-            ours = {field.name for field in dataclasses.fields(getattr(precis_client, name))}
-            theirs = {f.name for f in pb.DESCRIPTOR.message_types_by_name[name].fields}
-            self.assertEqual(ours, theirs, name)
-
-    def test_what_is_set_comes_back_and_absent_is_not_zero(self):
-        self.assertEqual(Options().to_proto(), pb.GenerationOptions())
-        options = Options(top_k=0, temperature=0.5, stop=("a", "b"), suppressed_token_ids=(),
-                          bad_words=((1, 2), (3,)), prefix="", seed=2**64 - 1,
-                          long_document_policy=LongDocumentPolicy.WINDOWS)
-        message = options.to_proto()
-        self.assertTrue(message.HasField("top_k") and message.HasField("suppressed_token_ids"))
-        self.assertEqual(Options.from_proto(message), options)
-
-    def test_a_wrong_value_names_its_field(self):
-        for wrong in ({"top_k": -1}, {"prefix": 3}, {"stop": "abc"}, {"bad_words": 1}):
-            with self.assertRaisesRegex((TypeError, ValueError), "options." + next(iter(wrong))):
-                Options(**wrong).to_proto()
-
-    def test_a_document_is_text_or_ids(self):
-        for wrong in (Document(), Document("a", [1])):
-            with self.assertRaises(ValueError):
-                wrong.fill(pb.SummarizeRequest())
-        self.assertTrue(Document(token_ids=[]).fill(pb.SummarizeRequest()).HasField("token_ids"))
-
-
-def connection(addresses, token=None, tls=None, allow=False):
-    return Connection.make(addresses, tls, token, None, 1 << 20, allow)
-
-
-class ConnectionTest(unittest.TestCase):
-    def test_addresses_become_grpcs_names(self):
-        self.assertEqual(connection("host:1").target(), "host:1")
-        self.assertEqual(connection(["1.2.3.4:5", "1.2.3.5:5"]).target(), "ipv4:1.2.3.4:5,1.2.3.5:5")
-        self.assertEqual(connection(["[::1]:5", "[::2]:5"]).target(), "ipv6:[::1]:5,[::2]:5")
-        for wrong in ([], [""], ["a:1", "b:1"], ["1.2.3.4:5", "[::1]:5"]):
-            with self.assertRaisesRegex(ValueError, "addresses"):
-                connection(wrong)
-
-    def test_a_token_goes_nowhere_in_plain_text_unless_it_is_meant(self):
-        for local in ("127.0.0.1:1", "[::1]:1", "localhost:1", "unix:/tmp/x"):
-            connection(local, token="t")
-        with self.assertRaisesRegex(ValueError, "TLS"):
-            connection("10.0.0.1:1", token="t")
-        connection("10.0.0.1:1", token="t", allow=True)
-        connection("10.0.0.1:1", token="t", tls=Tls())
-
-    def test_certificate_and_key_go_together(self):
-        with self.assertRaisesRegex(ValueError, "together"):
-            Tls(certificate=b"x").credentials()
+    def test_numbers_of_a_policy_are_checked_by_name(self):
+        for wrong in ({"max_attempts": 0}, {"max_attempts": "5"}, {"initial_backoff": 0}, {"max_backoff": -1}):
+            with self.assertRaisesRegex((TypeError, ValueError), "retry." + next(iter(wrong))):
+                RetryPolicy(**wrong)
 
 
 def bulk(outstanding=2, **policy):
-    return Bulk(outstanding, lambda: attempts(policy=RetryPolicy(**policy)), Document())
+    policy = RetryPolicy(**policy)
+    return Bulk(outstanding, lambda: attempts(policy=policy), Window(policy, draw=max), Document())
 
 
 def answer(request, text="short"):
@@ -223,6 +180,29 @@ class BulkTest(unittest.TestCase):
         self.assertEqual(result.error.field_violations[0].field, "text")
         with self.assertRaises(PrecisError):
             result.unwrap()
+
+    def test_what_is_refused_holds_the_rest_back_and_goes_first(self):
+        state = bulk(outstanding=3)
+        for text in "abc":
+            state.add(text)
+        a, b = state.next_request(0), state.next_request(0)
+        refused = pb.SummarizeManyResponse(id=b.id)
+        refused.error.MergeFromString(status(EXHAUSTED, "QUEUE_FULL", retry=1.0).SerializeToString())
+        self.assertIsNone(state.answered(refused, 10.0))
+        self.assertIsNone(state.next_request(10.5))  # the server holds "a"; more it would refuse
+        self.assertLessEqual(11.0, state.next_time())
+        self.assertEqual(state.answered(answer(a), 10.6).document.text, "a")
+        self.assertEqual(state.next_request(10.7).text, "c")  # "b" is not to come before 11.0
+        self.assertIsNone(state.next_request(10.8))
+        self.assertEqual(state.next_request(state.next_time()).text, "b")
+
+    def test_a_wrong_document_is_named_by_its_place(self):
+        state = bulk(outstanding=9)
+        state.add("a")
+        for wrong in (5, {"text": "a"}, Document(), Document(text=7), Document(token_ids="ab"),
+                      Document("a", options={"num_beams": 1})):
+            with self.assertRaisesRegex((TypeError, ValueError), r"^documents\[1\]: "):
+                state.add(wrong)
 
     def test_streams_that_only_fail_end_the_call_and_answers_start_the_count_anew(self):
         state = bulk(max_attempts=2, budget_tokens=100)

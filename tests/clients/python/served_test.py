@@ -74,6 +74,28 @@ class ServedTest(unittest.TestCase):
                 threading.Timer(0.5, stream.cancel).start()
                 self.assertTrue(client.summarize(TEXT, GREEDY, timeout=60).text)
 
+    def test_a_burst_of_many_times_the_queue_is_answered(self):
+        server = self.start("--max-queue", "8")
+
+        async def run():
+            async with precis.AsyncClient(server.address, timeout=300) as client:
+                calls = [client.summarize(text, num_beams=1, max_new_tokens=4) for text in texts(100)]
+                return await asyncio.gather(*calls)
+        self.assertEqual(len([one.text for one in asyncio.run(run())]), 100)
+        refused = server.metric('precis_requests_total{method="Summarize",outcome="queue_full"}')
+        self.assertGreater(refused, 0)
+        self.assertLess(refused, 200)
+
+    def test_keywords_pieces_and_a_trace_reach_the_server(self):
+        server = self.start()
+        trace = "0af7651916cd43dd8448eb211c80319c"
+        with precis.Client(server.address) as client:
+            whole = client.summarize(TEXT, num_beams=1, max_new_tokens=24, early_stopping="never")
+            said = client.stream_text(TEXT, GREEDY, metadata={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+            self.assertEqual("".join(said), whole.text)
+        self.assertEqual(whole.effective_options.early_stopping, precis.EarlyStopping.NEVER)
+        self.assertEqual(server.stop_and_read_log().count(trace), 1)
+
     def test_bulk_answers_each_document_once(self):
         server = self.start("--stream-outstanding", "4")
         given = [precis.Document(text, id=text) for text in texts(30)] + [precis.Document("")]

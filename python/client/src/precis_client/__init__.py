@@ -1,13 +1,16 @@
 """Client of Precis, an inference server for T5 summarizers.
 
-    from precis_client import Client, Options
+    from precis_client import Client
     with Client("127.0.0.1:50051") as client:
-        print(client.summarize("A long document ...", Options(max_new_tokens=60)).text)
+        print(client.summarize("A long document ...", max_new_tokens=60).text)
+        for piece in client.stream_text("A long document ...", num_beams=1):
+            print(piece, end="", flush=True)
 """
 
-from .aio import AsyncClient, AsyncSummaryStream
+from .aio import AsyncClient
+from .aio_stream import AsyncSummaryStream
 from .bulk import Document, DocumentResult
-from .client import Client, SummaryStream
+from .client import Client
 from .connection import Keepalive, Tls
 from .errors import (
     Cancelled,
@@ -35,8 +38,16 @@ from .messages import (
     Timings,
     TokenLogProbability,
 )
-from .options import Drafting, EarlyStopping, LongDocumentPolicy, Options, Priority
+from .options import (
+    Drafting,
+    EarlyStopping,
+    LongDocumentPolicy,
+    OptionKeywords,
+    Options,
+    Priority,
+)
 from .retry import RetryPolicy
+from .stream import SummaryStream
 
 __version__ = "0.1.0"
 __all__ = [
@@ -60,6 +71,7 @@ __all__ = [
     "LongDocumentPolicy",
     "Model",
     "NotFound",
+    "OptionKeywords",
     "Options",
     "Overloaded",
     "PrecisError",

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional, Union
 
+from . import values
 from .errors import PrecisError, from_status
 from .messages import Summary
-from .options import Options
+from .options import Options, merged
 from .retry import Attempts
+from .turns import Window
 from .v1 import summarization_pb2 as pb
 
 
@@ -30,17 +33,20 @@ class Document:
 
     def fill(self, message: Any) -> Any:
         """Puts the document into a request of any of the three methods."""
-        if (self.text is None) == (self.token_ids is None):
-            raise ValueError("a document has either text or token_ids")
+        if self.text is None and self.token_ids is None:
+            raise ValueError("text: neither text nor token_ids is given")
+        if self.text is not None and self.token_ids is not None:
+            raise ValueError("token_ids: text is given, too; a document has one of them")
         if self.text is not None:
-            message.text = self.text
+            message.text = values.string("text", self.text)
         else:
             message.token_ids.SetInParent()
-            message.token_ids.ids.extend(self.token_ids or ())
-        message.model = self.model
-        message.adapter = self.adapter
-        if self.options is not None:
-            message.options.CopyFrom(self.options.to_proto())
+            message.token_ids.ids.extend(values.ids("token_ids", self.token_ids))
+        message.model = values.string("model", self.model)
+        message.adapter = values.string("adapter", self.adapter)
+        options = merged(self.options, {})
+        if options is not None:
+            message.options.CopyFrom(options.to_proto())
         return message
 
 
@@ -60,6 +66,14 @@ class DocumentResult:
         return self.summary
 
 
+def check_documents(documents: Any) -> None:
+    if isinstance(documents, (str, bytes, Mapping, Document)):
+        kind = type(documents).__name__
+        raise TypeError(f"documents: a list or iterator of documents is wanted, not one {kind}")
+    if not isinstance(documents, (Iterable, AsyncIterable)):
+        raise TypeError(f"documents: an iterable is wanted, not {type(documents).__name__}")
+
+
 @dataclasses.dataclass
 class _Item:
     document: Document
@@ -71,11 +85,18 @@ class _Item:
 class Bulk:
     """The caller guards it from threads and tells the time."""
 
-    def __init__(self, outstanding: int, attempts: Callable[[], Attempts], defaults: Document) -> None:
-        if outstanding < 1:
+    def __init__(
+        self,
+        outstanding: int,
+        attempts: Callable[[], Attempts],
+        window: Window,
+        defaults: Document,
+    ) -> None:
+        if values.whole("outstanding", outstanding) < 1:
             raise ValueError("outstanding: 1 or more")
         self._outstanding = outstanding
         self._attempts = attempts
+        self._window = window
         self._defaults = defaults
         self._stream_attempts = attempts()
         self._count = 0
@@ -90,9 +111,17 @@ class Bulk:
         return len(self._ready) + len(self._later) + len(self._out) < self._outstanding
 
     def add(self, given: Union[str, Document]) -> None:
+        try:
+            self._add(given)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"documents[{self._count}]: {error}") from None
+
+    def _add(self, given: Union[str, Document]) -> None:
         defaults = self._defaults
         if isinstance(given, str):
             given = dataclasses.replace(defaults, text=given)
+        elif not isinstance(given, Document):
+            raise TypeError(f"a string or a Document is wanted, not {type(given).__name__}")
         filled = dataclasses.replace(
             given,
             options=given.options or defaults.options,
@@ -111,9 +140,10 @@ class Bulk:
 
     def next_request(self, now: float) -> Optional[pb.SummarizeManyRequest]:
         while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        if not self._ready:
+            self._ready.appendleft(heapq.heappop(self._later)[2])
+        if not self._ready or not self._window.has_room(now):
             return None
+        self._window.take(now)
         item = self._ready.popleft()
         # An id of its own for each sending: a stream may see none twice.
         self._sends += 1
@@ -122,8 +152,12 @@ class Bulk:
         return item.request
 
     def next_time(self) -> Optional[float]:
-        """When a document that waits is to be sent again."""
-        return self._later[0][0] if self._later else None
+        """When to ask for the next request though nothing was answered; None: not at all."""
+        time = min(
+            self._window.next_try() if self._ready else math.inf,
+            self._later[0][0] if self._later else math.inf,
+        )
+        return None if math.isinf(time) else time
 
     def answered(self, response: pb.SummarizeManyResponse, now: float) -> Optional[DocumentResult]:
         """None: it failed and will be sent again."""
@@ -133,9 +167,11 @@ class Bulk:
         self._stream_attempts.failed = 0  # the stream works
         if response.WhichOneof("result") == "summary":
             item.attempts.succeeded()
+            self._window.give_back(None, now)
             summary = Summary.from_proto(response.summary)
             return DocumentResult(item.document, item.index, summary=summary)
         error = from_status(response.error)
+        self._window.give_back(error, now)
         delay = item.attempts.delay_after(error)
         if delay is None:
             return DocumentResult(item.document, item.index, error=error)
@@ -149,4 +185,5 @@ class Bulk:
         if delay is not None:
             self._ready.extendleft(reversed(list(self._out.values())))
             self._out.clear()
+            self._window.reset()
         return delay

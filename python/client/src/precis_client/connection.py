@@ -1,9 +1,8 @@
-"""Where the server is and how it is spoken to: addresses, TLS, token, keepalive."""
+"""How a server is spoken to: TLS, token, metadata, keepalive, and the options of the channel."""
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 import os
 from collections.abc import Sequence
@@ -11,10 +10,13 @@ from typing import Any, Callable, Optional, Union
 
 import grpc
 
+from . import addresses as places
+from . import values
+from .metadata import Metadata, MetadataSource, Pairs, has, pairs
+
 SERVICE = "precis.v1.SummarizationService"
 Pem = Union[str, "os.PathLike[str]", bytes]
 Token = Union[str, Callable[[], str]]
-Metadata = tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +30,11 @@ class Tls:
 
     def credentials(self) -> grpc.ChannelCredentials:
         if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("Tls: certificate and private_key go together")
+            raise ValueError("tls: certificate and private_key go together")
         return grpc.ssl_channel_credentials(
-            _pem(self.root_certificates), _pem(self.private_key), _pem(self.certificate)
+            _pem("root_certificates", self.root_certificates),
+            _pem("private_key", self.private_key),
+            _pem("certificate", self.certificate),
         )
 
 
@@ -43,6 +47,10 @@ class Keepalive:
     time: float = 330.0
     timeout: float = 20.0
 
+    def __post_init__(self) -> None:
+        values.seconds("keepalive.time", self.time)
+        values.seconds("keepalive.timeout", self.timeout)
+
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
@@ -51,8 +59,10 @@ class Connection:
     addresses: tuple[str, ...]
     tls: Optional[Tls]
     token: Optional[Token]
+    given_metadata: Optional[MetadataSource]
     keepalive: Optional[Keepalive]
     max_message_bytes: int
+    secrets_allowed: bool
 
     @classmethod
     def make(
@@ -60,35 +70,32 @@ class Connection:
         addresses: Union[str, Sequence[str]],
         tls: Optional[Tls],
         token: Optional[Token],
+        metadata: Optional[MetadataSource],
         keepalive: Optional[Keepalive],
         max_message_bytes: int,
         allow_plaintext_token: bool,
     ) -> Connection:
-        given = (addresses,) if isinstance(addresses, str) else tuple(addresses)
-        if not given or not all(given):
-            raise ValueError("addresses: none is given")
-        if token is not None and tls is None and not allow_plaintext_token:
-            far = [one for one in given if not _is_local(one)]
-            if far:
-                raise ValueError(
-                    f"token: without TLS anybody on the way to {far[0]} reads it; give tls=Tls(...), or "
-                    "allow_plaintext_token=True if that is meant"
-                )
-        made = cls(given, tls, token, keepalive, max_message_bytes)
+        values.instance("tls", Tls, tls)
+        values.instance("keepalive", Keepalive, keepalive)
+        values.whole("max_message_bytes", max_message_bytes, 31)
+        if token is not None and not callable(token):
+            values.string("token", token)
+        given = places.checked(addresses, tls is not None)
+        far = [one for one in given if not places.is_local(one)]
+        allowed = tls is not None or allow_plaintext_token or not far
+        if token is not None and not allowed:
+            raise ValueError(
+                f"token: without TLS anybody on the way to {far[0]} reads it; give tls=Tls(...), or "
+                "allow_plaintext_token=True if that is meant"
+            )
+        made = cls(given, tls, token, metadata, keepalive, max_message_bytes, allowed)
         made.target()
+        if not callable(metadata) and not callable(token):
+            made.metadata("")  # a mistake in it is found here, not at the first call
         return made
 
     def target(self) -> str:
-        """gRPC's name for the addresses. Several ones are balanced in turns, those that answer."""
-        if len(self.addresses) == 1:
-            return self.addresses[0]
-        kinds = {_ip_version(address) for address in self.addresses}
-        if len(kinds) != 1 or None in kinds:
-            raise ValueError(
-                "addresses: several ones must be IP addresses with ports, all of one version "
-                "(one DNS name with several records is balanced as it is)"
-            )
-        return f"ipv{kinds.pop()}:" + ",".join(self.addresses)
+        return places.target(self.addresses)
 
     def channel_options(self) -> list[tuple[str, Any]]:
         config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
@@ -104,6 +111,10 @@ class Connection:
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
+        # http_proxy in the environment is for what is far away. gRPC would send loopback there, too, and
+        # would ask a proxy for all of several addresses at once.
+        if len(self.addresses) > 1 or places.is_local(self.addresses[0]):
+            options.append(("grpc.enable_http_proxy", 0))
         if self.keepalive is not None:
             options.append(("grpc.keepalive_time_ms", int(self.keepalive.time * 1000)))
             options.append(("grpc.keepalive_timeout_ms", int(self.keepalive.timeout * 1000)))
@@ -117,36 +128,52 @@ class Connection:
             return make_plain(self.target(), options=self.channel_options())
         return make_secure(self.target(), self.tls.credentials(), options=self.channel_options())
 
-    def metadata(self, request_id: str) -> Metadata:
-        """Of one attempt: a token that is a function is asked each time, so that it may change."""
-        made: list[tuple[str, str]] = []
+    def of_call(self, request_id: str, metadata: Optional[Metadata]) -> CallMetadata:
+        """Raises what is wrong with them. Empty and None: nothing besides the client's."""
+        values.string("request_id", request_id)
+        made = CallMetadata(self, request_id, pairs("metadata", metadata))
+        if not callable(self.given_metadata) and not callable(self.token):
+            made.of_attempt()
+        return made
+
+    def metadata(self, request_id: str, of_call: Pairs = ()) -> Pairs:
+        """Of one attempt: functions are asked each time, so that a token or a trace may change."""
+        made = [*pairs("metadata", self.given_metadata), *of_call]
+        if has(tuple(made), "authorization"):
+            if self.token is not None:
+                raise ValueError("metadata: the client has a token, which is in authorization")
+            if not self.secrets_allowed:
+                raise ValueError(
+                    "metadata: authorization goes in plain text; give tls=Tls(...), or "
+                    "allow_plaintext_token=True if that is meant"
+                )
         if self.token is not None:
             token = self.token if isinstance(self.token, str) else self.token()
             made.append(("authorization", f"Bearer {token}"))
         if request_id:
-            made.append(("x-request-id", request_id))
+            if has(tuple(made), "x-request-id"):
+                raise ValueError("request_id: metadata has an x-request-id already")
+            made += pairs("request_id", {"x-request-id": request_id})
         return tuple(made)
 
 
-def _pem(value: Optional[Pem]) -> Optional[bytes]:
+@dataclasses.dataclass(frozen=True)
+class CallMetadata:
+    """The metadata of one call, whose attempts may differ in what functions give."""
+
+    connection: Connection
+    request_id: str
+    own: Pairs
+
+    def of_attempt(self) -> Pairs:
+        return self.connection.metadata(self.request_id, self.own)
+
+
+def _pem(name: str, value: Optional[Pem]) -> Optional[bytes]:
     if value is None or isinstance(value, bytes):
         return value
-    with open(value, "rb") as file:
-        return file.read()
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
-
-
-def _ip_version(address: str) -> Optional[int]:
     try:
-        return ipaddress.ip_address(_host(address)).version
-    except ValueError:
-        return None
-
-
-def _is_local(address: str) -> bool:
-    if address.startswith(("unix:", "unix-abstract:")) or _host(address) == "localhost":
-        return True
-    return _ip_version(address) is not None and ipaddress.ip_address(_host(address)).is_loopback
+        with open(value, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise type(error)(error.errno, f"tls: {name}: {error.strerror}", error.filename) from None

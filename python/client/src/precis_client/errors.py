@@ -100,6 +100,10 @@ def make_error(code: grpc.StatusCode, message: str, **rest: Any) -> PrecisError:
     return _KINDS.get(code, PrecisError)(code, message, **rest)
 
 
+# What a call that its caller gave up means for the calls after it: nothing.
+ABANDONED = make_error(grpc.StatusCode.CANCELLED, "the caller gave it up")
+
+
 def deadline_error(message: str = "the deadline has passed") -> PrecisError:
     return make_error(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 

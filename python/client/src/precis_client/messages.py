@@ -6,7 +6,8 @@ import dataclasses
 import enum
 from typing import Any, Optional, Union
 
-from .options import Options, _enum
+from .options import Options
+from .values import known_or_number
 from .v1 import summarization_pb2 as pb
 
 
@@ -61,7 +62,7 @@ class SummarySequence:
     def from_proto(cls, message: pb.SummarySequence) -> SummarySequence:
         return cls(
             text=message.text,
-            finish_reason=_enum(FinishReason, message.finish_reason),
+            finish_reason=known_or_number(FinishReason, message.finish_reason),
             score=message.score if message.HasField("score") else None,
             generated_tokens=message.generated_tokens,
             token_ids=tuple(message.token_ids),
@@ -108,7 +109,7 @@ class Summary:
         return cls(
             sequences=tuple(SummarySequence.from_proto(one) for one in message.sequences),
             effective_options=Options.from_proto(message.effective_options),
-            prefix_source=_enum(PrefixSource, message.prefix_source),
+            prefix_source=known_or_number(PrefixSource, message.prefix_source),
             seed_used=message.seed_used if message.HasField("seed_used") else None,
             timings=Timings(times.queue_seconds, times.first_token_seconds, times.total_seconds),
             warnings=tuple(message.warnings),
@@ -136,7 +137,7 @@ class Model:
         return cls(
             adapters=tuple(message.adapters),
             default_options=Options.from_proto(message.default_options),
-            default_prefix_source=_enum(PrefixSource, message.default_prefix_source),
+            default_prefix_source=known_or_number(PrefixSource, message.default_prefix_source),
             **_plain(message, cls),
         )
 
@@ -182,7 +183,7 @@ def event_from_proto(message: pb.StreamSummarizeResponse) -> Optional[Event]:
         return Accepted(message.accepted.request_id, message.accepted.source_tokens)
     if kind == "progress":
         said = message.progress
-        stage = _enum(ProgressStage, said.stage)
+        stage = known_or_number(ProgressStage, said.stage)
         return Progress(stage, said.generated_tokens, said.windows_done, said.windows_total)
     if kind == "delta":
         return Delta(message.delta.sequence_index, message.delta.text)

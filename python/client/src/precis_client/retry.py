@@ -10,31 +10,53 @@ from typing import Callable, Optional
 
 import grpc
 
+from . import values
 from .errors import PrecisError, deadline_error
 
-RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 # The server that said so is about to end; what it asks to wait is for itself.
 LEAVING = ("DRAINING", "STOPPED", "DEVICE_FAILED")
 
 
 @dataclasses.dataclass(frozen=True)
 class RetryPolicy:
-    """UNAVAILABLE and RESOURCE_EXHAUSTED are tried again, nothing else: summaries have no side effects,
-    but other errors would come again. The server's word on when (RetryInfo, grpc-retry-pushback-ms)
-    goes before our own backoff; an error whose time would be after the deadline is raised at once.
+    """What is tried again: UNAVAILABLE and RESOURCE_EXHAUSTED, nothing else. Summaries have no side
+    effects, so a second try does no harm, but other errors would come again.
+
+    A server that is full says when to come again (RetryInfo). Such a call waits for its turn until its
+    deadline, however often it is refused: see turns.py. Other failures are bounded by the numbers here.
+
+    max_attempts: Most attempts of a call, the first one counted; 1: nothing is tried again.
+    initial_backoff: Seconds before the second attempt. Each doubles it, and the wait is drawn between
+        half and all of it. Added, drawn from 0 on, to the time that a server asks for.
+    max_backoff: Most seconds that the doubling reaches.
+    budget_tokens: A server in trouble gets few retries. Each failure of any call takes one token, and
+        none is tried again while half or fewer are left. Refusals with a time to wait take none.
+    budget_refill: What each success gives back.
+    wait_when_full: Whether a refused call waits for its turn. False: refusals count as attempts.
     """
 
-    max_attempts: int = 5  # the first one counted; 1: never again
-    initial_backoff: float = 0.1  # seconds; doubled by each attempt, and drawn between half and all of it
+    max_attempts: int = 5
+    initial_backoff: float = 0.1
     max_backoff: float = 5.0
-    # A server in trouble gets few retries: each takes a token, each success gives a tenth of one back,
-    # and none is made with half of them or fewer left (gRPC's retry throttling).
     budget_tokens: float = 20.0
     budget_refill: float = 0.1
+    wait_when_full: bool = True
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.initial_backoff <= 0 or self.max_backoff <= 0:
-            raise ValueError("RetryPolicy: max_attempts is 1 or more, backoffs are above 0")
+        if values.whole("retry.max_attempts", self.max_attempts) < 1:
+            raise ValueError("retry.max_attempts: 1 or more")
+        values.seconds("retry.initial_backoff", self.initial_backoff)
+        values.seconds("retry.max_backoff", self.max_backoff)
+
+    def waits_for_turn(self, error: PrecisError) -> bool:
+        """Whether the error is a full server's, which said when to come again."""
+        return (
+            self.wait_when_full
+            and self.max_attempts > 1
+            and error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            and error.retry_allowed
+            and error.retry_after is not None
+        )
 
 
 class RetryBudget:
@@ -61,10 +83,8 @@ class Deadline:
     """The moment at which a call ends, whatever its attempts."""
 
     def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
-        if not 0 < timeout < float("inf"):
-            raise ValueError(f"timeout: {timeout} is not a number of seconds above 0")
         self._clock = clock
-        self._end = clock() + timeout
+        self._end = clock() + values.seconds("timeout", timeout)
 
     def remaining(self) -> float:
         return self._end - self._clock()
@@ -93,30 +113,42 @@ class Attempts:
         self._deadline = deadline
         self._num_addresses = num_addresses
         self._draw = draw
-        self.failed = 0
+        self.made = 0
+        self.failed = 0  # those of them that max_attempts bounds
 
     def succeeded(self) -> None:
         self._budget.succeeded()
 
     def delay_after(self, error: PrecisError) -> Optional[float]:
         """Seconds until the next attempt, or None: raise the error."""
-        self.failed += 1
-        error.attempts = self.failed
-        if error.code not in RETRYABLE or not error.retry_allowed:
+        self.made += 1
+        error.attempts = self.made
+        if not error.retry_allowed:
             return None
-        if not self._budget.take() or self.failed >= self._policy.max_attempts:
+        if self._policy.waits_for_turn(error):
+            assert error.retry_after is not None
+            # Not earlier than asked, not all clients at once, and not so late that others pass all the time.
+            spread = min(self._backoff(self.made), max(error.retry_after, self._policy.initial_backoff))
+            delay = error.retry_after + self._draw(0.0, spread)
+        elif error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+            self.failed += 1
+            if not self._budget.take() or self.failed >= self._policy.max_attempts:
+                return None
+            delay = self._delay(error)
+        else:
             return None
-        delay = self._delay(error)
         return delay if delay < self._deadline.remaining() else None
 
     def _delay(self, error: PrecisError) -> float:
-        most = self._policy.initial_backoff * 2.0 ** (self.failed - 1)
-        backoff = min(most, self._policy.max_backoff)
+        backoff = self._backoff(self.failed)
         # The wish of a server that leaves does not hold for others. Twice as many attempts as servers: not
         # all are connected at first, so one may be asked again.
         others = self._num_addresses > 1 and self.failed < 2 * self._num_addresses
         elsewhere = error.reason in LEAVING and others
         if error.retry_after is None or elsewhere:
             return self._draw(backoff / 2, backoff)
-        # Not earlier than asked, and not all clients at once.
         return error.retry_after + self._draw(0.0, backoff)
+
+    def _backoff(self, failures: int) -> float:
+        doubled = self._policy.initial_backoff * 2.0 ** min(failures - 1, 60)
+        return min(doubled, self._policy.max_backoff)
