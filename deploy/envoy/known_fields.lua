@@ -97,84 +97,106 @@ function known_fields.load(path)
   file:close()
 end
 
--- A fault is thrown as a table: where it is, and what it is.
-local function fail(field, description)
-  error({field = field, description = description}, 0)
-end
-
-local function fail_value(path, description)
-  fail(path, path == "" and "the body " .. description or description)
+-- A fault is thrown as a table: where it is, and what it is. `path` is the names of the fields on the way.
+local function fail(path, description)
+  local field = table.concat(path, ".")
+  error({field = field, description = field == "" and "the body " .. description or description}, 0)
 end
 
 local function fail_at(at)
-  fail("", "the body is not JSON: byte " .. at)
+  error({field = "", description = "the body is not JSON: byte " .. at}, 0)
 end
+
+local QUOTE, COMMA, COLON, LIST, LIST_END, OBJECT, OBJECT_END = ('",:[]{}'):byte(1, -1)
 
 local function skip_space(text, at)
-  return text:find("[^ \t\r\n]", at) or #text + 1
+  local byte = text:byte(at)
+  if byte and byte > 32 then return at, byte end
+  at = text:find("[^ \t\r\n]", at) or #text + 1
+  return at, text:byte(at)
 end
 
--- `at` is at the opening quote; gives the first byte of the string and its closing quote.
-local function read_string(text, at)
-  local from = at + 1
-  local stop = from
+-- `at` is at the opening quote; gives what follows the closing one.
+local function skip_string(text, at)
+  local stop = at + 1
   while true do
     stop = text:find('["\\]', stop)
     if not stop then fail_at(at) end
-    if text:byte(stop) == 34 then return from, stop end
+    if text:byte(stop) == QUOTE then return stop + 1 end
     stop = stop + 2
   end
 end
 
-local function join(path, name)
-  return path == "" and name or path .. "." .. name
-end
-
-local function read_key(text, at, path)
-  if text:sub(at, at) ~= '"' then fail_at(at) end
-  local from, stop = read_string(text, at)
-  local key = text:sub(from, stop - 1):gsub("\\u00(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  if #key > 64 or not key:find("^[%w_.-]+$") then fail(path, "the name at byte " .. from .. " is no field's") end
-  at = skip_space(text, stop + 1)
-  if text:sub(at, at) ~= ":" then fail_at(at) end
-  return key, skip_space(text, at + 1)
-end
-
-local check_value
-
--- Items from the opening bracket on, each read by read_item(at).
-local function read_items(text, at, close, read_item)
-  at = skip_space(text, at + 1)
-  if text:sub(at, at) == close then return at + 1 end
-  while true do
-    at = skip_space(text, read_item(at))
-    local next = text:sub(at, at)
-    if next == close then return at + 1 end
-    if next ~= "," then fail_at(at) end
-    at = skip_space(text, at + 1)
+-- The name of a field, and where its value begins.
+local function read_name(text, at, path)
+  local _, stop, name = text:find('^"([%w_.-]*)"', at)
+  if not name then -- escaped, perhaps
+    if text:byte(at) ~= QUOTE then fail_at(at) end
+    stop = skip_string(text, at) - 1
+    name = text:sub(at + 1, stop - 1):gsub("\\u00(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
   end
+  if #name > 64 or not name:find("^[%w_.-]+$") then fail(path, "has no field of the name at byte " .. at) end
+  local colon, byte = skip_space(text, stop + 1)
+  if byte ~= COLON then fail_at(colon) end
+  return name, (skip_space(text, colon + 1))
 end
 
--- `message`: the type that an object here has, or nil; `list`: whether a list of them may be here. Gives what follows.
-function check_value(text, at, path, message, list, depth)
-  if depth > MAX_DEPTH then fail_value(path, "is nested too deep") end
-  local first = text:sub(at, at)
-  if first == "[" then
-    if not list then fail_value(path, "is not a list") end
-    return read_items(text, at, "]", function(item)
-      return check_value(text, item, path, message, false, depth + 1)
-    end)
-  elseif first == "{" then
-    if not message then fail_value(path, "is not an object") end
-    return read_items(text, at, "}", function(item)
-      local key, value = read_key(text, item, path)
-      local field = types[message][key]
-      if not field then fail(join(path, key), "there is no such field in " .. message:sub(2)) end
-      return check_value(text, value, join(path, key), field.message, field.list, depth + 1)
-    end)
-  elseif first == '"' then
-    local _, stop = read_string(text, at)
-    return stop + 1
+local skip_value
+
+-- After a value in a list or an object: where the next one begins, or nil and what follows the end.
+local function skip_comma(text, at, closing)
+  local byte
+  at, byte = skip_space(text, at)
+  if byte == closing then return nil, at + 1 end
+  if byte ~= COMMA then fail_at(at) end
+  return (skip_space(text, at + 1))
+end
+
+local function skip_list(text, at, path, message, depth)
+  local byte
+  if not message then -- numbers: nothing in them needs a look
+    local _, stop = text:find([=[^[^%[%]{}"']*%]]=], at + 1)
+    if stop then return stop + 1 end
+  end
+  at, byte = skip_space(text, at + 1)
+  if byte == LIST_END then return at + 1 end
+  local after
+  repeat
+    at, after = skip_comma(text, skip_value(text, at, path, message, false, depth), LIST_END)
+  until not at
+  return after
+end
+
+local function skip_object(text, at, path, message, depth)
+  local byte
+  at, byte = skip_space(text, at + 1)
+  if byte == OBJECT_END then return at + 1 end
+  local fields, place, after = types[message], #path + 1, nil
+  repeat
+    local name, value = read_name(text, at, path)
+    local field = fields[name]
+    path[place] = name
+    if not field then fail(path, "there is no such field in " .. message:sub(2)) end
+    value = skip_value(text, value, path, field.message, field.list, depth)
+    path[place] = nil
+    at, after = skip_comma(text, value, OBJECT_END)
+  until not at
+  return after
+end
+
+-- Gives what follows the value at `at`. `message`: the type that an object here has, or nil; `list`: whether
+-- a list of them may be here.
+function skip_value(text, at, path, message, list, depth)
+  local byte = text:byte(at)
+  if byte == QUOTE then return skip_string(text, at) end
+  if byte == LIST or byte == OBJECT then
+    if depth == MAX_DEPTH then fail(path, "is nested too deep") end
+    if byte == LIST then
+      if not list then fail(path, "is not a list") end
+      return skip_list(text, at, path, message, depth + 1)
+    end
+    if not message then fail(path, "is not an object") end
+    return skip_object(text, at, path, message, depth + 1)
   end
   local _, stop = text:find("^[%w.+-]+", at) -- a number, true, false, null: the transcoder's to judge
   if not stop then fail_at(at) end
@@ -183,7 +205,7 @@ end
 
 local function find_fault(text, method)
   local ok, fault = pcall(function()
-    local at = check_value(text, skip_space(text, 1), "", method.type, method.stream, 0)
+    local at = skip_value(text, (skip_space(text, 1)), {}, method.type, method.stream, 0)
     at = skip_space(text, at)
     if at <= #text then fail_at(at) end
   end)
