@@ -110,6 +110,21 @@ class OptionsTest(unittest.TestCase):
             merged({"num_beams": 4}, {})
 
 
+class MessagesTest(unittest.TestCase):
+    def test_nothing_that_the_server_says_is_forgotten(self):
+        for kind in (precis_client.Summary, precis_client.SummarySequence, precis_client.TokenLogProbability,
+                     precis_client.Timings, precis_client.Model, precis_client.Accepted, precis_client.Progress,
+                     precis_client.Delta, precis_client.Finished):
+            message = getattr(pb, kind.__name__).DESCRIPTOR
+            self.assertEqual(sorted(field.name for field in dataclasses.fields(kind)),
+                             sorted(field.name for field in message.fields), kind)
+        for kind in (precis_client.FinishReason, precis_client.PrefixSource, precis_client.ProgressStage):
+            names = dict(getattr(pb, kind.__name__).items())
+            self.assertEqual(sorted(names.values()), sorted(kind))
+            for one in kind:
+                self.assertTrue(any(name.endswith("_" + one.name) for name in names), one)
+
+
 class CallTest(unittest.TestCase):
     """Mistakes in calls: none of them needs a server."""
 

@@ -128,7 +128,7 @@ class RetryTest(unittest.TestCase):
 
 def bulk(outstanding=2, **policy):
     policy = RetryPolicy(**policy)
-    return Bulk(outstanding, lambda: attempts(policy=policy), Window(policy, draw=max), Document())
+    return Bulk(outstanding, lambda: attempts(policy=policy), Window(policy), Document())
 
 
 def answer(request, text="short"):

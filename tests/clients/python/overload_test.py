@@ -28,12 +28,12 @@ class Cases:
     def test_the_deadline_holds_for_those_who_wait(self):
         with serving(refuses(EXHAUSTED, "QUEUE_FULL", retry=0.2)) as server:
             start = time.monotonic()
-            given = self.twin.together(server.address, 50, timeout=1.5)
+            given = self.twin.together(server.address, 50, timeout=3)
             self.assertLess(time.monotonic() - start, 15)
             calls = len(server.calls)
         # One whose turn comes at the very end runs out of time at the server.
         late = [one for one in given if not isinstance(one, precis.DeadlineExceeded)]
-        self.assertGreater(len(late), 25)
+        self.assertGreater(len(late), 10)
         self.assertEqual({(type(one), one.reason) for one in late}, {(precis.Overloaded, "QUEUE_FULL")})
         self.assertLess(calls, 200)  # one try each time that the server names, not fifty
 

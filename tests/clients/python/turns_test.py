@@ -15,7 +15,7 @@ FULL = make_error(EXHAUSTED, "the queue is full", reason="QUEUE_FULL", retry_aft
 
 
 def window():
-    return Window(RetryPolicy(), draw=lambda low, high: low)
+    return Window(RetryPolicy())
 
 
 def taken(made, calls, now=0.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
@@ -26,6 +27,8 @@ from .v1 import summarization_pb2 as pb
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+elif sys.version_info >= (3, 11):  # for those who read annotations while the program runs
+    from typing import Unpack
 
 
 class Client:

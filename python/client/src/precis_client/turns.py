@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import random
 from typing import Callable, Optional
 
 import grpc
@@ -22,11 +21,8 @@ from .retry import RetryPolicy
 class Window:
     """How many calls may be out at once. Without a limit, until a full server refuses one."""
 
-    def __init__(
-        self, policy: RetryPolicy, draw: Callable[[float, float], float] = random.uniform
-    ) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._draw = draw
         self.out = 0
         self.refusal: Optional[PrecisError] = None  # the last one
         self._limit = math.inf
@@ -82,7 +78,7 @@ class Window:
         self._successes = 0
         # What else is out, the server holds, or will refuse as well.
         self._limit = min(self._limit, float(self.out - 1))
-        self._pause = (error.retry_after or 0.0) + self._draw(0.0, self._policy.initial_backoff)
+        self._pause = error.retry_after or 0.0
         self._try_at = now + self._pause
 
 
