@@ -1,4 +1,4 @@
-"""The Python of docs/clients.md and of the package's README, as it is written there, against a real server."""
+"""The Python of docs/clients.md and of both READMEs, as it is written there, against a real server."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ class ExamplesTest(unittest.TestCase):
     def test_they_run(self):
         server = Server(os.environ["PRECIS_SERVER"], os.environ["TESTED_DEVICE"])
         self.addCleanup(server.stop)
-        for path, count in (("docs/clients.md", 2), ("python/client/README.md", 1)):
+        for path, count in (("README.md", 1), ("docs/clients.md", 2), ("python/client/README.md", 1)):
             found = examples(path)
             self.assertEqual(len(found), count, path)
             for code in found:
@@ -29,6 +29,8 @@ class ExamplesTest(unittest.TestCase):
                                       capture_output=True, text=True, timeout=300, check=False)
                 self.assertEqual((done.returncode, done.stderr), (0, ""), code)
                 self.assertTrue(done.stdout.strip())
+                for line in re.findall(r"# prints: (.*)", code):
+                    self.assertIn(line, done.stdout.splitlines())
 
 
 if __name__ == "__main__":
