@@ -41,7 +41,7 @@ LIBRARIES = {
 }
 SCHED_MAY_NOT = ["<thread>", "<mutex>", "<condition_variable>", "<atomic>", "common/mutex.h"]
 
-COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "log"]
+COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "log", "nearest"]
 SCRIPTS = ["demo", "setup", "test"]
 MAX_LINES = 600
 
