@@ -16,6 +16,7 @@
 #include "engine/convert/convert_work.h"
 #include "engine/convert/new_directory.h"
 #include "engine/convert/stored_values.h"
+#include "engine/model/directory_kind.h"
 #include "engine/model/json_file.h"
 #include "engine/run/load_types.h"
 #include "fmt/format.h"
@@ -97,6 +98,7 @@ class Conversion {
 
  private:
   Status Open() {
+    PRECIS_RETURN_IF_ERROR(CheckModelDirectory(options_.source));
     PRECIS_ASSIGN_OR_RETURN(config_file_,
                             ReadJsonFile(options_.source + "/config.json", kMaxConfigBytes));
     PRECIS_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.source));

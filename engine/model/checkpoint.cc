@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "engine/model/directory_kind.h"
 #include "engine/model/json_file.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
@@ -24,18 +25,6 @@ constexpr std::string_view kKnownStray =
 bool Exists(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path, ignored);
-}
-
-Status NoWeights(const std::string& dir) {
-  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (!Exists(dir + "/" + name)) continue;
-    return FailedPrecondition(
-        fmt::format("{}/{}: only safetensors are read; convert it with "
-                    "python3 python/recipes/convert_safetensors.py {}",
-                    dir, name, dir));
-  }
-  return NotFound(
-      fmt::format("{}: neither model.safetensors nor model.safetensors.index.json", dir));
 }
 
 // A shard is a file of the same directory, nothing else: an index must not make us open
@@ -64,7 +53,7 @@ StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& dir) {
   } else if (Exists(index)) {
     PRECIS_RETURN_IF_ERROR(checkpoint->OpenShards(index));
   } else {
-    return NoWeights(dir);
+    return NoWeightsIn(dir);
   }
   return checkpoint;
 }

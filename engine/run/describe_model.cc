@@ -1,18 +1,9 @@
 #include "engine/run/describe_model.h"
 
-#include <filesystem>
-
+#include "engine/model/model_name.h"
 #include "fmt/format.h"
 
 namespace precis {
-
-std::string ModelName(const std::string& model_dir) {
-  std::error_code error;
-  std::filesystem::path path = std::filesystem::weakly_canonical(model_dir, error);
-  if (error) path = model_dir;
-  if (path.filename().empty()) path = path.parent_path();
-  return path.filename().string();
-}
 
 std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers) {
   std::vector<uint32_t> counts;
@@ -25,7 +16,7 @@ std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers) {
 ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
                         const ResolvedAttention& attention, const KvLayout& layout) {
   ModelInfo info;
-  info.name = ModelName(model_dir);
+  info.name = NameFrom(ReadNameSources(model_dir));
   info.architecture =
       fmt::format("{} {} ({} feed-forward, {} logits)", config.model_type == "mt5" ? "mT5" : "T5",
                   config.gated ? "v1.1" : "v1.0", config.gated ? "gated-gelu" : "relu",

@@ -13,9 +13,6 @@
 
 namespace precis {
 
-// The last part of a path: the name a model is served under.
-std::string ModelName(const std::string& model_dir);
-
 std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers);
 
 // Everything but fingerprint, folded, numerics, weight and pool bytes.

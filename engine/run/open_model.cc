@@ -1,10 +1,12 @@
 #include "engine/run/open_model.h"
 
+#include "engine/model/directory_kind.h"
 #include "engine/run/describe_model.h"
 
 namespace precis {
 
 StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
+  PRECIS_RETURN_IF_ERROR(CheckModelDirectory(dir));
   OpenedModel out;
   PRECIS_ASSIGN_OR_RETURN(out.config, LoadModelConfig(dir));
   PRECIS_ASSIGN_OR_RETURN(out.checkpoint, Checkpoint::Open(dir));
