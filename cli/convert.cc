@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/inspect.h"
+#include "engine/machine.h"
 #include "fmt/format.h"
 
 namespace precis::cli {
@@ -52,9 +53,9 @@ std::string FormatConversion(const ConvertOptions& options, const ConvertReport&
   out += Line("KV heads self", HeadsByLayer(report.self_kv_heads));
   out += Line("KV heads cross", HeadsByLayer(report.cross_kv_heads));
   out += Line("source token", fmt::format("{} of keys and values in {} (MHA: {})",
-                                          FormatBytes(report.source_token_bytes), report.kv_dtype,
-                                          FormatBytes(report.mha_token_bytes)));
-  out += Line("new token", FormatBytes(report.new_token_bytes));
+                                          HumanBytes(report.source_token_bytes), report.kv_dtype,
+                                          HumanBytes(report.mha_token_bytes)));
+  out += Line("new token", HumanBytes(report.new_token_bytes));
   if (!report.curve.empty()) out += Line("curve", "qcqa_curve.csv, qcqa_curve.svg, beside it");
   for (const std::string& name : report.not_copied) {
     const bool golden = name == "golden.json";

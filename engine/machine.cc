@@ -1,6 +1,8 @@
 #include "engine/machine.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
@@ -9,12 +11,15 @@
 #include <cerrno>
 #include <charconv>
 #include <fstream>
-#include <limits>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "fmt/format.h"
 
 namespace precis {
 namespace {
@@ -127,15 +132,30 @@ uint32_t AffinityCpus() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
-uint64_t MemTotalBytes(const MachineFiles& files) {
+// Of a line of /proc/meminfo; 0 where there is none.
+uint64_t MemInfoBytes(const MachineFiles& files, std::string_view name) {
   std::ifstream file(files.root + "/proc/meminfo");
   for (std::string line; std::getline(file, line);) {  // "MemTotal:       16384 kB"
-    if (!line.starts_with("MemTotal:")) continue;
+    if (!line.starts_with(name)) continue;
     const size_t digits = line.find_first_of("0123456789");
     if (digits == std::string::npos) return 0;
     return Number(std::string_view(line).substr(digits)).value_or(0) * 1024;
   }
   return 0;
+}
+
+// 0: no limit.
+uint64_t AddressSpaceBytes(const MachineFiles& files) {
+  if (files.address_space_bytes != 0) return files.address_space_bytes;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return limit.rlim_cur;
+}
+
+// What counts against the address space: "size resident shared ...", in pages.
+uint64_t MappedBytes(const MachineFiles& files) {
+  const std::optional<uint64_t> pages = NumberIn(files.root + "/proc/self/statm");
+  return pages.value_or(0) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
@@ -148,22 +168,48 @@ uint32_t DetectCpus(const MachineFiles& files) {
   return std::max(1u, static_cast<uint32_t>(cpus));
 }
 
-uint64_t DetectMemoryLimitBytes(const MachineFiles& files) {
-  constexpr uint64_t kNone = std::numeric_limits<uint64_t>::max();
-  const uint64_t total = MemTotalBytes(files);
-  uint64_t limit = total > 0 ? total : kNone;
-  const auto see = [&](const std::string& path) {
+MemoryLimit DetectMemoryLimit(const MachineFiles& files) {
+  MemoryLimit least;
+  const auto see = [&least](MemoryLimit limit) {
+    if (limit.bytes == 0 || (least.bytes != 0 && limit.left() >= least.left())) return;
+    least = std::move(limit);
+  };
+  see({.bytes = MemInfoBytes(files, "MemTotal:"), .whose = "this machine has"});
+  const auto see_cgroup = [&see](const std::string& path) {
     // v1 says "no limit" with a number near 2^63; then MemTotal is smaller.
-    const uint64_t bytes = NumberIn(path).value_or(kNone);
-    if (bytes > 0) limit = std::min(limit, bytes);
+    see({.bytes = NumberIn(path).value_or(0), .whose = "the cgroup of this process may have"});
   };
   const CgroupDirs cgroups = FindCgroups(files, "memory");
   for (const std::string& dir : cgroups.v2) {
-    see(dir + "/memory.max");
-    see(dir + "/memory.high");  // beyond it the kernel throttles us, which is as bad
+    see_cgroup(dir + "/memory.max");
+    see_cgroup(dir + "/memory.high");  // beyond it the kernel throttles us, which is as bad
   }
-  for (const std::string& dir : cgroups.v1) see(dir + "/memory.limit_in_bytes");
-  return limit == kNone ? 0 : limit;
+  for (const std::string& dir : cgroups.v1) see_cgroup(dir + "/memory.limit_in_bytes");
+  see({.bytes = AddressSpaceBytes(files),
+       .used = MappedBytes(files),
+       .whose = "the address space of this process (ulimit -v) is",
+       .is_address_space = true});
+  return least;
+}
+
+uint64_t DetectMemoryLimitBytes(const MachineFiles& files) {
+  return DetectMemoryLimit(files).bytes;
+}
+
+uint64_t DetectAvailableBytes(const MachineFiles& files) {
+  return MemInfoBytes(files, "MemAvailable:");
+}
+
+std::string HumanBytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double value = static_cast<double>(bytes) / 1024;
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 void ReturnFreedMemory() {

@@ -6,8 +6,10 @@
 #include <memory>
 #include <utility>
 
+#include "engine/model/directory_kind.h"
 #include "engine/run/blocking_run.h"
 #include "engine/run/golden_file.h"
+#include "engine/run/memory_errors.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
@@ -52,6 +54,7 @@ class Verifier {
   StatusOr<VerifyReport> Run() {
     EngineOptions& o = options_.engine;
     if (o.dtype == "auto") o.dtype = "f32";
+    PRECIS_RETURN_IF_ERROR(CheckModelDirectory(o.model_dir));
     PRECIS_ASSIGN_OR_RETURN(golden_, LoadGolden(o.model_dir + "/golden.json"));
     FitLimits();
     PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(o));
@@ -343,7 +346,7 @@ uint32_t VerifyReport::failed() const { return static_cast<uint32_t>(checks.size
 
 StatusOr<VerifyReport> Verify(const VerifyOptions& options,
                               const std::function<void(const VerifyCheck&)>& on_check) {
-  return Verifier(options, on_check).Run();
+  return WithMemoryErrors([&] { return Verifier(options, on_check).Run(); });
 }
 
 }  // namespace precis

@@ -7,18 +7,27 @@
 // Thread rule: any thread; it waits for the other.
 #pragma once
 
+#include <exception>
 #include <optional>
 #include <thread>
 #include <utility>
 
 namespace precis {
 
-// What `work` returns.
+// What `work` returns, or throws.
 template <typename Work>
 auto OnOwnThread(Work work) {
   std::optional<decltype(work())> result;
-  std::thread thread([&] { result.emplace(work()); });
+  std::exception_ptr thrown;
+  std::thread thread([&] {
+    try {
+      result.emplace(work());
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  });
   thread.join();
+  if (thrown != nullptr) std::rethrow_exception(thrown);
   return *std::move(result);
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/machine.h"
+#include "engine/run/memory_need.h"
 #include "engine/run/open_device.h"
 #include "engine/run/open_model.h"
 #include "engine/sched/self_pages.h"
@@ -24,24 +25,6 @@ namespace {
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
-
-// What the model computes in: two documents' encoder workspaces, a slice's and a step's
-// activations, and the scores of a panel and of rows that sample.
-uint64_t WorkspaceBytes(const T5Runner& runner, const EngineOptions& o, const Backend& backend) {
-  const ModelConfig& c = runner.config();
-  const uint64_t element = ElementBytes(backend.activation_dtype(runner.weights().types.others));
-  const uint64_t inner = uint64_t{c.num_heads} * c.head_dim;
-  const uint64_t document = (c.d_model + 3 * inner) * sizeof(float) + c.d_model * element;
-  const uint64_t widest = std::max<uint64_t>(3 * inner, (c.gated ? 2 : 1) * uint64_t{c.d_ff});
-  const uint64_t slice = widest * sizeof(float) + (c.d_model + inner + c.d_ff) * element;
-  const uint64_t packed = element == ElementBytes(DType::kBF16)
-                              ? EncoderPackedBytes(o.max_source_tokens, c.num_heads, c.head_dim)
-                              : 0;
-  const uint64_t scores = runner.weights().lm_head.front().w->n() + uint64_t{c.vocab_size};
-  const uint64_t step = slice + (c.d_model + scores) * sizeof(float);
-  return 2 * (o.max_source_tokens * document + packed) + o.encode_slice_rows * slice +
-         o.max_batch * step;
-}
 
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
@@ -137,7 +120,10 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   out->beams_ = fit.beams;
   out->recorder_ = fitted.recorder;
   out->types_ = fitted.types;
-  out->workspace_bytes_ = WorkspaceBytes(*fitted.runner, fitted.options, *fitted.recorder);
+  const T5Weights& weights = fitted.runner->weights();
+  out->workspace_bytes_ = WorkspaceBytes(fitted.runner->config(), fitted.options,
+                                         fitted.recorder->activation_dtype(weights.types.others),
+                                         weights.lm_head.front().w->n());
   auto runner =
       std::make_unique<BenchRunner>(std::move(fitted.runner), out->recorder_, &out->phases_);
   PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),

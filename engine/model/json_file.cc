@@ -60,8 +60,9 @@ StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t max_bytes)
   // O_NONBLOCK: opening a FIFO must not wait for its writer.
   const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) {
-    const std::string message = fmt::format("{}: {}", path, std::strerror(errno));
-    return errno == ENOENT ? NotFound(message) : FailedPrecondition(message);
+    const int error = errno;  // what is called below may change it
+    const std::string message = fmt::format("{}: {}", path, std::strerror(error));
+    return error == ENOENT ? NotFound(message) : FailedPrecondition(message);
   }
   struct stat info {};
   if (::fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -55,8 +55,9 @@ SafetensorsFile::~SafetensorsFile() { ::close(fd_); }
 StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
-    const std::string message = fmt::format("{}: {}", path, std::strerror(errno));
-    return errno == ENOENT ? NotFound(message) : FailedPrecondition(message);
+    const int error = errno;  // what is called below may change it
+    const std::string message = fmt::format("{}: {}", path, std::strerror(error));
+    return error == ENOENT ? NotFound(message) : FailedPrecondition(message);
   }
   std::unique_ptr<SafetensorsFile> file(new SafetensorsFile(path, fd));
   struct stat info {};

@@ -9,6 +9,7 @@
 #include "engine/model/generation_defaults.h"
 #include "engine/run/describe_model.h"
 #include "engine/run/load_types.h"
+#include "engine/run/memory_need.h"
 #include "engine/run/open_device.h"
 #include "engine/run/open_model.h"
 #include "engine/run/t5_runner.h"
@@ -38,17 +39,37 @@ Status CheckOptions(const EngineOptions& o) {
   return OkStatus();
 }
 
-// What weights leave of the device's own memory, else of this process's.
-uint64_t BytesLeft(const Backend& backend, uint64_t weight_bytes) {
-  if (const std::optional<uint64_t> free = backend.FreeDeviceBytes()) return *free;
-  const uint64_t limit = DetectMemoryLimitBytes();
-  return limit > weight_bytes ? limit - weight_bytes : 0;
+// Of the device's own memory, else of this process's.
+MemoryLimit LimitOf(const Backend& backend) {
+  if (const std::optional<uint64_t> free = backend.FreeDeviceBytes()) {
+    return {.bytes = *free, .whose = "the device has free"};
+  }
+  return DetectMemoryLimit();
+}
+
+// Before anything is claimed. Other processes come and go: what they have is worth a warning.
+Status CheckMemoryBefore(const MemoryNeed& need, const Backend& backend) {
+  PRECIS_RETURN_IF_ERROR(CheckMemory(need, LimitOf(backend)));
+  const uint64_t available = DetectAvailableBytes();
+  const uint64_t wanted = need.Sum() - need.reserved;
+  if (!backend.FreeDeviceBytes() && available != 0 && wanted > available) {
+    spdlog::warn(
+        "memory: {} are needed in time, and {} are available now: other processes have "
+        "the rest of this machine",
+        HumanBytes(wanted), HumanBytes(available));
+  }
+  return OkStatus();
 }
 
 StatusOr<uint32_t> PoolPages(const EngineOptions& options, const Backend& backend,
                              uint64_t weight_bytes, uint64_t page_bytes) {
   uint64_t bytes = options.pool_bytes;
-  if (bytes == 0) bytes = BytesLeft(backend, weight_bytes) / 5 * 4;
+  if (bytes == 0) {
+    // A device says what it has beside its weights.
+    const uint64_t left = LimitOf(backend).left();
+    const uint64_t weights = backend.FreeDeviceBytes() ? 0 : weight_bytes;
+    bytes = (left > weights ? left - weights : 0) / 5 * 4;
+  }
   const uint64_t pages = std::min<uint64_t>(bytes / page_bytes, 1u << 30);
   if (pages < 2) {
     return InvalidArgument(
@@ -87,22 +108,26 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
   const ModelConfig& config = model.config;
   const KvLayout& layout = model.layout;
+  PRECIS_RETURN_IF_ERROR(CheckSizes(model));
+  PRECIS_RETURN_IF_ERROR(
+      CheckMemoryBefore(NeedOf(model, types.weights, options, *backend), *backend));
 
   PRECIS_ASSIGN_OR_RETURN(
       T5Weights weights,
       LoadT5Weights(*model.checkpoint, config, model.attention, *backend, types.weights,
                     {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
                      options.max_batch}));
-  PRECIS_RETURN_IF_ERROR(backend->Prepare(
-      {config.num_heads, config.head_dim, options.max_source_tokens, options.max_new_tokens,
-       options.max_batch, options.encode_slice_rows, config.vocab_size,
-       std::min(layout.self.slots, layout.cross.slots)}));
+  PRECIS_RETURN_IF_ERROR(
+      backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
+                        options.max_new_tokens, options.max_batch, options.encode_slice_rows,
+                        config.vocab_size, std::min(layout.self.slots, layout.cross.slots)}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
                           PoolPages(options, *backend, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));
 
   Loaded out;
   out.info = DescribeModel(dir, config, model.attention, layout);
+  if (!options.served_model_name.empty()) out.info.name = options.served_model_name;
   out.info.defaults = std::move(defaults);
   Warn(*model.checkpoint, out.info.defaults);
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, model.checkpoint->Fingerprint());

@@ -18,8 +18,14 @@ namespace precis {
 
 class TextPool {
  public:
+  // Throws std::system_error where a thread cannot be started.
   explicit TextPool(uint32_t num_threads) {
-    for (uint32_t i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Run(); });
+    try {
+      for (uint32_t i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Run(); });
+    } catch (...) {
+      Close();
+      throw;
+    }
   }
 
   ~TextPool() { Close(); }

@@ -1,5 +1,7 @@
 #include "engine/machine.h"
 
+#include <unistd.h>
+
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint_files.h"
 
@@ -110,9 +112,45 @@ TEST_F(Machine, NothingReadableIsZeroBytes) {
   EXPECT_EQ(DetectCpus({empty.path(), 3}), 3u);
 }
 
+TEST_F(Machine, LimitsSayWhoseTheyAre) {
+  EXPECT_EQ(DetectMemoryLimit({dir_.path(), 0}).whose, "this machine has");
+  Cgroup("0::/\n");
+  Write("memory.max", std::to_string(1000 * kMiB));
+  const MemoryLimit cgroup = DetectMemoryLimit({dir_.path(), 0});
+  EXPECT_EQ(cgroup.whose, "the cgroup of this process may have");
+  EXPECT_EQ(cgroup.left(), 1000 * kMiB);
+  EXPECT_FALSE(cgroup.is_address_space);
+}
+
+TEST_F(Machine, TheAddressSpaceHoldsWhatIsMappedAlready) {
+  dir_.Write("proc/self/statm", "25600 1 1 1 0 1 0\n");  // pages
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const MemoryLimit limit = DetectMemoryLimit({dir_.path(), 0, 25600 * page + 3 * kMiB});
+  EXPECT_TRUE(limit.is_address_space);
+  EXPECT_EQ(limit.used, 25600 * page);
+  EXPECT_EQ(limit.left(), 3 * kMiB);
+  // One that leaves more than the machine has is no limit.
+  EXPECT_FALSE(DetectMemoryLimit({dir_.path(), 0, uint64_t{1} << 45}).is_address_space);
+}
+
+TEST_F(Machine, AvailableIsWhatOthersLeave) {
+  EXPECT_EQ(DetectAvailableBytes({dir_.path(), 0}), 0u);
+  dir_.Write("proc/meminfo", "MemTotal: 4194304 kB\nMemAvailable:   1024 kB\n");
+  EXPECT_EQ(DetectAvailableBytes({dir_.path(), 0}), kMiB);
+}
+
 TEST(RealMachine, HasCpusAndMemory) {
   EXPECT_GE(DetectCpus(), 1u);
   EXPECT_GT(DetectMemoryLimitBytes(), 16 * kMiB);
+}
+
+TEST(HumanBytes, AreSaidInTheNearestUnit) {
+  EXPECT_EQ(HumanBytes(0), "0 B");
+  EXPECT_EQ(HumanBytes(1023), "1023 B");
+  EXPECT_EQ(HumanBytes(1024), "1.0 KiB");
+  EXPECT_EQ(HumanBytes(1536u << 10), "1.5 MiB");
+  EXPECT_EQ(HumanBytes(5ull << 40), "5.0 TiB");
+  EXPECT_EQ(HumanBytes(~uint64_t{0}), "16.0 EiB");
 }
 
 }  // namespace
