@@ -5,8 +5,10 @@
 #include "engine/machine.h"
 #include "engine/run/engine_loop.h"
 #include "engine/run/event_queue.h"
+#include "engine/run/memory_errors.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/t5_runner.h"
+#include "engine/too_long.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
 
@@ -36,10 +38,12 @@ Engine::Engine(const EngineOptions& options, ModelInfo info, std::unique_ptr<Eng
 Engine::~Engine() { Stop(); }
 
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
-  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
-                          OnOwnThread([&] { return T5Runner::Load(options); }));
-  ReturnFreedMemory();
-  return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
+  return WithMemoryErrors([&]() -> StatusOr<std::unique_ptr<Engine>> {
+    PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
+                            OnOwnThread([&] { return T5Runner::Load(options); }));
+    ReturnFreedMemory();
+    return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
+  });
 }
 
 StatusOr<std::unique_ptr<Engine>> Engine::CreateWithRunner(const EngineOptions& options,
@@ -54,9 +58,9 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
   const size_t tokens = request.source_ids.size();
   if (tokens == 0) return FieldError("source", "has no tokens");
   if (tokens > options_.max_source_tokens) {
-    return FieldTooLarge("source",
-                         fmt::format("has {} tokens, the limit is {} (--max-source-tokens)", tokens,
-                                     options_.max_source_tokens));
+    return FieldTooLarge(
+        "source", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", tokens,
+                              options_.max_source_tokens, kReadOtherwise));
   }
   for (size_t i = 0; i < tokens; ++i) {
     const int32_t id = request.source_ids[i];

@@ -5,10 +5,12 @@
 #include <utility>
 
 #include "common/mutex.h"
+#include "engine/run/memory_errors.h"
 #include "engine/run/summary_call.h"
 #include "engine/run/text_pool.h"
 #include "engine/run/waiting_calls.h"
 #include "engine/text/tokenizer.h"
+#include "engine/too_long.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -75,8 +77,9 @@ class Summarizer::Impl {
     const std::string& text = std::get<std::string>(request.source);
     if (text.empty()) return FieldError("text", "is empty");
     if (text.size() > options_.max_text_bytes) {
-      return FieldTooLarge("text", fmt::format("has {} bytes, the limit is {} (--max-text-bytes)",
-                                               text.size(), options_.max_text_bytes));
+      return FieldTooLarge(
+          "text", fmt::format("has {} bytes, the limit is {} (--max-text-bytes); {}", text.size(),
+                              options_.max_text_bytes, kSendInParts));
     }
     return OkStatus();
   }
@@ -116,13 +119,15 @@ StatusOr<std::unique_ptr<SummaryCall>> Summarizer::Start(
 
 StatusOr<LoadedModel> LoadModel(const EngineOptions& engine_options,
                                 const SummarizerOptions& summarizer_options) {
-  LoadedModel model;
-  PRECIS_ASSIGN_OR_RETURN(model.engine, Engine::Create(engine_options));
-  PRECIS_ASSIGN_OR_RETURN(
-      auto tokenizer, Tokenizer::Load(engine_options.model_dir, model.engine->info().vocab_size));
-  model.summarizer =
-      std::make_unique<Summarizer>(*model.engine, std::move(tokenizer), summarizer_options);
-  return model;
+  return WithMemoryErrors([&]() -> StatusOr<LoadedModel> {
+    LoadedModel model;
+    PRECIS_ASSIGN_OR_RETURN(model.engine, Engine::Create(engine_options));
+    PRECIS_ASSIGN_OR_RETURN(
+        auto tokenizer, Tokenizer::Load(engine_options.model_dir, model.engine->info().vocab_size));
+    model.summarizer =
+        std::make_unique<Summarizer>(*model.engine, std::move(tokenizer), summarizer_options);
+    return model;
+  });
 }
 
 }  // namespace precis

@@ -198,8 +198,9 @@ Status RequestReader::Set(const InferInput& input, const InferValue& value, size
   // One value for all texts is copied to each: a small message must not become a large request.
   if (const auto* text = std::get_if<std::string>(&value)) option_bytes_ += text->size();
   if (option_bytes_ > options_.text.max_text_bytes) {
-    return FieldTooLarge(input.name, fmt::format("makes options of more than {} bytes for {} texts",
-                                                 options_.text.max_text_bytes, texts_.size()));
+    return FieldTooLarge(input.name,
+                         fmt::format("makes options of more than {} bytes for {} texts; send fewer",
+                                     options_.text.max_text_bytes, texts_.size()));
   }
   return SetInferOption(input, value, &texts_options_[row]);
 }

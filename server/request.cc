@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/too_long.h"
 #include "fmt/format.h"
 #include "server/errors.h"
 
@@ -132,8 +133,9 @@ StatusOr<std::vector<int32_t>> ToIds(const v1::TokenIds& ids, const ModelInfo& m
   const auto count = static_cast<uint64_t>(ids.ids_size());
   if (count == 0) return FieldError("token_ids", "is empty");
   if (policy == LongDocumentPolicy::kRefuse && count > options.engine.max_source_tokens) {
-    return FieldTooLarge("token_ids", fmt::format("has {} tokens; at most {} are taken", count,
-                                                  options.engine.max_source_tokens));
+    return FieldTooLarge(
+        "token_ids", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", count,
+                                 options.engine.max_source_tokens, kReadOtherwise));
   }
   std::vector<int32_t> out;
   out.reserve(count);
@@ -170,8 +172,9 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
   if (view.text == nullptr) return FieldError("source", "neither text nor token_ids is set");
   if (view.text->empty()) return FieldError("text", "is empty");
   if (view.text->size() > options.text.max_text_bytes) {
-    return FieldTooLarge("text", fmt::format("has {} bytes; at most {} are taken",
-                                             view.text->size(), options.text.max_text_bytes));
+    return FieldTooLarge("text",
+                         fmt::format("has {} bytes, the limit is {} (--max-text-bytes); {}",
+                                     view.text->size(), options.text.max_text_bytes, kSendInParts));
   }
   out.source = *view.text;
   return out;

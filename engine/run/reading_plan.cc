@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "engine/too_long.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -68,10 +69,10 @@ StatusOr<std::vector<WindowRange>> ReadingPlanner::Split(const char* field,
     auto ranges = SplitWindows(parts.before, window - fixed, window / kOverlapPart);
     if (ranges.size() <= kMaxWindows) return ranges;
     if (window < most) continue;
-    return FieldTooLarge(
-        field, fmt::format("has {} tokens, which are {} windows of {} tokens; at "
-                           "most {} windows are read",
-                           fixed + parts.body.size(), ranges.size(), window, kMaxWindows));
+    return FieldTooLarge(field, fmt::format("has {} tokens, which are {} windows of {} tokens; at "
+                                            "most {} windows are read; {}",
+                                            fixed + parts.body.size(), ranges.size(), window,
+                                            kMaxWindows, kSendInParts));
   }
 }
 
@@ -116,8 +117,9 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std:
     return plan;
   }
   if (policy == LongDocumentPolicy::kRefuse) {
-    return FieldTooLarge("text", fmt::format("has {} tokens, the limit is {} (--max-source-tokens)",
-                                             tokens, limits_.max_source_tokens));
+    return FieldTooLarge(
+        "text", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", tokens,
+                            limits_.max_source_tokens, kReadOtherwise));
   }
   PRECIS_RETURN_IF_ERROR(CheckPrefix(prefix));
   if (policy == LongDocumentPolicy::kWindows) return TextWindows(text, prefix, /*ends=*/true);
