@@ -1,10 +1,12 @@
 #include "cli/inspect.h"
 
 #include <algorithm>
-#include <iterator>
 #include <vector>
 
+#include "common/log.h"
+#include "engine/machine.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 namespace precis::cli {
 namespace {
@@ -38,22 +40,77 @@ void AddGrouping(const ModelInfo& info, std::string& out) {
   for (const std::string& fold : info.folded) Line(out, "folded at load", fold);
 }
 
+const char* Word(EarlyStopping value) {
+  switch (value) {
+    case EarlyStopping::kFalse:
+      return "false";
+    case EarlyStopping::kTrue:
+      return "true";
+    case EarlyStopping::kNever:
+      return "never";
+  }
+  return "";
+}
+
+// In the order in which they act; those that do nothing are left out.
+std::string Choice(const GenerationOptions& o) {
+  if (o.num_beams > 1) {
+    return fmt::format(
+        "num_beams {}, num_return_sequences {}, length_penalty {}, early_stopping {}", o.num_beams,
+        o.num_return_sequences, o.length_penalty, Word(o.early_stopping));
+  }
+  if (!o.Samples()) return "greedy";
+  return fmt::format("temperature {}, top_k {}, top_p {}", o.temperature, o.top_k, o.top_p);
+}
+
+std::string Limits(const GenerationOptions& o) {
+  std::string text = fmt::format("max_new_tokens {}", o.max_new_tokens);
+  if (o.min_new_tokens > 0) text += fmt::format(", min_new_tokens {}", o.min_new_tokens);
+  if (o.no_repeat_ngram_size > 0) {
+    text += fmt::format(", no_repeat_ngram_size {}", o.no_repeat_ngram_size);
+  }
+  if (o.repetition_penalty != 1.0f) {
+    text += fmt::format(", repetition_penalty {}", o.repetition_penalty);
+  }
+  if (o.forced_bos_token_id)
+    text += fmt::format(", forced_bos_token_id {}", *o.forced_bos_token_id);
+  if (o.forced_eos_token_id)
+    text += fmt::format(", forced_eos_token_id {}", *o.forced_eos_token_id);
+  if (!o.suppressed_token_ids.empty()) {
+    text += fmt::format(", suppressed_token_ids {}", fmt::join(o.suppressed_token_ids, " "));
+  }
+  if (!o.bad_words.empty()) text += fmt::format(", {} bad_words", o.bad_words.size());
+  return text;
+}
+
+// What a request gets that says nothing.
+void AddDefaults(const Inspection& inspection, std::string& out) {
+  const GenerationOptions& o = inspection.effective.options;
+  Line(out, "prefix", o.prefix.empty() ? "none" : '"' + JsonEscape(o.prefix) + '"');
+  Line(out, "default choice", Choice(o));
+  Line(out, "default limits", Limits(o));
+  for (const std::string& warning : inspection.effective.warnings) Line(out, "warning", warning);
+  for (const std::string& key : inspection.info.defaults.unsupported) {
+    Line(out, "not honoured", key);
+  }
+}
+
 void AddMemory(const Inspection& inspection, const InspectLoad& load, std::string& out) {
   const ModelInfo& info = inspection.info;
   const uint64_t pages =
       inspection.PageBytesFor(load.documents, load.source_tokens, load.new_tokens);
-  Line(out, "weights", FormatBytes(info.weight_bytes));
+  Line(out, "weights", HumanBytes(info.weight_bytes));
   Line(out, "a source token",
-       fmt::format("{} (cross-attention)", FormatBytes(info.cross_bytes_per_token)));
+       fmt::format("{} (cross-attention)", HumanBytes(info.cross_bytes_per_token)));
   Line(out, "a new token",
-       fmt::format("{} (self-attention)", FormatBytes(info.self_bytes_per_token)));
+       fmt::format("{} (self-attention)", HumanBytes(info.self_bytes_per_token)));
   Line(out, "a page",
-       fmt::format("{}: {} new tokens, or {} source tokens", FormatBytes(info.page_bytes),
+       fmt::format("{}: {} new tokens, or {} source tokens", HumanBytes(info.page_bytes),
                    info.self_slots, info.cross_slots));
   Line(out, "pages for load",
-       fmt::format("{}: {} documents of {} tokens, {} new tokens each", FormatBytes(pages),
+       fmt::format("{}: {} documents of {} tokens, {} new tokens each", HumanBytes(pages),
                    load.documents, load.source_tokens, load.new_tokens));
-  Line(out, "with weights", FormatBytes(pages + info.weight_bytes));
+  Line(out, "with weights", HumanBytes(pages + info.weight_bytes));
 }
 
 }  // namespace
@@ -70,23 +127,9 @@ std::string FormatInspection(const Inspection& inspection, const InspectLoad& lo
   std::string out;
   AddShape(inspection, out);
   AddGrouping(inspection.info, out);
+  AddDefaults(inspection, out);
   AddMemory(inspection, load, out);
-  for (const std::string& key : inspection.info.defaults.unsupported) {
-    Line(out, "not honoured", key);
-  }
   return out;
-}
-
-std::string FormatBytes(uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB"};
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 }  // namespace precis::cli

@@ -22,7 +22,4 @@ std::string FormatInspection(const Inspection& inspection, const InspectLoad& lo
 // "2 in every layer", or "2 4 2 2, by layer".
 std::string HeadsByLayer(const std::vector<uint32_t>& kv_heads);
 
-// "1.5 MiB", "640 B".
-std::string FormatBytes(uint64_t bytes);
-
 }  // namespace precis::cli

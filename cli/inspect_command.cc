@@ -15,14 +15,17 @@ struct Typed {
   InspectLoad load;
 };
 
+int CannotBeServed(const Status& why) {
+  std::cerr << "precis: cannot be served: " << std::string(why.message()) << "\n";
+  return kExitFailed;
+}
+
 int Run(const Typed& typed) {
   const StatusOr<Inspection> inspection = Inspect(typed.dir, typed.dtype, typed.kv_dtype);
-  if (!inspection.ok()) {
-    std::cerr << "precis: " << std::string(inspection.status().message()) << "\n";
-    return kExitFailed;
-  }
+  if (!inspection.ok()) return CannotBeServed(inspection.status());
   std::cout << FormatInspection(*inspection, typed.load) << std::flush;
-  return kExitOk;
+  if (inspection->without_tokenizer.ok()) return kExitOk;
+  return CannotBeServed(inspection->without_tokenizer);
 }
 
 }  // namespace

@@ -2,12 +2,16 @@
 
 #include <utility>
 
+#include "engine/engine.h"
 #include "engine/model/cached_norm.h"
 #include "engine/model/generation_defaults.h"
 #include "engine/model/head_folding.h"
+#include "engine/model/t5_weights.h"
 #include "engine/run/describe_model.h"
 #include "engine/run/load_types.h"
+#include "engine/run/memory_errors.h"
 #include "engine/run/open_model.h"
+#include "engine/run/sizing_backend.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 
@@ -38,13 +42,17 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
   return OkStatus();
 }
 
-// As loading stores them, scales aside.
-DType StoredAs(const std::string& tensor, const WeightTypes& types) {
-  for (const char* part :
-       {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", ".wo.weight", "lm_head"}) {
-    if (tensor.find(part) != std::string::npos) return types.projections;
-  }
-  return types.others;
+// Reads and checks every tensor as loading would; the bytes that it would take.
+StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& types) {
+  PRECIS_ASSIGN_OR_RETURN(auto ref, MakeRefBackend());
+  SizingBackend backend(std::move(ref));
+  PRECIS_ASSIGN_OR_RETURN(const T5Weights weights, LoadT5Weights(*model.checkpoint, model.config,
+                                                                 model.attention, backend, types,
+                                                                 {.max_source_tokens = 1,
+                                                                  .max_target_tokens = 1,
+                                                                  .max_encode_rows = 1,
+                                                                  .max_decode_rows = 1}));
+  return weights.bytes;
 }
 
 }  // namespace
@@ -56,8 +64,10 @@ uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
   return documents * pages * info.page_bytes;
 }
 
-StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
-                             const std::string& kv_dtype) {
+namespace {
+
+StatusOr<Inspection> InspectWithoutGuard(const std::string& model_dir, const std::string& dtype,
+                                         const std::string& kv_dtype) {
   PRECIS_ASSIGN_OR_RETURN(const LoadTypes types, ResolveTypes(dtype, kv_dtype, DType::kBF16));
   PRECIS_ASSIGN_OR_RETURN(const OpenedModel model, OpenModel(model_dir, types.kv));
   Checkpoint& checkpoint = *model.checkpoint;
@@ -71,14 +81,27 @@ StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dt
     uint64_t values = 1;
     for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
     out.parameters += values;
-    out.info.weight_bytes += values * ElementBytes(StoredAs(name, types.weights));
   }
+  PRECIS_ASSIGN_OR_RETURN(out.info.weight_bytes, CheckWeights(model, types.weights));
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint.Fingerprint());
   auto tokenizer = Tokenizer::Load(model_dir, model.config.vocab_size);
+  out.without_tokenizer = tokenizer.status();
   out.tokenizer = tokenizer.ok() ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
                                                (*tokenizer)->num_pieces())
-                                 : std::string(tokenizer.status().message());
+                                 : "none that can be used";
+  PRECIS_ASSIGN_OR_RETURN(out.effective,
+                          ResolveOptions(out.info.defaults, {},
+                                         {.max_new_tokens = EngineOptions().max_new_tokens,
+                                          .vocab_size = model.config.vocab_size},
+                                         /*seed_if_absent=*/0));
   return out;
+}
+
+}  // namespace
+
+StatusOr<Inspection> Inspect(const std::string& model_dir, const std::string& dtype,
+                             const std::string& kv_dtype) {
+  return WithMemoryErrors([&] { return InspectWithoutGuard(model_dir, dtype, kv_dtype); });
 }
 
 }  // namespace precis
