@@ -11,6 +11,7 @@
 
 #include "CLI/CLI.hpp"
 #include "fmt/format.h"
+#include "server/config_names.h"
 #include "server/config_table.h"
 #include "server/version.h"
 
@@ -48,6 +49,12 @@ bool IsServiceLink(std::string_view name, std::string_view value) {
   return rest.starts_with("_TCP") || rest.starts_with("_UDP") || rest.starts_with("_SCTP");
 }
 
+std::vector<std::string> KeysOf(const std::vector<ConfigRow>& rows) {
+  std::vector<std::string> keys;
+  for (const ConfigRow& row : rows) keys.push_back(row.key);
+  return keys;
+}
+
 std::string_view Trim(std::string_view text) {
   const auto begin = text.find_first_not_of(" \t\r");
   if (begin == std::string_view::npos) return {};
@@ -63,7 +70,10 @@ class Setter {
              ServerOptions& options) const {
     const auto row = std::find_if(rows_.begin(), rows_.end(),
                                   [&key](const ConfigRow& r) { return r.key == key; });
-    if (row == rows_.end()) return InvalidArgument(fmt::format("{}: unknown option", place));
+    if (row == rows_.end()) {
+      return InvalidArgument(
+          fmt::format("{}: unknown option{}", place, DidYouMeanOption(key, KeysOf(rows_))));
+    }
     return Annotate(row->set(value, options), place);
   }
 
@@ -109,7 +119,11 @@ Status ApplyEnvironment(const std::vector<ConfigRow>& rows, const Setter& setter
     environment.erase(variable);
   }
   if (environment.empty()) return OkStatus();
-  return InvalidArgument(fmt::format("{}: unknown variable", environment.begin()->first));
+  const std::string& unknown = environment.begin()->first;
+  std::vector<std::string> names = {"PRECIS_CONFIG"};
+  for (const ConfigRow& row : rows) names.push_back(EnvironmentName(row.key));
+  return InvalidArgument(
+      fmt::format("{}: unknown variable{}", unknown, DidYouMeanOption(unknown, names)));
 }
 
 struct Flags {
@@ -138,6 +152,21 @@ void AddFlags(CLI::App& app, const std::vector<ConfigRow>& rows, Flags& flags) {
   }
 }
 
+// What the parser did not know: the first flag, else the first word.
+Status UnknownWord(const std::vector<std::string>& words, const std::vector<ConfigRow>& rows) {
+  const auto flag =
+      std::ranges::find_if(words, [](const std::string& word) { return word.starts_with("-"); });
+  if (flag == words.end()) {
+    return InvalidArgument(fmt::format("{}: is not expected here; did you mean --model {}?",
+                                       words.front(), words.front()));
+  }
+  std::vector<std::string> known = {"--config", "--print-config", "--check",
+                                    "--probe",  "--version",      "--help"};
+  for (const ConfigRow& row : rows) known.push_back("--" + row.key);
+  const std::string name = flag->substr(0, flag->find('='));
+  return InvalidArgument(fmt::format("{}: unknown option{}", name, DidYouMeanOption(name, known)));
+}
+
 // Exceptions of CLI11 end here. True when the flags were read, false when `help` is to be printed.
 StatusOr<bool> ParseFlags(const std::vector<std::string>& args, const std::vector<ConfigRow>& rows,
                           Flags& flags, std::string& help) {
@@ -148,6 +177,7 @@ StatusOr<bool> ParseFlags(const std::vector<std::string>& args, const std::vecto
       "(max-batch = 64). A flag wins over the environment, that over the file, that over "
       "defaults.");
   AddFlags(app, rows, flags);
+  app.allow_extras();  // UnknownWord() says more
   try {
     std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 wants them
     app.parse(reversed);
@@ -157,6 +187,7 @@ StatusOr<bool> ParseFlags(const std::vector<std::string>& args, const std::vecto
   } catch (const CLI::ParseError& error) {
     return InvalidArgument(error.what());
   }
+  if (!app.remaining().empty()) return UnknownWord(app.remaining(), rows);
   for (auto it = flags.values.begin(); it != flags.values.end();) {
     const CLI::Option* option = app.get_option("--" + it->first);
     if (option->count() == 0) {

@@ -105,6 +105,10 @@ void AddModelRows(std::vector<ConfigRow>& rows) {
   rows.push_back(Text(
       "model", kModel, "directory of the checkpoint, as Hugging Face writes it",
       [](ServerOptions & o) -> auto& { return o.engine.model_dir; }));
+  rows.push_back(Value(
+      "served-model-name", kModel, "name of the model in requests and replies; empty: its own",
+      [](ServerOptions & o) -> auto& { return o.engine.served_model_name; }, ParseModelName,
+      FormatModelName));
   rows.push_back(Text(
       "device", kModel,
       "auto (cuda where there is one, else the CPU), cpu, cuda or ref (slow, exact)",

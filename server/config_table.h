@@ -33,6 +33,9 @@ std::string FormatDuration(Duration value);
 // "512M": K, M and G are powers of 1024.
 StatusOr<uint64_t> ParseBytes(std::string_view text);
 std::string FormatBytes(uint64_t value);
+// Empty, or 1 to 128 letters, digits and any of . _ - / : @ : it goes into labels and URLs.
+StatusOr<std::string> ParseModelName(std::string_view text);
+std::string FormatModelName(const std::string& name);
 // "high", "normal" or "low".
 StatusOr<Priority> ParsePriority(std::string_view text);
 std::string FormatPriority(Priority value);

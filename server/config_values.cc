@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <iterator>
 #include <limits>
 
+#include "common/log.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "server/config_table.h"
@@ -25,6 +27,9 @@ bool ParsePlainNumber(std::string_view text, double* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
   return error == std::errc() && end == text.data() + text.size();
 }
+
+constexpr std::string_view kNameMarks = "._-/:@";
+constexpr size_t kMostNameBytes = 128;
 
 constexpr std::string_view kPriorities[] = {"high", "normal", "low"};  // by value of the enum
 
@@ -89,6 +94,18 @@ std::string FormatBytes(uint64_t value) {
   if (value % (1ull << 10) == 0) return fmt::format("{}K", value >> 10);
   return fmt::format("{}", value);
 }
+
+StatusOr<std::string> ParseModelName(std::string_view text) {
+  const bool allowed = std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) != 0 || kNameMarks.find(static_cast<char>(c)) != kNameMarks.npos;
+  });
+  if (allowed && text.size() <= kMostNameBytes) return std::string(text);
+  return InvalidArgument(
+      fmt::format("'{}' is not a name of up to {} letters, digits and any of . _ - / : @",
+                  JsonEscape(text), kMostNameBytes));
+}
+
+std::string FormatModelName(const std::string& name) { return name; }
 
 StatusOr<Priority> ParsePriority(std::string_view text) {
   const auto* at = std::find(std::begin(kPriorities), std::end(kPriorities), text);

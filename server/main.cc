@@ -9,7 +9,9 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,7 @@
 #include "server/config.h"
 #include "server/health_port.h"
 #include "server/openmp_wait.h"
+#include "server/out_of_memory.h"
 #include "server/probe.h"
 #include "server/server.h"
 #include "server/startup.h"
@@ -121,6 +124,7 @@ int Serve(const ServerOptions& options) {
   auto model = LoadUnlessSignalled(options, signals);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
+  EndWhereMemoryEnds();
   auto server = Server::Start(options, *std::move(model), health.get());
   if (!server.ok()) return Fail(server.status());
   if ((*server)->metrics_port() != 0) {
@@ -138,8 +142,10 @@ int Check(const ServerOptions& options) {
   RouteLibraryLogs();
   if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
   auto model = LoadModel(options.engine, options.text);
-  if (!model.ok()) return Fail(model.status());
-  LogModel(options, model->engine->info());
+  if (!model.ok()) return Fail(Annotate(model.status(), "cannot be served"));
+  const ModelInfo& info = model->engine->info();
+  LogModel(options, info);
+  std::fputs(Verdict(options, info).c_str(), stdout);
   return 0;
 }
 
@@ -172,5 +178,12 @@ int Main(const std::vector<std::string>& args, char** argv) {
 }  // namespace precis
 
 int main(int argc, char** argv) {
-  return precis::Main(std::vector<std::string>(argv + 1, argv + argc), argv);
+  try {
+    return precis::Main(std::vector<std::string>(argv + 1, argv + argc), argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs("precis-server: not enough memory: an allocation failed\n", stderr);
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "precis-server: a thread could not be started: %s\n", error.what());
+  }
+  return 1;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/log.h"
+#include "engine/machine.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "google/protobuf/stubs/logging.h"
@@ -59,6 +60,10 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
       "numerics: {} (device {}; ISA {}; weights {}; KV {}; threads {})", m.numerics, m.device,
       Why(e.isa), Why(e.dtype), Why(e.kv_dtype),
       e.threads == 0 ? "from affinity and cgroup quota" : fmt::format("asked for: {}", e.threads));
+  if (const uint32_t cpus = DetectCpus(); e.threads > cpus) {
+    spdlog::warn("--threads {}: more than the {} CPUs that this process may use, which is slower",
+                 e.threads, cpus);
+  }
   spdlog::info("kernels: {}", m.kernels);
   spdlog::info(
       "memory: weights {:.1f} MiB; pool {:.1f} MiB = {} pages of {} bytes ({}); a page holds {} "
@@ -71,6 +76,11 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
       "{} tokens",
       e.max_batch, e.max_sequences, e.max_source_tokens, e.max_new_tokens, options.max_queue,
       options.max_queue_tokens);
+}
+
+std::string Verdict(const ServerOptions& options, const ModelInfo& model) {
+  return fmt::format("ok: {} can be served as {} ({})\n", options.engine.model_dir, model.name,
+                     model.numerics);
 }
 
 Status WritePortFile(const std::string& path, int port, int metrics_port, int health_port) {

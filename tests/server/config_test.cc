@@ -11,7 +11,9 @@
 namespace precis {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string MessageOf(const Status& status) { return std::string(status.message()); }
 
@@ -46,6 +48,44 @@ TEST(Config, UnknownKeysAreErrorsThatNameThem) {
               HasSubstr("PRECIS_MAX_BACH"));
   EXPECT_THAT(MessageOf(ParseCommand({"--model", "m", "--max-bach", "8"}, {}).status()),
               HasSubstr("--max-bach"));
+}
+
+TEST(Config, UnknownKeysAreMetWithTheNearestOneWhereverTheyStand) {
+  const TempFile file("model = m\nmax_batch = 8\n");
+  EXPECT_THAT(MessageOf(ParseCommand({"--config", file.path()}, {}).status()),
+              HasSubstr(":2: max_batch: unknown option; did you mean max-batch?"));
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m"}, {{"PRECIS_MAX_BACH", "8"}}).status()),
+            "PRECIS_MAX_BACH: unknown variable; did you mean PRECIS_MAX_BATCH?");
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m", "--max-bach=8"}, {}).status()),
+            "--max-bach: unknown option; did you mean --max-batch?");
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m", "--chek"}, {}).status()),
+            "--chek: unknown option; did you mean --check?");
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m", "--nothing-like-it"}, {}).status()),
+            "--nothing-like-it: unknown option");
+  EXPECT_EQ(MessageOf(ParseCommand({"models/demo"}, {}).status()),
+            "models/demo: is not expected here; did you mean --model models/demo?");
+}
+
+TEST(Config, NamesOfOtherServersAreMetWithOurs) {
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m", "--port", "80"}, {}).status()),
+            "--port: unknown option; did you mean --listen?");
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m", "--backend", "cpu"}, {}).status()),
+            "--backend: unknown option; did you mean --device?");
+  EXPECT_EQ(MessageOf(ParseCommand({"--model", "m"}, {{"PRECIS_MODEL_PATH", "x"}}).status()),
+            "PRECIS_MODEL_PATH: unknown variable; did you mean PRECIS_MODEL?");
+}
+
+TEST(Config, TheServedNameIsAWordThatLabelsAndUrlsBear) {
+  const auto named = ParseCommand({"--model", "m", "--served-model-name", "org/news_v2:1"}, {});
+  ASSERT_TRUE(named.ok()) << named.status();
+  EXPECT_EQ(named->options.engine.served_model_name, "org/news_v2:1");
+  for (const std::string& wrong : {std::string("two words"), std::string("a\"b"),
+                                   std::string("line\nline"), std::string(129, 'x')}) {
+    const auto command = ParseCommand({"--model", "m"}, {{"PRECIS_SERVED_MODEL_NAME", wrong}});
+    EXPECT_THAT(MessageOf(command.status()),
+                AllOf(HasSubstr("PRECIS_SERVED_MODEL_NAME: '"),
+                      HasSubstr("' is not a name of up to 128"), Not(HasSubstr("\n"))));
+  }
 }
 
 TEST(Config, WrongValuesNameThePlaceWhereTheyStand) {
