@@ -1,14 +1,22 @@
 // The binary `precis`: one subcommand a file.
+#include <unistd.h>
+
 #include <exception>
 #include <iostream>
+#include <new>
+#include <string>
 
 #include "cli/command.h"
+#include "cli/typed_words.h"
 
 namespace precis::cli {
 namespace {
 
 int Main(int argc, char** argv) {
   int exit_code = kExitOk;
+  for (const std::string& line : NearlyOurVariables(PrecisVariables(environ))) {
+    std::cerr << "precis: warning: " << line << "\n";
+  }
   CLI::App app("Precis: summaries from T5-family models", "precis");
   app.set_version_flag("--version", "precis " PRECIS_VERSION);
   app.require_subcommand(1);
@@ -20,8 +28,13 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    // Also --help and --version, which are no errors.
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    const bool is_error = error.get_exit_code() != 0;  // --help and --version are none
+    if (const std::string unknown = UnknownWord(app); is_error && !unknown.empty()) {
+      std::cerr << "precis: " << unknown << "\nRun with --help for more information.\n";
+    } else {
+      app.exit(error);
+    }
+    return is_error ? kExitUsage : kExitOk;
   }
   return exit_code;
 }
@@ -32,6 +45,9 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return precis::cli::Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::cerr << "precis: not enough memory: an allocation failed\n";
+    return precis::cli::kExitFailed;
   } catch (const std::exception& error) {
     std::cerr << "precis: " << error.what() << "\n";
     return precis::cli::kExitFailed;

@@ -49,6 +49,11 @@ RpcError ReadRpcError(const grpc::Status& status) {
   return error;
 }
 
+// No server of ours leaves out its reason.
+bool NobodyAnswered(const RpcError& error) {
+  return error.code == "UNAVAILABLE" && error.reason.empty();
+}
+
 std::string ToText(const RpcError& error, const std::string& server) {
   std::string text = fmt::format("precis: {}: {}\n", error.code, error.message);
   for (const auto& [field, description] : error.fields) {
@@ -64,8 +69,7 @@ std::string ToText(const RpcError& error, const std::string& server) {
   if (error.retry_after_seconds) {
     text += fmt::format("  try again after: {:.1f} s\n", *error.retry_after_seconds);
   }
-  // No server of ours leaves out its reason: nobody answered.
-  if (error.code == "UNAVAILABLE" && error.reason.empty()) {
+  if (NobodyAnswered(error)) {
     text += fmt::format("  is a server running at {}? (precis-server --model DIR)\n", server);
   }
   return text;

@@ -23,6 +23,9 @@ struct RpcError {
 // Details that cannot be read are left out: the code and the message still stand.
 RpcError ReadRpcError(const grpc::Status& status);
 
+// Whether the call reached no server of ours.
+bool NobodyAnswered(const RpcError& error);
+
 // For people: one line, then an indented line for each detail, with the flag that sets the field.
 std::string ToText(const RpcError& error, const std::string& server);
 // For programs: {"error": {...}}.

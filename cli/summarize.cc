@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/connect.h"
+#include "cli/peer_probe.h"
 #include "cli/rpc_error.h"
 #include "cli/summary_printer.h"
 #include "fmt/format.h"
@@ -19,6 +20,21 @@ void SetDeadline(double timeout_seconds, grpc::ClientContext& context) {
   const auto timeout = std::chrono::duration_cast<std::chrono::system_clock::duration>(
       std::chrono::duration<double>(timeout_seconds));
   context.set_deadline(std::chrono::system_clock::now() + timeout);
+}
+
+// A line where a server that nobody could talk to speaks TLS and we do not, or the other way round.
+std::string TlsMismatch(const RpcError& error, const SummarizeOptions& options) {
+  if (!NobodyAnswered(error)) return "";
+  const bool encrypted = !options.credentials.tls_ca.empty();
+  const PeerSpeech speech = AskPeer(options.server);
+  if (speech == PeerSpeech::kTls && !encrypted) {
+    return fmt::format("  {} speaks TLS: say --tls-ca FILE (or: system)\n", options.server);
+  }
+  if (speech == PeerSpeech::kPlain && encrypted) {
+    return fmt::format("  {} does not speak TLS: leave out --tls-ca (and PRECIS_TLS_CA)\n",
+                       options.server);
+  }
+  return "";
 }
 
 }  // namespace
@@ -50,7 +66,7 @@ int Summarize(const SummarizeOptions& options, const v1::StreamSummarizeRequest&
   if (status.ok()) return kExitOk;
   const RpcError error = ReadRpcError(status);
   printer.OnError(error);
-  err << ToText(error, options.server);
+  err << ToText(error, options.server) << TlsMismatch(error, options);
   if (printer.wrote_text()) err << "  the text above is incomplete\n";
   return kExitFailed;
 }

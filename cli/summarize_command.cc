@@ -1,4 +1,6 @@
 // The words of `precis summarize`, and the document it names.
+#include <unistd.h>
+
 #include <iostream>
 #include <memory>
 
@@ -18,6 +20,10 @@ struct Typed {
 };
 
 int Run(const Typed& typed, const v1::GenerationOptions& generation) {
+  // A program that waits for a keyboard without a word looks as if it hung.
+  if (typed.file == "-" && isatty(STDIN_FILENO) != 0) {
+    std::cerr << "precis: reading standard input; Ctrl-D on a line of its own ends it\n";
+  }
   StatusOr<std::string> document = ReadDocument(typed.file, std::cin);
   if (!document.ok()) {
     std::cerr << "precis: " << std::string(document.status().message()) << "\n";

@@ -39,9 +39,9 @@ void SummaryPrinter::OnDelta(const v1::Delta& delta) {
 
 void SummaryPrinter::OnFinished(const v1::Summary& summary) {
   finished_ = true;
-  for (const std::string& warning : summary.warnings()) err_ << "warning: " << warning << "\n";
   if (json_) {
     out_ << SummaryToJson(summary) << "\n" << std::flush;
+    WriteWarnings(summary);
     return;
   }
   for (int i = 0; i < summary.sequences_size(); ++i) {
@@ -51,6 +51,13 @@ void SummaryPrinter::OnFinished(const v1::Summary& summary) {
     out_ << (continues ? text.substr(streamed_.size()) : text) << "\n";
   }
   out_ << std::flush;
+  WriteWarnings(summary);
+}
+
+// Once the text has ended its line: on a terminal both go to the same place.
+void SummaryPrinter::WriteWarnings(const v1::Summary& summary) {
+  for (const std::string& warning : summary.warnings()) err_ << "warning: " << warning << "\n";
+  err_ << std::flush;
 }
 
 void SummaryPrinter::OnError(const RpcError& error) {

@@ -29,6 +29,7 @@ class SummaryPrinter {
   void OnProgress(const v1::Progress& progress);
   void OnDelta(const v1::Delta& delta);
   void OnFinished(const v1::Summary& summary);
+  void WriteWarnings(const v1::Summary& summary);
 
   const bool json_;
   std::ostream& out_;

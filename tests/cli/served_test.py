@@ -4,7 +4,9 @@ The ids it prints are those of models/demo/golden.json, and its errors and exit 
 """
 
 import json
+import os
 import pathlib
+import pty
 import subprocess
 import sys
 import tempfile
@@ -104,6 +106,74 @@ class Served(unittest.TestCase):
         for words in ([], ["summarise"], ["summarize", "--top-p", "much"], ["verify"]):
             with self.subTest(words=words):
                 self.assertEqual(self.precis(*words).returncode, 2)
+
+    def test_unknown_words_are_met_with_the_nearest_ones(self):
+        for words, said in ((["summarise"], "summarise: unknown command; did you mean summarize?"),
+                            (["summarize", "--num_beams", "4"],
+                             "--num_beams: unknown option; did you mean --num-beams?")):
+            with self.subTest(words=words):
+                done = self.precis(*words)
+                self.assertEqual((done.returncode, done.stderr.splitlines()[0]),
+                                 (2, "precis: " + said))
+
+    def test_on_a_terminal_it_says_that_it_reads_standard_input(self):
+        for file in ([], ["-"]):
+            ours, theirs = pty.openpty()
+            run = subprocess.Popen([PRECIS, "summarize", "--server", self.address, *GREEDY, *file],
+                                   stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+            os.close(theirs)
+            self.assertEqual(run.stderr.readline(),
+                             "precis: reading standard input; Ctrl-D on a line of its own ends it\n")
+            os.write(ours, b"A document.\n\x04")
+            out, err = run.communicate(timeout=60)
+            os.close(ours)
+            self.assertEqual((run.returncode, err), (0, ""))
+            self.assertTrue(out.strip())
+
+    def test_a_pipe_is_read_without_a_word(self):
+        self.assertEqual(self.summarize(*GREEDY, text=CASES[0]["text"]).stderr, "")
+
+    def test_tls_to_a_server_without_it_says_so(self):
+        done = self.summarize("--tls-ca", "system", text="a document")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{self.address} does not speak TLS: leave out --tls-ca", done.stderr)
+
+    def test_plain_text_to_a_server_with_tls_says_so(self):
+        with tempfile.TemporaryDirectory() as folder:
+            key, certificate = f"{folder}/key", f"{folder}/certificate"
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                            "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+                            "-keyout", key, "-out", certificate], check=True, capture_output=True)
+            os.chmod(key, 0o600)
+            ports = pathlib.Path(folder) / "ports"
+            server = subprocess.Popen(
+                [SERVER, "--model", MODEL, "--pool-bytes", "16M", "--threads", "1",
+                 "--listen", "127.0.0.1:0", "--metrics-listen", "", "--port-file", ports,
+                 "--tls-cert", certificate, "--tls-key", key], stderr=subprocess.DEVNULL)
+            self.addCleanup(server.wait, timeout=30)
+            self.addCleanup(server.terminate)
+            give_up = time.monotonic() + 60
+            while not ports.exists() and time.monotonic() < give_up:
+                self.assertIsNone(server.poll())
+                time.sleep(0.02)
+            grpc = dict(line.split("=") for line in ports.read_text().splitlines())["grpc"]
+            address = f"localhost:{grpc}"
+            ask = ["summarize", "--server", address, "--max-new-tokens", "4", "-"]
+            plain = self.precis(*ask, text="a document")
+            self.assertEqual(plain.returncode, 1)
+            self.assertIn(f"{address} speaks TLS: say --tls-ca FILE", plain.stderr)
+            done = self.precis(*ask, "--tls-ca", certificate, text="a document")
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_inspect_fails_where_a_directory_cannot_be_served(self):
+        done = self.precis("inspect", MODEL)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn('prefix             "summarize: "', done.stdout)
+        done = self.precis("inspect", "google/flan-t5-small")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("precis: cannot be served: google/flan-t5-small: no such directory",
+                      done.stderr)
 
     def test_help_and_version_are_no_errors(self):
         for words in (["--help"], ["--version"], ["summarize", "--help"]):

@@ -140,6 +140,18 @@ TEST(Summarize, WarningsGoToTheErrorStream) {
   EXPECT_EQ(outcome.err, "warning: the end is missing\n");
 }
 
+// On a terminal text and warnings go to the same place.
+TEST(Summarize, WarningsBeginOnALineOfTheirOwn) {
+  FakeService service;
+  service.events = {DeltaOf(0, "some "), FinishedWith({"some text"})};
+  service.events[1].mutable_finished()->mutable_summary()->add_warnings("the end is missing");
+  std::ostringstream terminal;
+  v1::StreamSummarizeRequest request;
+  request.set_text("a document");
+  EXPECT_EQ(Summarize({.server = service.address()}, request, terminal, terminal), kExitOk);
+  EXPECT_EQ(terminal.str(), "some text\nwarning: the end is missing\n");
+}
+
 TEST(Summarize, ErrorsNameFieldFlagAndReason) {
   FakeService service;
   google::rpc::BadRequest bad;
