@@ -16,18 +16,24 @@ namespace precis::cli {
 namespace {
 
 constexpr timeval kTimeout{.tv_sec = 1, .tv_usec = 0};
-// A hello of TLS 1.2 with three cipher suites and no extensions: what speaks TLS answers it, with a
-// hello of its own or with an alert.
+// A hello of TLS 1.2 that a server can go on with: gRPC hangs up on others without an alert.
+// clang-format off
 constexpr unsigned char kHello[] = {
-    0x16, 0x03, 0x01, 0x00, 0x31,                    // record: handshake, 49 bytes
-    0x01, 0x00, 0x00, 0x2d, 0x03, 0x03,              // client hello, 45 bytes, TLS 1.2
-    0,    0,    0,    0,    0,    0,    0,    0,     // random
-    0,    0,    0,    0,    0,    0,    0,    0,     //
-    0,    0,    0,    0,    0,    0,    0,    0,     //
-    0,    0,    0,    0,    0,    0,    0,    0,     //
-    0x00, 0x00, 0x06, 0xc0, 0x2f, 0xc0, 0x2b, 0x00,  // no session; suites
-    0x2f, 0x01, 0x00};                               // no compression
-static_assert(sizeof(kHello) == 5 + 4 + 45);
+    0x16, 0x03, 0x01, 0x00, 0x60,              // record: handshake, 96 bytes
+    0x01, 0x00, 0x00, 0x5c, 0x03, 0x03,        // client hello, 92 bytes, TLS 1.2
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  // random
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0x00,                                      // no session
+    0x00, 0x06, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x30,  // ECDHE with AES-GCM
+    0x01, 0x00,                                // no compression
+    0x00, 0x2d,                                // extensions, 45 bytes
+    0x00, 0x0a, 0x00, 0x08, 0x00, 0x06, 0x00, 0x1d, 0x00, 0x17, 0x00, 0x18,  // groups
+    0x00, 0x0b, 0x00, 0x02, 0x01, 0x00,        // points, not compressed
+    0x00, 0x0d, 0x00, 0x0e, 0x00, 0x0c, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01,  // signatures
+    0x05, 0x03, 0x08, 0x05, 0x05, 0x01,
+    0x00, 0x10, 0x00, 0x05, 0x00, 0x03, 0x02, 0x68, 0x32};                   // ALPN: h2
+// clang-format on
+static_assert(sizeof(kHello) == 5 + 0x60);
 
 constexpr unsigned char kTlsAlert = 0x15;
 constexpr unsigned char kTlsHandshake = 0x16;
