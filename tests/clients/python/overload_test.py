@@ -1,6 +1,7 @@
 """Many callers of one client and a server that is full, or gone. Every test runs for both twins."""
 
 import collections
+import gc
 import threading
 import time
 import unittest
@@ -9,6 +10,8 @@ import grpc
 
 import precis_client as precis
 from fake_server import FullServer, event, refuses, serving, status, summary
+from precis_client.retry import Attempts, Deadline, RetryBudget
+from precis_client.turns_threads import Turns
 from precis_client.v1 import summarization_pb2 as pb
 from twins import Async, Sync
 
@@ -82,6 +85,15 @@ class SyncTest(Cases, unittest.TestCase):
     twin = Sync
 
     def test_a_stream_that_is_given_up_makes_room(self):
+        self.check_room(lambda streams: streams[0].cancel())
+
+    def test_a_stream_that_is_forgotten_makes_room(self):
+        def forget(streams):
+            streams.clear()
+            gc.collect()
+        self.check_room(forget)
+
+    def check_room(self, give_up):
         given_up, seen = threading.Event(), []
 
         def held(call):
@@ -93,8 +105,8 @@ class SyncTest(Cases, unittest.TestCase):
             yield event(delta=pb.Delta(text="short"))
         full = refuses(EXHAUSTED, "QUEUE_FULL", retry=30.0)
         with serving(held, full, short) as server, precis.Client(server.address) as client:
-            first = client.stream("a")
-            next(first)
+            streams = [client.stream("a")]
+            next(streams[0])
             with self.assertRaises(precis.Overloaded):
                 next(client.stream("b", timeout=20))  # less than the server asks for: raised at once
             third = threading.Thread(target=lambda: seen.extend(client.stream_text("c", timeout=60)))
@@ -102,9 +114,24 @@ class SyncTest(Cases, unittest.TestCase):
             third.join(0.3)
             self.assertTrue(third.is_alive())
             self.assertEqual(len(server.calls), 2)  # the server has room for one, so it is not asked
-            first.cancel()
+            give_up(streams)
             third.join(20)
         self.assertEqual(seen, ["short"])
+
+    def test_a_turn_may_end_while_its_thread_takes_another(self):
+        # As when the collector runs there and finds a stream.
+        turns, deadline = Turns(precis.RetryPolicy()), Deadline(60)
+        attempts = Attempts(precis.RetryPolicy(), RetryBudget(precis.RetryPolicy()), deadline)
+        turn = turns.turn(attempts, deadline)
+        turn.enter()
+
+        def end():
+            with turns._lock:  # pylint: disable=protected-access
+                turn.leave()
+        thread = threading.Thread(target=end, daemon=True)
+        thread.start()
+        thread.join(20)
+        self.assertFalse(thread.is_alive())
 
 
 class AsyncTest(Cases, unittest.TestCase):

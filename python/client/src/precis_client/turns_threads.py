@@ -15,7 +15,8 @@ class Turns:
     """One for a client; any thread."""
 
     def __init__(self, policy: RetryPolicy) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the collector may end a forgotten stream, whose turn then ends, while this thread has it.
+        self._lock = threading.RLock()
         self._line = Line(Window(policy))
 
     def turn(self, attempts: Attempts, deadline: Deadline) -> Turn:
@@ -27,7 +28,7 @@ class Turn:
     """The place of one call, for all its attempts."""
 
     def __init__(
-        self, lock: threading.Lock, line: Line, attempts: Attempts, deadline: Deadline
+        self, lock: threading.RLock, line: Line, attempts: Attempts, deadline: Deadline
     ) -> None:
         self._lock = lock
         self._line = line
