@@ -69,7 +69,17 @@ class WindowTest(unittest.TestCase):
             if rounds == 0:
                 self.assertLessEqual(made.out, 11)
             rounds, most = rounds + 1, made.out
-        self.assertLess(rounds, 16)  # one more a round would take 490
+        self.assertLess(rounds, 32)  # one more a round would take 490
+
+    def test_it_does_not_grow_where_it_holds_nothing_back(self):
+        made = taken(window(), 11)
+        made.give_back(FULL, 0.0)
+        for _ in range(10):
+            made.give_back(None, 0.0)
+        for _ in range(1000):  # one after the other
+            taken(made, 1).give_back(None, 0.0)
+        taken(made, 10)
+        self.assertFalse(made.has_room(0.5))
 
     def test_a_server_that_is_gone_is_forgotten(self):
         made = taken(window(), 2)

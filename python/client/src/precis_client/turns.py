@@ -67,11 +67,13 @@ class Window:
         if math.isinf(self._limit):
             return
         self._successes += 1
+        self._try_at = now + self._pause
+        if 2 * self.out < self._limit:  # far from the limit, so this says nothing about it
+            return
         # One more in each round, so that few are refused; after two rounds without a refusal one for
         # each success, which doubles it in a round.
         fast = self._successes > 2 * self._limit
         self._limit = max(self._limit, float(self.out)) + (1.0 if fast else 1 / max(self._limit, 1.0))
-        self._try_at = now + self._pause
 
     def _shrink(self, error: PrecisError, now: float) -> None:
         self.refusal = error
