@@ -131,7 +131,8 @@ class ComposeTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         server = yaml.safe_load(done.stdout)["services"]["server"]
         self.assertEqual(server["image"], self.services["server"]["image"] + "-cuda")
-        self.assertEqual(server["environment"], {"PRECIS_MODEL": "/model", "PRECIS_DEVICE": "cuda"})
+        self.assertEqual(server["environment"], {"PRECIS_MODEL": "/model", "PRECIS_SERVED_MODEL_NAME": "demo",
+                                                 "PRECIS_DEVICE": "cuda"})
         (device,) = server["deploy"]["resources"]["reservations"]["devices"]
         self.assertEqual((device["driver"], device["capabilities"]), ("nvidia", ["gpu"]))
         self.assertTrue(server["read_only"])
