@@ -3,6 +3,7 @@
 
 #include <iostream>
 #include <memory>
+#include <utility>
 
 #include "cli/bench.h"
 #include "cli/bench_serving.h"
@@ -11,6 +12,7 @@
 #include "cli/connect.h"
 #include "cli/device_flag.h"
 #include "cli/grpc_load.h"
+#include "cli/peer_probe.h"
 
 namespace precis::cli {
 namespace {
@@ -125,7 +127,12 @@ StatusOr<ServingSummary> ServeByServer(
     const std::function<void(const BenchProgress&)>& on_progress) {
   PRECIS_ASSIGN_OR_RETURN(auto stub, Connect(typed.target, typed.credentials));
   GrpcTarget target(std::move(stub));
-  PRECIS_ASSIGN_OR_RETURN(const RemoteModel remote, target.Model());
+  StatusOr<RemoteModel> asked = target.Model();
+  if (absl::IsUnavailable(asked.status())) {
+    return Unavailable(std::string(asked.status().message()) +
+                       TlsMismatch(typed.target, !typed.credentials.tls_ca.empty()));
+  }
+  PRECIS_ASSIGN_OR_RETURN(const RemoteModel remote, std::move(asked));
   on_loaded({"precis-server", remote.name, remote.numerics, 0});
   ModelInfo model;  // </s> is T5's
   model.vocab_size = remote.vocab_size;

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <utility>
 
+#include "fmt/format.h"
+
 namespace precis::cli {
 namespace {
 
@@ -105,6 +107,17 @@ PeerSpeech AskPeer(const std::string& server) {
   if (is_record && start[1] == 0x03) return PeerSpeech::kTls;
   // HTTP/2 begins with settings: a length of three bytes, then the frame's type.
   return start[0] == 0 && start[3] == kHttp2Settings ? PeerSpeech::kPlain : PeerSpeech::kUnknown;
+}
+
+std::string TlsMismatch(const std::string& server, bool encrypted) {
+  const PeerSpeech speech = AskPeer(server);
+  if (speech == PeerSpeech::kTls && !encrypted) {
+    return fmt::format("  {} speaks TLS: say --tls-ca FILE (or: system)\n", server);
+  }
+  if (speech == PeerSpeech::kPlain && encrypted) {
+    return fmt::format("  {} does not speak TLS: leave out --tls-ca (and PRECIS_TLS_CA)\n", server);
+  }
+  return "";
 }
 
 }  // namespace precis::cli

@@ -22,21 +22,6 @@ void SetDeadline(double timeout_seconds, grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + timeout);
 }
 
-// A line where a server that nobody could talk to speaks TLS and we do not, or the other way round.
-std::string TlsMismatch(const RpcError& error, const SummarizeOptions& options) {
-  if (!NobodyAnswered(error)) return "";
-  const bool encrypted = !options.credentials.tls_ca.empty();
-  const PeerSpeech speech = AskPeer(options.server);
-  if (speech == PeerSpeech::kTls && !encrypted) {
-    return fmt::format("  {} speaks TLS: say --tls-ca FILE (or: system)\n", options.server);
-  }
-  if (speech == PeerSpeech::kPlain && encrypted) {
-    return fmt::format("  {} does not speak TLS: leave out --tls-ca (and PRECIS_TLS_CA)\n",
-                       options.server);
-  }
-  return "";
-}
-
 }  // namespace
 
 int Summarize(const SummarizeOptions& options, const v1::StreamSummarizeRequest& request,
@@ -66,7 +51,10 @@ int Summarize(const SummarizeOptions& options, const v1::StreamSummarizeRequest&
   if (status.ok()) return kExitOk;
   const RpcError error = ReadRpcError(status);
   printer.OnError(error);
-  err << ToText(error, options.server) << TlsMismatch(error, options);
+  err << ToText(error, options.server);
+  if (NobodyAnswered(error)) {
+    err << TlsMismatch(options.server, !options.credentials.tls_ca.empty());
+  }
   if (printer.wrote_text()) err << "  the text above is incomplete\n";
   return kExitFailed;
 }

@@ -138,6 +138,10 @@ class Served(unittest.TestCase):
         done = self.summarize("--tls-ca", "system", text="a document")
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"{self.address} does not speak TLS: leave out --tls-ca", done.stderr)
+        done = self.precis("bench", "serving", "--target", self.address, "--tls-ca", "system",
+                           "--rates", "1")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{self.address} does not speak TLS: leave out --tls-ca", done.stderr)
 
     def test_plain_text_to_a_server_with_tls_says_so(self):
         with tempfile.TemporaryDirectory() as folder:
