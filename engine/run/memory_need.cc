@@ -16,6 +16,8 @@ constexpr uint64_t kLeastPages = 2;
 // Weights are packed into mappings of this size (kernels/cpu/weight_memory.cc).
 constexpr uint64_t kWeightChunk = 66ull << 20;
 constexpr uint64_t kStack = 8ull << 20;
+// Of a sequence that may be accepted: its history and its drafts.
+constexpr uint64_t kSequence = 900;
 // Threads beside those that compute: the loader's, the step's, those that tokenize and watch, and
 // gRPC's, of which a busy server has a dozen.
 constexpr uint64_t kOtherThreads = 16;
@@ -126,7 +128,8 @@ MemoryNeed NeedOf(const OpenedModel& model, const WeightTypes& types, const Engi
   need.weights = PackedWeightBytes(model, types);
   need.pool = std::max(options.pool_bytes, kLeastPages * model.layout.page_bytes);
   need.workspaces = WorkspaceBytes(model.config, options, backend.activation_dtype(types.others),
-                                   /*panel_tokens=*/0);
+                                   /*panel_tokens=*/0) +
+                    options.max_sequences * kSequence;
   need.reserved = kWeightChunk + kStack * (backend.num_threads() + kOtherThreads);
   return need;
 }
@@ -139,7 +142,7 @@ Status CheckMemory(const MemoryNeed& need, const MemoryLimit& limit) {
   if (limit.used > 0) text += fmt::format(", of which {} are in use", HumanBytes(limit.used));
   text += fmt::format(
       "; {} {}are needed: {} for weights (--dtype), {} for the page pool (--pool-bytes), {} for "
-      "workspaces (--max-source-tokens, --max-batch)",
+      "workspaces (--max-source-tokens, --max-batch, --max-sequences)",
       HumanBytes(counted.Sum()), limit.used > 0 ? "more " : "", HumanBytes(need.weights),
       HumanBytes(need.pool), HumanBytes(need.workspaces));
   if (counted.reserved > 0) {

@@ -42,10 +42,13 @@ class Memory(unittest.TestCase):
                                            "for the page pool .--pool-bytes.")
 
     def test_workspaces_beyond_the_machine_are_refused(self):
-        code, lines = check("--max-source-tokens", "131072", "--max-batch", "1024", "--pool-bytes",
-                            "64M", "--threads", "1", address_space=1 << 30)
-        self.assertEqual((code, len(lines)), (1, 1), lines)
-        self.assertIn("for workspaces (--max-source-tokens, --max-batch)", lines[0])
+        for flags in (["--max-source-tokens", "131072", "--max-batch", "1024"],
+                      ["--max-sequences", "1048576"]):
+            code, lines = check(*flags, "--pool-bytes", "64M", "--threads", "1",
+                                address_space=1 << 30)
+            self.assertEqual((code, len(lines)), (1, 1), lines)
+            self.assertIn("for workspaces (--max-source-tokens, --max-batch, --max-sequences)",
+                          lines[0])
 
     def test_too_little_memory_is_said_in_a_line(self):
         # From less than the loader needs to enough, in steps that end in its midst somewhere.
