@@ -140,7 +140,9 @@ int Serve(const ServerOptions& options) {
 
 int Check(const ServerOptions& options) {
   RouteLibraryLogs();
-  if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
+  if (const Status access = CheckAccess(options); !access.ok()) {
+    return Fail(Annotate(access, "cannot be served"));
+  }
   auto model = LoadModel(options.engine, options.text);
   if (!model.ok()) return Fail(Annotate(model.status(), "cannot be served"));
   const ModelInfo& info = model->engine->info();

@@ -184,6 +184,7 @@ class DeploymentTest(unittest.TestCase):
         self.assertEqual(environment["PRECIS_MAX_BATCH"], "128")
         self.assertEqual(environment["PRECIS_KV_DTYPE"], "int8")
         self.assertEqual(environment["PRECIS_INSECURE"], "off")
+        self.assertEqual(environment["PRECIS_SERVED_MODEL_NAME"], "news")
         pod = pod_of(render(values("everything")))["spec"]
         mounts = {m["name"]: m["mountPath"] for m in container_of(
             render(values("everything")))["volumeMounts"]}
@@ -233,6 +234,8 @@ class CustomResourcesTest(unittest.TestCase):
         self.assertEqual(container["image"], ours["image"])
         for key in ("startupProbe", "resources"):
             self.assertEqual(container[key], ours[key])
+        # KServe's clients ask for the service by its name, not for its mount.
+        self.assertEqual(container["args"], ["--served-model-name={{.Name}}"])
         # The container itself is Kubernetes' own type, so its schema can be asked.
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"},
                "spec": {"containers": [container]}}

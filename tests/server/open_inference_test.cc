@@ -408,6 +408,7 @@ TEST(OpenInference, OneBadTextOfManyIsNamedByItsPlace) {
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(FieldIn(status), "text_input[2]");
   EXPECT_EQ(ReasonIn(status), "TOO_LARGE");
+  EXPECT_NE(status.error_message().find("; set long_document_policy: truncate"), std::string::npos);
   EXPECT_TRUE(server.BecomesIdle());
 }
 

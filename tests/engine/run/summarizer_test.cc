@@ -87,6 +87,7 @@ TEST_F(SummarizerTest, ATextWithTooManyTokensIsRefusedWithBothNumbers) {
   const auto summary = Run(Request(text));
   EXPECT_EQ(FieldOf(summary.status()), "text");
   EXPECT_THAT(std::string(summary.status().message()), HasSubstr("the limit is 200"));
+  EXPECT_THAT(std::string(summary.status().message()), HasSubstr("; set long_document_policy"));
 }
 
 TEST_F(SummarizerTest, CancellingEndsWithCancelledAndGivesPagesBack) {
