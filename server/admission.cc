@@ -41,6 +41,7 @@ Status CheckCredit(const ClientUse& use) {
 
 AdmissionPermit::AdmissionPermit(AdmissionPermit&& other) noexcept
     : admission_(std::exchange(other.admission_, nullptr)),
+      has_place_(other.has_place_),
       use_(other.use_),
       tokens_(other.tokens_) {}
 
@@ -48,6 +49,7 @@ AdmissionPermit& AdmissionPermit::operator=(AdmissionPermit&& other) noexcept {
   if (this != &other) {
     Release();
     admission_ = std::exchange(other.admission_, nullptr);
+    has_place_ = other.has_place_;
     use_ = other.use_;
     tokens_ = other.tokens_;
   }
@@ -55,11 +57,22 @@ AdmissionPermit& AdmissionPermit::operator=(AdmissionPermit&& other) noexcept {
 }
 
 void AdmissionPermit::Release() {
-  if (Admission* admission = std::exchange(admission_, nullptr)) admission->Return(use_, tokens_);
+  Admission* const admission = std::exchange(admission_, nullptr);
+  if (admission == nullptr) return;
+  if (has_place_) {
+    admission->Return(use_, tokens_, /*reply_is_sent=*/true);
+  } else {
+    admission->ReplySent();
+  }
+}
+
+void AdmissionPermit::FreePlace() {
+  if (admission_ == nullptr || !std::exchange(has_place_, false)) return;
+  admission_->Return(use_, tokens_, /*reply_is_sent=*/false);
 }
 
 void AdmissionPermit::SetTokens(uint64_t tokens) {
-  if (admission_ == nullptr) return;
+  if (admission_ == nullptr || !has_place_) return;
   admission_->Change(use_, tokens_, tokens);
   tokens_ = tokens;
 }
@@ -115,21 +128,33 @@ StatusOr<std::vector<AdmissionPermit>> Admission::TryAdmitAll(const Client& clie
   return permits;
 }
 
+bool Admission::HasRoom(const ClientUse* use, const void* key, std::function<void()> wake,
+                        Duration* wait) {
+  *wait = use == nullptr ? Duration(0) : use->UntilCredit();
+  if (wait->count() != 0) return false;
+  const bool has_place = use == nullptr || use->HasPlace();
+  if (has_place && requests_ < limits_.max_requests &&
+      (requests_ == 0 || tokens_ < limits_.max_tokens)) {
+    return true;
+  }
+  waiting_[key] = std::move(wake);
+  return false;
+}
+
 AdmissionPermit Admission::AdmitOrWait(const Client& client, const void* key,
                                        std::function<void()> wake, Duration* wait) {
   MutexLock lock(mutex_);
   ClientUse* const use = uses_.Of(client, clock_->Now());
-  *wait = use == nullptr ? Duration(0) : use->UntilCredit();
-  if (wait->count() != 0) return {};
-  const bool has_place = use == nullptr || use->HasPlace();
-  if (!has_place || requests_ >= limits_.max_requests ||
-      (requests_ > 0 && tokens_ >= limits_.max_tokens)) {
-    waiting_[key] = std::move(wake);
-    return {};
-  }
+  if (!HasRoom(use, key, std::move(wake), wait)) return {};
   ++requests_;
   if (use != nullptr) use->Begin(0);
   return AdmissionPermit(this, use, 0);
+}
+
+bool Admission::HasRoomOrWait(const Client& client, const void* key, std::function<void()> wake,
+                              Duration* wait) {
+  MutexLock lock(mutex_);
+  return HasRoom(uses_.Of(client, clock_->Now()), key, std::move(wake), wait);
 }
 
 void Admission::Forget(const void* key) {
@@ -155,7 +180,7 @@ std::vector<ClientCount> Admission::ClientsUnderWay() const {
 bool Admission::WaitIdle(std::chrono::nanoseconds timeout) {
   const auto end = std::chrono::steady_clock::now() + timeout;
   MutexLock lock(mutex_);
-  while (requests_ > 0) {
+  while (requests_ + replies_ > 0) {
     const auto left = end - std::chrono::steady_clock::now();
     if (left.count() <= 0) return false;
     idle_.WaitFor(mutex_, left);
@@ -163,7 +188,7 @@ bool Admission::WaitIdle(std::chrono::nanoseconds timeout) {
   return true;
 }
 
-void Admission::Return(ClientUse* use, uint64_t tokens) {
+void Admission::Return(ClientUse* use, uint64_t tokens, bool reply_is_sent) {
   std::map<const void*, std::function<void()>> woken;
   {
     MutexLock lock(mutex_);
@@ -171,10 +196,17 @@ void Admission::Return(ClientUse* use, uint64_t tokens) {
     --requests_;
     tokens_ -= tokens;
     if (use != nullptr) use->End();
-    if (requests_ == 0) idle_.NotifyAll();
+    if (!reply_is_sent) ++replies_;
+    if (requests_ + replies_ == 0) idle_.NotifyAll();
     woken.swap(waiting_);
   }
   for (auto& [key, wake] : woken) wake();
+}
+
+void Admission::ReplySent() {
+  MutexLock lock(mutex_);
+  PRECIS_CHECK(replies_ > 0);
+  if (--replies_ + requests_ == 0) idle_.NotifyAll();
 }
 
 void Admission::Change(ClientUse* use, uint64_t from, uint64_t to) {

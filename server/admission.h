@@ -23,7 +23,8 @@ namespace precis {
 
 class Admission;
 
-// A place among the requests under way; the destructor gives it back. Move-only.
+// A place among the requests under way, and then, when its request has been worked off, what makes
+// WaitIdle() wait for its reply. The destructor gives either back. Move-only.
 class AdmissionPermit {
  public:
   AdmissionPermit() = default;
@@ -33,6 +34,8 @@ class AdmissionPermit {
 
   bool held() const { return admission_ != nullptr; }
   void Release();
+  // The request has been worked off: its place is free for another one, its reply is to be sent.
+  void FreePlace();
   // The request's tokens are known better now. Never fails: what was let in stays in.
   void SetTokens(uint64_t tokens);
 
@@ -41,6 +44,7 @@ class AdmissionPermit {
   AdmissionPermit(Admission* admission, ClientUse* use, uint64_t tokens)
       : admission_(admission), use_(use), tokens_(tokens) {}
   Admission* admission_ = nullptr;
+  bool has_place_ = true;
   ClientUse* use_ = nullptr;  // null: the client's requests are not counted
   uint64_t tokens_ = 0;
 };
@@ -70,6 +74,10 @@ class Admission {
   // time helps, because the client has used up its rate, `*wait` says how long, and nobody calls.
   AdmissionPermit AdmitOrWait(const Client& client, const void* key, std::function<void()> wake,
                               Duration* wait);
+  // The same question without taking a place: whether there is room for one more. False: `wake` and
+  // `*wait` as above.
+  bool HasRoomOrWait(const Client& client, const void* key, std::function<void()> wake,
+                     Duration* wait);
   // After this `wake` is not called any more, or is running now.
   void Forget(const void* key);
 
@@ -77,12 +85,16 @@ class Admission {
   uint64_t tokens() const;
   // Clients with a name, or with limits, that have requests under way.
   std::vector<ClientCount> ClientsUnderWay() const;
-  // False when requests were still under way after `timeout`.
+  // False when requests were under way, or replies of theirs not sent, still after `timeout`.
   bool WaitIdle(std::chrono::nanoseconds timeout);
 
  private:
   friend class AdmissionPermit;
-  void Return(ClientUse* use, uint64_t tokens);
+  // Of a client that AdmitOrWait() or HasRoomOrWait() asks for.
+  bool HasRoom(const ClientUse* use, const void* key, std::function<void()> wake, Duration* wait)
+      PRECIS_REQUIRES(mutex_);
+  void Return(ClientUse* use, uint64_t tokens, bool reply_is_sent);
+  void ReplySent();
   void Change(ClientUse* use, uint64_t from, uint64_t to);
 
   const AdmissionLimits limits_;
@@ -92,6 +104,7 @@ class Admission {
   CondVar idle_;
   uint64_t requests_ PRECIS_GUARDED_BY(mutex_) = 0;
   uint64_t tokens_ PRECIS_GUARDED_BY(mutex_) = 0;
+  uint64_t replies_ PRECIS_GUARDED_BY(mutex_) = 0;  // worked off and not sent
   ClientUses uses_ PRECIS_GUARDED_BY(mutex_);
   std::map<const void*, std::function<void()>> waiting_ PRECIS_GUARDED_BY(mutex_);
 };

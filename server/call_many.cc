@@ -48,11 +48,13 @@ class ManyReply final : public RequestStream {
  private:
   struct Result {
     v1::SummarizeManyResponse message;
-    std::shared_ptr<SummaryTask> task;  // null when it was refused
+    std::shared_ptr<SummaryTask> task = nullptr;  // null when it was refused
+    uint64_t bytes = 0;                           // of the message
   };
 
   void TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) override;
   std::optional<Answer> NextAnswer() override PRECIS_REQUIRES(mutex_);
+  uint64_t WaitingBytes() const override PRECIS_REQUIRES(mutex_) { return waiting_bytes_; }
   void AbortRequests(const Status& why) override;
 
   // The status ends the stream: without a usable id there is nobody to tell.
@@ -64,6 +66,7 @@ class ManyReply final : public RequestStream {
   std::unordered_set<std::string> ids_;  // of the message being taken in, and those before
   std::unordered_map<std::string, std::shared_ptr<SummaryTask>> running_ PRECIS_GUARDED_BY(mutex_);
   std::deque<Result> results_ PRECIS_GUARDED_BY(mutex_);
+  uint64_t waiting_bytes_ PRECIS_GUARDED_BY(mutex_) = 0;  // of all results
 };
 
 void ManyItem::Finished(const StatusOr<Summary>& result) { stream_->ItemFinished(id_, result); }
@@ -114,7 +117,7 @@ void ManyReply::Start(const std::string& id, OpenedCall call) {
   const auto self = std::static_pointer_cast<ManyReply>(shared_from_this());
   task->Run(std::move(call.request), std::make_shared<ManyItem>(self, id));
   // A client that left before the task was listed.
-  if (context_->IsCancelled()) task->Abort(WhyCancelled(*context_));
+  if (context_->IsCancelled()) task->Abort(WhyCancelled());
 }
 
 void ManyReply::ItemFinished(const std::string& id, const StatusOr<Summary>& result) {
@@ -136,8 +139,10 @@ void ManyReply::ItemFinished(const std::string& id, const StatusOr<Summary>& res
 }
 
 void ManyReply::Push(Result result) {
+  result.bytes = result.message.ByteSizeLong();
   {
     MutexLock lock(mutex_);
+    waiting_bytes_ += result.bytes;
     results_.push_back(std::move(result));
   }
   Pump();
@@ -147,8 +152,11 @@ std::optional<RequestStream::Answer> ManyReply::NextAnswer() {
   if (results_.empty()) return std::nullopt;
   Answer answer;
   SerializeMessage(results_.front().message, &answer.bytes);
+  waiting_bytes_ -= results_.front().bytes;
   if (auto task = std::move(results_.front().task)) {
-    answer.sent = [task = std::move(task)] { task->ReplySent(); };
+    answer.over = [task = std::move(task)](const Status& why_lost) {
+      why_lost.ok() ? task->ReplySent() : task->ReplyLost(why_lost);
+    };
   }
   results_.pop_front();
   return answer;

@@ -1,5 +1,6 @@
 #include "server/call_stream.h"
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <utility>
@@ -21,6 +22,7 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
       : core_(core), context_(context) {}
 
   static void Run(std::shared_ptr<StreamReply> reply, OpenedCall call) {
+    reply->unread_ = reply->core_.unread.Open(call.ticket, reply->context_);
     reply->task_ =
         std::make_shared<SummaryTask>(reply->core_, std::move(call.ticket), std::move(call.permit));
     reply->self_ = reply;
@@ -50,18 +52,28 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   void Delta(uint32_t index, const std::string& text) override;
   void Finished(const StatusOr<Summary>& result) override;
 
-  void OnWriteDone(bool /*ok*/) override {
-    // When it failed the call is over, and OnCancel ends the task.
+  void OnWriteDone(bool ok) override {
     {
       MutexLock lock(mutex_);
       writing_ = false;
+      in_flight_.Clear();
+      if (!ok) {
+        // The call is over: OnCancel ends the task.
+        lost_ = true;
+        Drop();
+      }
+      Count();
     }
     Pump();
   }
   void OnCancel() override {
-    if (task_) task_->Abort(WhyCancelled(*context_));
+    if (task_) task_->Abort(unread_->WhyCancelled());
   }
   void OnDone() override {
+    if (task_) {
+      task_->ReplyLost(unread_->WhyCancelled());  // unless it was sent
+      unread_->Done();
+    }
     std::shared_ptr<StreamReply> last;  // after the lock
     MutexLock lock(mutex_);
     last = std::move(self_);
@@ -71,10 +83,22 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   void Push(Event event) {
     {
       MutexLock lock(mutex_);
-      if (ended_) return;
-      waiting_.push_back(std::move(event));
+      if (ended_ || lost_) return;
+      Keep(std::move(event));
     }
     Pump();
+  }
+  void Keep(Event event) PRECIS_REQUIRES(mutex_) {
+    waiting_bytes_ += event.ByteSizeLong();
+    waiting_.push_back(std::move(event));
+    Count();
+  }
+  void Drop() PRECIS_REQUIRES(mutex_) {
+    waiting_.clear();
+    waiting_bytes_ = 0;
+  }
+  void Count() PRECIS_REQUIRES(mutex_) {
+    unread_->Set(waiting_bytes_ + (writing_ ? in_flight_.Length() : 0));
   }
   void PushProgress(v1::ProgressStage stage) {
     Event event;
@@ -92,11 +116,13 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
 
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
-  std::shared_ptr<SummaryTask> task_;  // null when the call was refused
+  std::shared_ptr<SummaryTask> task_;    // null when the call was refused
+  std::shared_ptr<UnreadReply> unread_;  // likewise
   std::shared_ptr<StreamReply> self_;  // shared with the task, which may speak after gRPC has left
-  grpc::ByteBuffer in_flight_;
   Mutex mutex_;
+  grpc::ByteBuffer in_flight_ PRECIS_GUARDED_BY(mutex_);  // while `writing_`, gRPC's as well
   std::deque<Event> waiting_ PRECIS_GUARDED_BY(mutex_);
+  uint64_t waiting_bytes_ PRECIS_GUARDED_BY(mutex_) = 0;
   bool decoding_ PRECIS_GUARDED_BY(mutex_) = false;          // progress has said so
   uint32_t generated_tokens_ PRECIS_GUARDED_BY(mutex_) = 0;  // of a beam search
   uint32_t windows_done_ PRECIS_GUARDED_BY(mutex_) = 0;
@@ -104,6 +130,7 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the first write, or the end
   bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool lost_ PRECIS_GUARDED_BY(mutex_) = false;  // the call was over before all was written
   bool finishing_ PRECIS_GUARDED_BY(mutex_) = false;
   Status outcome_ PRECIS_GUARDED_BY(mutex_);
 };
@@ -133,6 +160,8 @@ void StreamReply::Delta(uint32_t index, const std::string& text) {
     for (auto it = waiting_.rbegin(); it != waiting_.rend() && it->has_delta(); ++it) {
       if (it->delta().sequence_index() != index) continue;
       it->mutable_delta()->mutable_text()->append(text);
+      waiting_bytes_ += text.size();
+      Count();
       return;
     }
   }
@@ -148,11 +177,14 @@ void StreamReply::Finished(const StatusOr<Summary>& result) {
     MutexLock lock(mutex_);
     ended_ = true;
     outcome_ = result.status();
-    if (result.ok()) {
-      *waiting_.emplace_back().mutable_finished()->mutable_summary() =
+    if (!result.ok()) {
+      Drop();  // the text is incomplete in any case
+      Count();
+    } else if (!lost_) {
+      Event event;
+      *event.mutable_finished()->mutable_summary() =
           ToSummary(*result, core_.summarizer.info(), task_->ticket().request_id);
-    } else {
-      waiting_.clear();  // the text is incomplete in any case
+      Keep(std::move(event));
     }
   }
   Pump();
@@ -160,13 +192,17 @@ void StreamReply::Finished(const StatusOr<Summary>& result) {
 
 void StreamReply::Pump() {
   Status outcome;
+  bool lost = false;
   {
     MutexLock lock(mutex_);
     if (writing_ || finishing_) return;
     if (!waiting_.empty()) {
       SerializeMessage(waiting_.front(), &in_flight_);
+      waiting_bytes_ -= std::min<uint64_t>(waiting_bytes_, in_flight_.Length());
       waiting_.pop_front();
+      if (waiting_.empty()) waiting_bytes_ = 0;  // joined deltas have longer lengths
       writing_ = true;
+      Count();
       if (!std::exchange(named_, true)) NameCall(task_->ticket(), OkStatus(), context_);
       StartWrite(&in_flight_);
       return;
@@ -174,9 +210,10 @@ void StreamReply::Pump() {
     if (!ended_) return;
     finishing_ = true;
     outcome = outcome_;
+    lost = lost_;
     if (!std::exchange(named_, true)) NameCall(task_->ticket(), outcome, context_);
   }
-  task_->ReplySent();
+  if (!lost) task_->ReplySent();
   Finish(ToGrpcStatus(outcome, context_));
 }
 

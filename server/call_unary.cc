@@ -18,6 +18,7 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
       : core_(core), context_(context), response_(response) {}
 
   static void Run(std::shared_ptr<UnaryReply> reply, OpenedCall call) {
+    reply->unread_ = reply->core_.unread.Open(call.ticket, reply->context_);
     reply->task_ =
         std::make_shared<SummaryTask>(reply->core_, std::move(call.ticket), std::move(call.permit));
     reply->self_ = reply;
@@ -44,12 +45,14 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
       *response.mutable_summary() =
           ToSummary(*result, core_.summarizer.info(), task_->ticket().request_id);
       SerializeMessage(response, response_);
+      unread_->Set(response_->Length());
     }
     Finish(ToGrpcStatus(result.status(), context_));
   }
 
-  void OnCancel() override { task_->Abort(WhyCancelled(*context_)); }
+  void OnCancel() override { task_->Abort(unread_->WhyCancelled()); }
   void OnDone() override {
+    unread_->Done();
     std::shared_ptr<UnaryReply> last;  // after the lock
     MutexLock lock(mutex_);
     last = std::move(self_);
@@ -60,6 +63,7 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
   std::shared_ptr<SummaryTask> task_;
+  std::shared_ptr<UnreadReply> unread_;
   std::shared_ptr<UnaryReply> self_;  // shared with the task, which may speak after gRPC has left
   Mutex mutex_;
   bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the initial metadata

@@ -255,6 +255,18 @@ void AddRequestRows(std::vector<ConfigRow>& rows) {
         return value;
       },
       FormatBytes));
+  rows.push_back(Value(
+      "max-unread-bytes", kRequests, "bytes of replies that wait for their clients (K, M, G)",
+      [](ServerOptions & o) -> auto& { return o.max_unread_bytes; },
+      [](std::string_view text) -> StatusOr<uint64_t> {
+        PRECIS_ASSIGN_OR_RETURN(const uint64_t value, ParseBytes(text));
+        if (value == 0) return InvalidArgument("0 bytes would end every call that replies");
+        return value;
+      },
+      FormatBytes));
+  rows.push_back(Value(
+      "unread-timeout", kRequests, "longest that a client takes nothing of its reply; 0: any",
+      [](ServerOptions & o) -> auto& { return o.unread_timeout; }, ParseDuration, FormatDuration));
   rows.push_back(Count(
       "text-threads", kRequests, "threads that tokenize",
       [](ServerOptions & o) -> auto& { return o.text.text_threads; }, 1, 256));

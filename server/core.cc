@@ -13,9 +13,9 @@ double Milliseconds(Duration d) { return Seconds(d) * 1e3; }
 }  // namespace
 
 void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
-                   const Summary* summary) {
+                   const Summary* summary, TimePoint end) {
   const OutcomeRow& outcome = OutcomeOf(status);
-  const Duration total = std::chrono::steady_clock::now() - ticket.start;
+  const Duration total = end - ticket.start;
   core.metrics.CountRequest(ticket.method, outcome, Seconds(total));
   if (summary != nullptr) {
     core.inferences.Succeeded(total, summary->timings);

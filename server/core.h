@@ -3,6 +3,9 @@
 // Owner: the server; outlives every call. Thread rule: the members say theirs.
 #pragma once
 
+#include <chrono>
+
+#include "common/clock.h"
 #include "engine/summarizer.h"
 #include "server/admission.h"
 #include "server/authenticator.h"
@@ -11,6 +14,7 @@
 #include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/options.h"
+#include "server/unread.h"
 
 namespace precis {
 
@@ -21,6 +25,7 @@ struct ServerCore {
   Authenticator authenticator;
   Gate gate;
   Admission admission;
+  UnreadReplies unread;
   LiveCalls live;
   InferenceCounters inferences;
 
@@ -30,12 +35,13 @@ struct ServerCore {
         metrics(m),
         authenticator(o),
         gate(o, authenticator),
-        admission({.max_requests = o.max_queue, .max_tokens = o.max_queue_tokens}) {}
+        admission({.max_requests = o.max_queue, .max_tokens = o.max_queue_tokens}),
+        unread({.max_bytes = o.max_unread_bytes, .timeout = o.unread_timeout}, gate, m) {}
 };
 
-// The one outcome of a call, or of an item of a bulk stream: a line in the log, a count in the
-// metrics. `summary` is null unless the outcome is one.
+// The one outcome of a call, or of an item of a bulk stream, known at `end`: a line in the log, a
+// count in the metrics. `summary` is null unless the outcome is one; its texts are not looked at.
 void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
-                   const Summary* summary);
+                   const Summary* summary, TimePoint end = std::chrono::steady_clock::now());
 
 }  // namespace precis

@@ -64,6 +64,8 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   f.Gauge("precis_admitted_tokens",
           "Source and beams x new tokens of the requests accepted and unfinished.",
           static_cast<double>(admission_.tokens()));
+  f.Gauge("precis_unread_bytes", "Bytes of replies that wait for their clients to take them.",
+          static_cast<double>(unread_.bytes()));
   f.Gauge("precis_waiting_sequences", "Sequences whose encoder work has not begun.", s.waiting);
   f.Gauge("precis_encoding_sequences", "Sequences whose document is being encoded.", s.encoding);
   f.Gauge("precis_decoding_sequences", "Sequences that get a token in every step.", s.decoding);

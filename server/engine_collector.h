@@ -9,18 +9,20 @@
 #include "prometheus/collectable.h"
 #include "prometheus/metric_family.h"
 #include "server/admission.h"
+#include "server/unread.h"
 
 namespace precis {
 
 class EngineCollector final : public prometheus::Collectable {
  public:
-  EngineCollector(const Engine& engine, const Admission& admission)
-      : engine_(engine), admission_(admission) {}
+  EngineCollector(const Engine& engine, const Admission& admission, const UnreadReplies& unread)
+      : engine_(engine), admission_(admission), unread_(unread) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const Engine& engine_;
   const Admission& admission_;
+  const UnreadReplies& unread_;
 };
 
 }  // namespace precis

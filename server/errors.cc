@@ -32,6 +32,7 @@ constexpr OutcomeRow kOutcomes[] = {
     {StatusCode::kNotFound, {}, "not_found", "NOT_FOUND", kNoRetry},
     {StatusCode::kUnimplemented, {}, "unimplemented", "UNIMPLEMENTED", kNoRetry},
     {StatusCode::kCancelled, {}, "cancelled", "CANCELLED", kNoRetry},
+    {StatusCode::kAborted, {}, "unread", "UNREAD", kNoRetry},
     {StatusCode::kDeadlineExceeded, {}, "deadline_exceeded", "DEADLINE_EXCEEDED", kNoRetry},
     {StatusCode::kResourceExhausted, {}, "resource_exhausted", "RESOURCE_EXHAUSTED", seconds(1)},
     {StatusCode::kUnavailable, {}, "unavailable", "UNAVAILABLE", seconds(1)},

@@ -61,11 +61,8 @@ void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerCo
   if (!ticket.trace.state.empty()) add(kTracestateKey, ticket.trace.state);
 }
 
-Status WhyCancelled(const grpc::CallbackServerContext& context) {
-  if (context.deadline() <= std::chrono::system_clock::now()) {
-    return Status(absl::StatusCode::kDeadlineExceeded, "the deadline has passed");
-  }
-  return Status(absl::StatusCode::kCancelled, "the client cancelled the call");
+Status StoppedError() {
+  return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server has ended");
 }
 
 Gate::Gate(const ServerOptions& options, const Authenticator& authenticator)
@@ -92,6 +89,14 @@ Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* 
                        "the server is about to end and takes no new requests");
   }
   return OkStatus();
+}
+
+Status Gate::WhyCancelled(const grpc::CallbackServerContext& context) const {
+  if (context.deadline() <= std::chrono::system_clock::now()) {
+    return Status(absl::StatusCode::kDeadlineExceeded, "the deadline has passed");
+  }
+  if (stopped_.load(std::memory_order_acquire)) return StoppedError();
+  return Status(absl::StatusCode::kCancelled, "the client cancelled the call");
 }
 
 Ticket Gate::ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,

@@ -45,6 +45,11 @@ class Gate {
   // From now on every call is refused with Reason::kDraining.
   void Close() { closed_.store(true, std::memory_order_release); }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // The server ends what is left: it, and not a client, cancels from now on.
+  void Stop() { stopped_.store(true, std::memory_order_release); }
+
+  // The status of a call that gRPC calls cancelled: by its deadline, by our end, or by its client.
+  Status WhyCancelled(const grpc::CallbackServerContext& context) const;
 
  private:
   std::string NewRequestId();
@@ -56,19 +61,20 @@ class Gate {
   const ServerOptions& options_;
   const Authenticator& authenticator_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> stopped_{false};
   std::atomic<uint64_t> next_id_;
 };
 
 // 1 to 64 letters, digits, '.', '_' and '-': what may stand in a log line.
 bool IsSafeRequestId(const std::string& id);
 
+// The status of what is left when the server ends: Reason::kStopped.
+Status StoppedError();
+
 // Puts `x-request-id`, `traceparent` and `tracestate` where the client finds them: the initial
 // metadata, or for a call that fails before it was accepted the trailing one. Such a call then is a
 // reply of trailers only, and no other is tried again by gRPC's clients and by proxies.
 // Once a call, before its metadata goes out.
 void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerContext* context);
-
-// The status of a call that its client or its deadline ended.
-Status WhyCancelled(const grpc::CallbackServerContext& context);
 
 }  // namespace precis

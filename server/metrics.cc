@@ -133,12 +133,17 @@ void ServerMetrics::AddRequestFamilies() {
                       .Name("precis_request_seconds")
                       .Help("Time from a request's arrival to its outcome, by method.")
                       .Register(*registry_);
+  auto& unread = BuildCounter()
+                     .Name("precis_unread_calls_total")
+                     .Help("Calls that were ended because their client did not read.")
+                     .Register(*registry_);
   for (int m = 0; m < kNumMethods; ++m) {
     const char* method = MethodName(static_cast<Method>(m));
     requests_.emplace_back();
     for (const OutcomeRow& row : OutcomeTable()) {
       requests_.back().push_back(&requests.Add({{"method", method}, {"outcome", row.label}}));
     }
+    unread_.push_back(&unread.Add({{"method", method}}));
     request_seconds_.push_back(&seconds.Add({{"method", method}}, TimeBuckets()));
   }
   auto& sequences = BuildCounter()
@@ -196,6 +201,10 @@ void ServerMetrics::CountRequest(Method method, const OutcomeRow& outcome, doubl
   const auto m = static_cast<size_t>(method);
   requests_[m][static_cast<size_t>(&outcome - OutcomeTable().data())]->Increment();
   request_seconds_[m]->Observe(seconds);
+}
+
+void ServerMetrics::CountUnread(Method method) {
+  unread_[static_cast<size_t>(method)]->Increment();
 }
 
 void ServerMetrics::ObserveQueue(double seconds) { queue_seconds_->Observe(seconds); }

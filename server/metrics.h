@@ -55,6 +55,7 @@ class ServerMetrics final : public EngineObserver {
   void OnInterTokenSeconds(double seconds) override;
 
   void CountRequest(Method method, const OutcomeRow& outcome, double seconds);
+  void CountUnread(Method method);
   void ObserveQueue(double seconds);
   void ObserveSummary(const Summary& summary);
   void SetHealthy(bool healthy);
@@ -77,6 +78,7 @@ class ServerMetrics final : public EngineObserver {
   // By method, then by row of OutcomeTable().
   std::vector<std::vector<prometheus::Counter*>> requests_;
   std::vector<prometheus::Histogram*> request_seconds_;  // by method
+  std::vector<prometheus::Counter*> unread_;             // likewise
   std::vector<prometheus::Counter*> sequences_;          // by FinishReason
   prometheus::Histogram* step_seconds_ = nullptr;
   prometheus::Histogram* decode_batch_ = nullptr;

@@ -57,10 +57,12 @@ class InferStream final : public RequestStream {
     std::string text;               // of a piece
     ModelStreamInferResponse said;  // of the others
     bool last = false;              // the item is answered with it
+    uint64_t bytes = 0;             // of `text` or `said`
   };
 
   void TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) override;
   std::optional<Answer> NextAnswer() override PRECIS_REQUIRES(mutex_);
+  uint64_t WaitingBytes() const override PRECIS_REQUIRES(mutex_) { return waiting_bytes_; }
   void AbortRequests(const Status& why) override;
 
   StatusOr<std::shared_ptr<InferTasks>> Accept(const inference::ModelInferRequest& message,
@@ -70,6 +72,7 @@ class InferStream final : public RequestStream {
   size_t items_ = 0;  // the one being taken in, and those before
   std::set<std::shared_ptr<StreamItem>> running_ PRECIS_GUARDED_BY(mutex_);
   std::deque<Message> messages_ PRECIS_GUARDED_BY(mutex_);
+  uint64_t waiting_bytes_ PRECIS_GUARDED_BY(mutex_) = 0;  // of all messages
 };
 
 void StreamItem::Delta(const std::string& text) {
@@ -119,7 +122,7 @@ void InferStream::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) 
   }
   (*tasks)->Run(item);
   // A client that left before the item was listed.
-  if (context_->IsCancelled()) (*tasks)->Abort(WhyCancelled(*context_));
+  if (context_->IsCancelled()) (*tasks)->Abort(WhyCancelled());
 }
 
 void InferStream::Refuse(const Ticket& ticket, const std::string& id, const Status& why) {
@@ -128,8 +131,10 @@ void InferStream::Refuse(const Ticket& ticket, const std::string& id, const Stat
   // An id beyond its limit is not sent back.
   message.said = ToInferFailure(FieldOf(why) == "id" ? "" : id, why, model());
   message.last = true;
+  message.bytes = message.said.ByteSizeLong();
   {
     MutexLock lock(mutex_);
+    waiting_bytes_ += message.bytes;
     messages_.push_back(std::move(message));
   }
   Pump();
@@ -146,6 +151,8 @@ void InferStream::PushPiece(const std::shared_ptr<StreamItem>& item, const std::
     message.item = item;
     message.piece = true;
     message.text += text;
+    message.bytes += text.size();
+    waiting_bytes_ += text.size();
   }
   Pump();
 }
@@ -160,6 +167,8 @@ void InferStream::PushEnd(const std::shared_ptr<StreamItem>& item,
       message.item = item;
       message.said = std::move(end[i]);
       message.last = i + 1 == end.size();
+      message.bytes = message.said.ByteSizeLong();
+      waiting_bytes_ += message.bytes;
     }
   }
   Pump();
@@ -176,8 +185,11 @@ std::optional<RequestStream::Answer> InferStream::NextAnswer() {
   SerializeMessage(next.said, &answer.bytes);
   answer.is_last = next.last;
   if (next.last && next.item != nullptr) {
-    answer.sent = [tasks = next.item->tasks()] { tasks->ReplySent(); };
+    answer.over = [tasks = next.item->tasks()](const Status& why_lost) {
+      why_lost.ok() ? tasks->ReplySent() : tasks->ReplyLost(why_lost);
+    };
   }
+  waiting_bytes_ -= next.bytes;
   messages_.pop_front();
   return answer;
 }

@@ -90,6 +90,10 @@ void InferTasks::ReplySent() {
   for (const auto& task : tasks_) task->ReplySent();
 }
 
+void InferTasks::ReplyLost(const Status& why) {
+  for (const auto& task : tasks_) task->ReplyLost(why);
+}
+
 void InferTasks::Accepted() {
   if (auto out = sink()) out->Accepted();
 }
@@ -119,11 +123,12 @@ void InferTasks::TextFinished(size_t index, const StatusOr<Summary>& result) {
       }
     }
   }
-  if (out) {
-    out->Finished(outcome);
-  } else if (first_failure) {
+  if (first_failure) {
     Abort(AnotherFailed());
+    // Of those that were ready: their summaries go nowhere.
+    ReplyLost(AnotherFailed());
   }
+  if (out) out->Finished(outcome);
 }
 
 std::shared_ptr<InferSink> InferTasks::sink() {

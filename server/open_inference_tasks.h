@@ -25,8 +25,8 @@ class InferSink {
   virtual ~InferSink() = default;
   virtual void Accepted() {}  // of each text
   virtual void Delta(const std::string& /*text*/) {}
-  // Once: a summary a text, in their order. The sink calls InferTasks::ReplySent() when it has
-  // given the outcome to gRPC.
+  // Once: a summary a text, in their order. The sink then calls InferTasks::ReplySent(), or
+  // ReplyLost().
   virtual void Finished(const StatusOr<std::vector<Summary>>& result) = 0;
 };
 
@@ -45,7 +45,9 @@ class InferTasks final : public std::enable_shared_from_this<InferTasks> {
   void Run(std::shared_ptr<InferSink> sink);
   // Ends all of them with `why`. Idempotent.
   void Abort(const Status& why);
+  // As SummaryTask's, of all of them.
   void ReplySent();
+  void ReplyLost(const Status& why);
 
   // Without its texts, once they run.
   const InferRequest& request() const { return request_; }

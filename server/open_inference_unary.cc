@@ -22,7 +22,8 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
         context_(context),
         response_(response),
         ticket_(std::move(ticket)),
-        tasks_(std::move(tasks)) {}
+        tasks_(std::move(tasks)),
+        unread_(core.unread.Open(ticket_, context)) {}
 
   static void Run(const std::shared_ptr<InferReply>& reply) {
     const std::shared_ptr<InferTasks> tasks = reply->tasks_;
@@ -46,6 +47,7 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
     if (result.ok()) {
       SerializeMessage(ToInferResponse(tasks_->request(), *result, 0, core_.summarizer.info()),
                        response_);
+      unread_->Set(response_->Length());
     }
     Finish(ToGrpcStatus(result.status(), context_));
   }
@@ -56,9 +58,10 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
       MutexLock lock(mutex_);
       tasks = tasks_;
     }
-    tasks->Abort(WhyCancelled(*context_));
+    tasks->Abort(unread_->WhyCancelled());
   }
   void OnDone() override {
+    unread_->Done();
     std::shared_ptr<InferReply> last;  // after the lock
     MutexLock lock(mutex_);
     last = std::move(self_);
@@ -70,6 +73,7 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
   grpc::ByteBuffer* const response_;
   const Ticket ticket_;
   const std::shared_ptr<InferTasks> tasks_;
+  const std::shared_ptr<UnreadReply> unread_;
   std::shared_ptr<InferReply> self_;  // shared with the tasks, which may speak after gRPC has left
   Mutex mutex_;
   bool told_ PRECIS_GUARDED_BY(mutex_) = false;  // initial metadata, or the end
@@ -99,8 +103,8 @@ grpc::ServerUnaryReactor* OpenInfer(ServerCore& core, grpc::CallbackServerContex
     reactor->Finish(ToGrpcStatus(tasks.status(), context));
     return reactor;
   }
-  const auto reply = std::make_shared<InferReply>(core, context, response, std::move(ticket),
-                                                  *std::move(tasks));
+  const auto reply =
+      std::make_shared<InferReply>(core, context, response, std::move(ticket), *std::move(tasks));
   InferReply* reactor = reply.get();
   // From here the call may be over at any moment: only the pointer's value is used below.
   InferReply::Run(reply);

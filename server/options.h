@@ -47,8 +47,12 @@ struct ServerOptions {
   uint64_t max_queue_tokens = 2u << 20;
   Priority max_priority = Priority::kHigh;  // highest that a client gets, whatever it asks for
   uint32_t stream_outstanding = 32;  // of one bulk stream; one client's share of the queue grows
-  Duration default_timeout{0};       // of a request that says none; 0: none
-  Duration max_timeout{0};           // longest a request may ask for; 0: any
+  // Bytes of replies that wait for their clients, all together; beyond, who reads least is cut off.
+  uint64_t max_unread_bytes = 64u << 20;
+  // The longest a client may take nothing of what waits for it; 0: any. More: memory held longer.
+  Duration unread_timeout = std::chrono::minutes(1);
+  Duration default_timeout{0};                           // of a request that says none; 0: none
+  Duration max_timeout{0};                               // longest a request may ask for; 0: any
   Duration drain_timeout = std::chrono::seconds(30);     // the longest an orderly end takes
   Duration watchdog_timeout = std::chrono::seconds(60);  // work and no step; 0: no watchdog
 };

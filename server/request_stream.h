@@ -1,6 +1,7 @@
-// A bidirectional call whose messages are requests of their own: a read is started only with a
-// place in the queue in hand, so that a full server slows the client down by flow control and
-// refuses nothing; what was read is always answered, in whatever order it is done.
+// A bidirectional call whose messages are requests of their own: a read is started only when there
+// is room in the queue, and what was read waits until it has a place there, so that a full server
+// slows the client down by flow control and refuses nothing. A stream that says nothing holds no
+// place. What was taken in is always answered, in whatever order it is done.
 //
 // Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's; the mutex is for what
 // derived classes add, too.
@@ -37,8 +38,9 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
  protected:
   struct Answer {
     grpc::ByteBuffer bytes;
-    bool is_last = true;         // of its request
-    std::function<void()> sent;  // when it was written; may be empty
+    bool is_last = true;  // of its request
+    // When it was written, or, with why, when the call was over before; may be empty.
+    std::function<void(const Status& why_lost)> over;
   };
 
   RequestStream(ServerCore& core, grpc::CallbackServerContext* context, Method method)
@@ -49,11 +51,15 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
   virtual void TakeIn(const grpc::ByteBuffer& message, AdmissionPermit permit) = 0;
   // The next answer to write; nothing when there is none yet.
   virtual std::optional<Answer> NextAnswer() PRECIS_REQUIRES(mutex_) = 0;
+  // Bytes of the answers that wait to be next.
+  virtual uint64_t WaitingBytes() const PRECIS_REQUIRES(mutex_) = 0;
   // Ends all requests under way, which are answered then.
   virtual void AbortRequests(const Status& why) = 0;
 
   // There may be an answer.
   void Pump();
+  // In any thread: when gRPC has ended the call, why.
+  Status WhyCancelled() const { return unread_->WhyCancelled(); }
   // Within TakeIn(): the message ends the stream, for nobody could be told otherwise.
   void EndUnanswered(const Status& why);
 
@@ -65,20 +71,27 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
  private:
   // Starts a read if nothing speaks against it.
   void TryRead();
+  // Goes on where room or credit was missing.
+  void Retry();
+  // Whether what was read has a place now; if not, Retry() is called when it may have one.
+  bool Admit();
+  // Takes in what was read and admitted.
+  void TakeInRead();
   // Reads no more; ends with `why` when all that was read is answered. The first call counts.
   void Close(const Status& why);
-  // Whether what was read is to be taken in; nothing of it was accepted otherwise.
-  bool BeginRequest(AdmissionPermit* permit);
 
   const Method method_;
   // From a read's start until its message is taken in, `reading_` keeps it for that read alone.
   grpc::ByteBuffer read_;
-  WakeAlarm alarm_;  // when the client may have saved up for another request
+  WakeAlarm credit_;    // when the client may have saved up for another request
+  WakeAlarm admitted_;  // at once, in a thread that is deep in nothing else
+  std::shared_ptr<UnreadReply> unread_;
   std::shared_ptr<RequestStream> self_ PRECIS_GUARDED_BY(mutex_);
-  AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);  // for the read under way
+  AdmissionPermit permit_ PRECIS_GUARDED_BY(mutex_);  // of what was read, until it is taken in
   Answer writing_answer_ PRECIS_GUARDED_BY(mutex_);
   uint32_t outstanding_ PRECIS_GUARDED_BY(mutex_) = 0;  // read and not answered
   bool reading_ PRECIS_GUARDED_BY(mutex_) = false;      // until what was read is taken in
+  bool has_read_ PRECIS_GUARDED_BY(mutex_) = false;     // and it waits for its place
   bool writing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool closing_ PRECIS_GUARDED_BY(mutex_) = false;
   bool named_ PRECIS_GUARDED_BY(mutex_) = false;  // with the initial metadata

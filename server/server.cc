@@ -21,6 +21,8 @@ namespace {
 // The longest that ends already decided take to reach their clients; a client that does not read is
 // cut off then.
 constexpr std::chrono::seconds kFlush{2};
+// Once the server drains, a client that takes nothing of its reply for so long is not waited for.
+constexpr std::chrono::seconds kDrainUnread{5};
 // Files of tokens and certificates are looked at so often.
 constexpr std::chrono::seconds kReloadInterval{1};
 // A text that is too long is refused by us, with a reason, up to this many times the limit.
@@ -49,7 +51,8 @@ Server::Server(const ServerOptions& options, LoadedModel model,
       metrics_(std::make_unique<ServerMetrics>(model.engine->info())),
       model_(std::move(model)),
       core_(std::make_unique<ServerCore>(options_, *model_.summarizer, *metrics_)),
-      collector_(std::make_shared<EngineCollector>(*model_.engine, core_->admission)),
+      collector_(
+          std::make_shared<EngineCollector>(*model_.engine, core_->admission, core_->unread)),
       service_(*core_),
       open_inference_(*core_),
       unknown_methods_(*core_) {
@@ -141,13 +144,14 @@ void Server::BeginDrain() {
   if (health_ != nullptr) health_->SetDraining();
   core_->gate.Close();
   core_->live.DrainAll();
+  core_->unread.Hurry(kDrainUnread);
 }
 
 void Server::Stop() {
   if (server_ == nullptr) return;
   BeginDrain();
-  core_->live.AbortAll(
-      ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server has ended"));
+  core_->gate.Stop();
+  core_->live.AbortAll(StoppedError());
   server_->Shutdown(std::chrono::system_clock::now() + kFlush);
   server_->Wait();
   if (admin_ != nullptr) admin_->Stop();

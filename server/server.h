@@ -41,7 +41,8 @@ class Server {
   // Health goes off, new requests are refused with Reason::kDraining, bulk streams read no more.
   // What was accepted goes on. Idempotent.
   void BeginDrain();
-  // False when requests were still under way after `timeout`.
+  // False when requests were under way, or replies not sent, still after `timeout`. Replies that
+  // nobody reads are given up before long.
   bool WaitIdle(Duration timeout) { return core_->admission.WaitIdle(timeout); }
   // Reads tokens and certificates again, now; the first error. What is bad changes nothing.
   Status Reload() { return reloader_->ReloadAll(); }

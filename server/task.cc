@@ -6,6 +6,21 @@
 #include "server/request.h"
 
 namespace precis {
+namespace {
+
+// What the ledger needs of it: the reply may wait long for its client.
+Summary WithoutTexts(const Summary& summary) {
+  Summary out;
+  for (const SummaryText& sequence : summary.sequences) {
+    out.sequences.emplace_back().finish_reason = sequence.finish_reason;
+  }
+  out.source_tokens = summary.source_tokens;
+  out.generated_tokens = summary.generated_tokens;
+  out.timings = summary.timings;
+  return out;
+}
+
+}  // namespace
 
 SummaryTask::SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit)
     : core_(core), ticket_(std::move(ticket)), permit_(std::move(permit)) {}
@@ -24,7 +39,7 @@ void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink)
   new_tokens_ = NewTokens(request, core_.summarizer.engine());
   auto started = core_.summarizer.Start(std::move(request), shared_from_this());
   if (!started.ok()) {
-    ReleaseHolder();  // the engine never had it
+    EngineLetGo();  // never had it
     Finish(started.status());
     return;
   }
@@ -85,20 +100,67 @@ void SummaryTask::OnFinished(StatusOr<Summary> summary) {
     dropped = std::move(call_);
   }
   // Before the reply: a client that sends its next request at once must find its place free.
-  ReleaseHolder();
+  EngineLetGo();
   Finish(summary);
 }
 
 void SummaryTask::Finish(const StatusOr<Summary>& result) {
   if (finished_.exchange(true)) return;
   core_.live.Remove(this);
-  RecordOutcome(core_, ticket_, result.status(), result.ok() ? &*result : nullptr);
+  if (!result.ok()) Record(result.status());
   std::shared_ptr<ReplySink> reply;
   {
     MutexLock lock(mutex_);
+    if (result.ok()) {
+      summary_ = WithoutTexts(*result);
+      ready_ = std::chrono::steady_clock::now();
+    }
     reply = std::move(sink_);
   }
   if (reply) reply->Finished(result);
+}
+
+void SummaryTask::ReplySent() {
+  Record(OkStatus());
+  ReplyOver();
+}
+
+void SummaryTask::ReplyLost(const Status& why) {
+  Record(why);
+  ReplyOver();
+}
+
+void SummaryTask::Record(const Status& status) {
+  if (recorded_.exchange(true)) return;
+  if (!status.ok()) return RecordOutcome(core_, ticket_, status, nullptr);
+  Summary summary;
+  TimePoint ready;
+  {
+    MutexLock lock(mutex_);
+    summary = std::move(summary_);
+    ready = ready_;
+  }
+  RecordOutcome(core_, ticket_, status, &summary, ready);
+}
+
+void SummaryTask::EngineLetGo() {
+  // Out of the lock: it wakes who waits for a place. Nobody else gives it back meanwhile: the
+  // engine's hold ends below.
+  AdmissionPermit permit;
+  {
+    MutexLock lock(mutex_);
+    permit = std::move(permit_);
+  }
+  permit.FreePlace();
+  {
+    MutexLock lock(mutex_);
+    permit_ = std::move(permit);
+  }
+  ReleaseHolder();
+}
+
+void SummaryTask::ReplyOver() {
+  if (!reply_over_.exchange(true)) ReleaseHolder();
 }
 
 void SummaryTask::ReleaseHolder() {

@@ -45,7 +45,8 @@ TEST(Docs, EveryMetricIsDocumentedAndNoOther) {
   for (const auto& family : server.server().metrics().registry()->Collect()) {
     exported.insert(family.name);
   }
-  const EngineCollector collector(server.engine(), server.server().core().admission);
+  const ServerCore& core = server.server().core();
+  const EngineCollector collector(server.engine(), core.admission, core.unread);
   for (const auto& family : collector.Collect()) exported.insert(family.name);
   EXPECT_EQ(FirstColumn(ReadFile("docs/metrics.md"), "| `", kSnake), exported);
 }
