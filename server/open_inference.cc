@@ -1,6 +1,7 @@
 #include "server/open_inference.h"
 
 #include "server/errors.h"
+#include "server/missing_message.h"
 #include "server/open_inference_model.h"
 #include "server/open_inference_request.h"
 #include "server/open_inference_stream.h"
@@ -19,6 +20,9 @@ template <typename Request, typename Response, typename Fill>
 grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* context,
                                  const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response,
                                  WhileDraining draining, const Fill& fill) {
+  if (!HasMessage(bytes)) {
+    return new MissingMessage<grpc::ServerUnaryReactor>(core, context, Method::kOpenInferenceInfo);
+  }
   Ticket ticket;
   Status status = core.gate.Enter(context, Method::kOpenInferenceInfo, &ticket);
   if (draining == WhileDraining::kAnswer && ReasonOf(status) == Reason::kDraining) {
@@ -142,6 +146,9 @@ grpc::ServerUnaryReactor* OpenInferenceService::ModelStatistics(Context* context
 
 grpc::ServerUnaryReactor* OpenInferenceService::ModelInfer(Context* context, const Bytes* request,
                                                            Bytes* response) {
+  if (!HasMessage(*request)) {
+    return new MissingMessage<grpc::ServerUnaryReactor>(core_, context, Method::kModelInfer);
+  }
   return OpenInfer(core_, context, *request, response);
 }
 

@@ -3,6 +3,7 @@
 #include "server/call_many.h"
 #include "server/call_stream.h"
 #include "server/call_unary.h"
+#include "server/missing_message.h"
 #include "server/reply.h"
 #include "server/wire.h"
 
@@ -11,11 +12,18 @@ namespace precis {
 grpc::ServerUnaryReactor* SummarizationService::Summarize(grpc::CallbackServerContext* context,
                                                           const grpc::ByteBuffer* request,
                                                           grpc::ByteBuffer* response) {
+  if (!HasMessage(*request)) {
+    return new MissingMessage<grpc::ServerUnaryReactor>(core_, context, Method::kSummarize);
+  }
   return OpenUnary(core_, context, *request, response);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* SummarizationService::StreamSummarize(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  if (!HasMessage(*request)) {
+    using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+    return new MissingMessage<Reactor>(core_, context, Method::kStreamSummarize);
+  }
   return OpenStream(core_, context, *request);
 }
 
@@ -27,6 +35,9 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SummarizationServic
 grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer* request,
                                                            grpc::ByteBuffer* response) {
+  if (!HasMessage(*request)) {
+    return new MissingMessage<grpc::ServerUnaryReactor>(core_, context, Method::kListModels);
+  }
   Ticket ticket;
   Status status = core_.gate.Enter(context, Method::kListModels, &ticket);
   v1::ListModelsRequest message;
