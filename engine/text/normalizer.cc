@@ -24,11 +24,11 @@ StatusOr<Normalizer> Normalizer::Create(const UnigramSpec& spec) {
   return out;
 }
 
-Normalizer::Step Normalizer::Next(std::string_view text) const {
-  if (const size_t length = user_defined_.LongestPrefix(text); length > 0) {
+Normalizer::Step Normalizer::Next(std::string_view text, bool mapped) const {
+  if (const size_t length = user_defined_.LongestPrefix(text).length; length > 0) {
     return {text.substr(0, length), length};
   }
-  Step step = Mapped(text);
+  Step step = mapped ? Character(text) : Mapped(text);
   if (any_whitespace_ && IsUnicodeWhitespace(step.output)) step.output = " ";
   return step;
 }
@@ -37,6 +37,10 @@ Normalizer::Step Normalizer::Mapped(std::string_view text) const {
   if (const Charsmap::Match rule = charsmap_.Longest(text); rule.length > 0) {
     return {rule.replacement, rule.length};
   }
+  return Character(text);
+}
+
+Normalizer::Step Normalizer::Character(std::string_view text) {
   const size_t length = Utf8CharLength(text);
   // A broken rule table can leave us inside a character; SentencePiece answers so, too.
   if (length == 0) return {kReplacementCharacter, 1};
@@ -58,10 +62,52 @@ void Normalizer::AppendEscaped(std::string_view text, std::string* out) const {
 }
 
 std::string Normalizer::Normalize(std::string_view text) const {
+  return Spell(text, /*mapped=*/false);
+}
+
+std::string Normalizer::NormalizeSpaces(std::string_view mapped) const {
+  return Spell(mapped, /*mapped=*/true);
+}
+
+std::string Normalizer::MapCharacters(std::string_view text) const {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    size_t consumed = user_defined_.LongestPrefix(text).length;
+    if (consumed > 0) {
+      out.append(text.substr(0, consumed));
+    } else {
+      const Step step = Mapped(text);
+      out.append(step.output);
+      // To tokenizers the two are one character: one space, which counts where a space is a token.
+      const bool line_end = text.starts_with("\r\n") && step.output == " ";
+      consumed = line_end ? 2 : step.consumed;
+    }
+    text.remove_prefix(consumed);
+  }
+  return out;
+}
+
+bool Normalizer::IsBlank(std::string_view text) const {
+  while (!text.empty()) {
+    const Step step = Next(text, /*mapped=*/false);
+    std::string_view output = step.output;
+    while (!output.empty()) {
+      const std::string_view character =
+          output.substr(0, std::max<size_t>(1, Utf8CharLength(output)));
+      if (!IsUnicodeWhitespace(character) && character != kSpaceSymbol) return false;
+      output.remove_prefix(character.size());
+    }
+    text.remove_prefix(step.consumed);
+  }
+  return true;
+}
+
+std::string Normalizer::Spell(std::string_view text, bool mapped) const {
   std::string out;
   if (collapse_) {
     while (!text.empty()) {
-      const Step step = Next(text);
+      const Step step = Next(text, mapped);
       if (step.output != " ") break;
       text.remove_prefix(step.consumed);
     }
@@ -71,7 +117,7 @@ std::string Normalizer::Normalize(std::string_view text) const {
   if (prefix_) out.append(space());
   bool after_space = collapse_;
   while (!text.empty()) {
-    Step step = Next(text);
+    Step step = Next(text, mapped);
     text.remove_prefix(step.consumed);
     if (after_space) {
       step.output.remove_prefix(std::min(step.output.find_first_not_of(' '), step.output.size()));

@@ -17,8 +17,14 @@ class Normalizer {
  public:
   static StatusOr<Normalizer> Create(const UnigramSpec& spec);
 
-  // `text` is UTF-8.
+  // `text` is UTF-8. Both halves below at once.
   std::string Normalize(std::string_view text) const;
+  // Characters alone: the rules of the model, and no space is touched that they do not touch.
+  std::string MapCharacters(std::string_view text) const;
+  // Spaces alone, of text that MapCharacters gave.
+  std::string NormalizeSpaces(std::string_view mapped) const;
+  // Whether there is nothing in it but white space, or what the rules make white space of.
+  bool IsBlank(std::string_view text) const;
 
  private:
   struct Step {
@@ -27,8 +33,10 @@ class Normalizer {
   };
 
   Normalizer() = default;
-  Step Next(std::string_view text) const;
+  Step Next(std::string_view text, bool mapped) const;
   Step Mapped(std::string_view text) const;
+  static Step Character(std::string_view text);
+  std::string Spell(std::string_view text, bool mapped) const;
   void AppendEscaped(std::string_view text, std::string* out) const;
   std::string_view space() const { return escape_ ? kSpaceSymbol : std::string_view(" "); }
 

@@ -35,13 +35,13 @@ PieceTrie::PieceTrie(std::vector<std::pair<std::string_view, uint32_t>> entries)
   }
 }
 
-size_t PieceTrie::LongestPrefix(std::string_view text) const {
-  size_t longest = 0;
+PieceTrie::Match PieceTrie::LongestPrefix(std::string_view text) const {
+  Match longest;
   uint32_t node = kRoot;
   for (size_t i = 0; i < text.size(); ++i) {
     node = Child(node, static_cast<uint8_t>(text[i]));
     if (node == kNone) break;
-    if (Value(node) != kNone) longest = i + 1;
+    if (Value(node) != kNone) longest = {i + 1, Value(node)};
   }
   return longest;
 }

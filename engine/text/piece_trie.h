@@ -33,8 +33,12 @@ class PieceTrie {
   // The number of the string that ends at `node`, or kNone.
   uint32_t Value(uint32_t node) const { return value_[node]; }
 
-  // Bytes of the longest string of the set that `text` starts with; 0 if there is none.
-  size_t LongestPrefix(std::string_view text) const;
+  struct Match {
+    size_t length = 0;  // bytes; 0: none of the set
+    uint32_t value = kNone;
+  };
+  // The longest string of the set that `text` starts with.
+  Match LongestPrefix(std::string_view text) const;
 
   bool empty() const { return value_.size() == 1; }
 

@@ -1,10 +1,11 @@
 #include "engine/text/tokenizer.h"
 
-#include <filesystem>
-#include <fstream>
+#include <algorithm>
 #include <utility>
 
+#include "engine/text/added_tokens.h"
 #include "engine/text/normalizer.h"
+#include "engine/text/tokenizer_files.h"
 #include "engine/text/unigram.h"
 #include "engine/text/unigram_spec.h"
 #include "engine/text/utf8.h"
@@ -12,25 +13,6 @@
 
 namespace precis {
 namespace {
-
-constexpr std::string_view kSpieceFile = "spiece.model";
-constexpr std::string_view kJsonFile = "tokenizer.json";
-constexpr uint64_t kMaxFileBytes = 256u << 20;  // mT5's, the largest known, has 16 MB in JSON
-
-StatusOr<std::string> ReadFile(const std::string& path) {
-  std::error_code error;
-  const uint64_t size = std::filesystem::file_size(path, error);
-  if (error) return NotFound(fmt::format("cannot be read: {}", error.message()));
-  if (size > kMaxFileBytes) {
-    return InvalidArgument(
-        fmt::format("{} bytes, more than the {} of any tokenizer", size, kMaxFileBytes));
-  }
-  std::string bytes(size, '\0');
-  std::ifstream in(path, std::ios::binary);
-  in.read(bytes.data(), static_cast<std::streamsize>(size));
-  if (!in) return DataLoss("cannot be read to its end");
-  return bytes;
-}
 
 // A piece as decoded text: its spaces are spaces.
 std::string Unescape(std::string_view piece) {
@@ -47,13 +29,16 @@ std::string Unescape(std::string_view piece) {
 
 class UnigramTokenizer final : public Tokenizer {
  public:
-  UnigramTokenizer(UnigramSpec spec, Normalizer normalizer, std::string_view source)
+  UnigramTokenizer(UnigramSpec spec, Normalizer normalizer, AddedTokens added,
+                   std::string_view source)
       : spec_(std::move(spec)),
         normalizer_(std::move(normalizer)),
+        added_(std::move(added)),
         unigram_(spec_),
         source_(source) {
     surfaces_.reserve(spec_.pieces.size());
     for (const Piece& piece : spec_.pieces) surfaces_.push_back(SurfaceOf(piece));
+    for (const AddedToken& token : spec_.added) AddSurface(token);
     spec_.normalizer.charsmap = {};  // the normalizer has its own copy
   }
 
@@ -61,8 +46,21 @@ class UnigramTokenizer final : public Tokenizer {
     if (const auto offset = FindBrokenUtf8(text)) {
       return InvalidArgument(fmt::format("not UTF-8 at byte {}", *offset));
     }
-    return unigram_.Encode(normalizer_.Normalize(text));
+    if (!added_.cut()) return unigram_.Encode(normalizer_.Normalize(text));
+    std::vector<int32_t> ids;
+    for (const AddedTokens::Part& part : added_.Cut(text)) {
+      if (part.id) {
+        ids.push_back(*part.id);
+      } else if (added_.cut_mapped()) {
+        AppendMapped(part.text, &ids);
+      } else {
+        Append(unigram_.Encode(normalizer_.Normalize(part.text)), &ids);
+      }
+    }
+    return ids;
   }
+
+  bool IsBlank(std::string_view text) const override { return normalizer_.IsBlank(text); }
 
   std::string Decode(std::span<const int32_t> ids) const override {
     DecodeState state;
@@ -81,16 +79,49 @@ class UnigramTokenizer final : public Tokenizer {
   std::string_view source() const override { return source_; }
 
  private:
-  std::string SurfaceOf(const Piece& piece) const {
+  // What an id decodes to.
+  struct Surface {
+    std::string text;
+    PieceType type = PieceType::kControl;
+    bool begins_with_space = false;  // U+2581
+  };
+
+  Surface SurfaceOf(const Piece& piece) const {
+    Surface out = {.text = {}, .type = piece.type, .begins_with_space = false};
     switch (piece.type) {
       case PieceType::kControl:
-        return {};
+        break;
       case PieceType::kUnknown:
-        return spec_.unk_surface;
+        out.text = spec_.unk_surface;
+        break;
       case PieceType::kByte:
-        return std::string(1, static_cast<char>(ByteOfPiece(piece.text)));
+        out.text.push_back(static_cast<char>(ByteOfPiece(piece.text)));
+        break;
       default:
-        return Unescape(piece.text);
+        out.text = Unescape(piece.text);
+        out.begins_with_space = piece.text.starts_with(kSpaceSymbol);
+    }
+    return out;
+  }
+  // Ids between pieces and added tokens decode to nothing.
+  void AddSurface(const AddedToken& token) {
+    if (token.special) return;
+    surfaces_.resize(std::max<size_t>(surfaces_.size(), size_t{token.id} + 1));
+    surfaces_[token.id] =
+        SurfaceOf({.text = token.content, .score = 0, .type = PieceType::kUserDefined});
+  }
+
+  static void Append(const std::vector<int32_t>& more, std::vector<int32_t>* ids) {
+    ids->insert(ids->end(), more.begin(), more.end());
+  }
+  void AppendMapped(std::string_view text, std::vector<int32_t>* ids) const {
+    const std::string mapped = normalizer_.MapCharacters(text);
+    for (const AddedTokens::Part& part : added_.CutMapped(mapped)) {
+      if (part.id) {
+        ids->push_back(*part.id);
+      } else {
+        Append(unigram_.Encode(normalizer_.NormalizeSpaces(part.text)), ids);
+      }
     }
   }
   static void Write(std::string_view text, DecodeState* state, std::string* out) {
@@ -101,9 +132,10 @@ class UnigramTokenizer final : public Tokenizer {
 
   UnigramSpec spec_;
   Normalizer normalizer_;
+  AddedTokens added_;
   Unigram unigram_;  // refers to spec_
   std::string_view source_;
-  std::vector<std::string> surfaces_;  // by id: what it decodes to
+  std::vector<Surface> surfaces_;  // by id
 };
 
 // Byte pieces: whole characters are written as they are, a byte that cannot be part of one as
@@ -120,57 +152,85 @@ void UnigramTokenizer::FlushBytes(bool all, DecodeState* state, std::string* out
 }
 
 void UnigramTokenizer::DecodeNext(int32_t id, DecodeState* state, std::string* out) const {
+  static const Surface kNothing;
   const bool known = id >= 0 && static_cast<size_t>(id) < surfaces_.size();
-  const size_t index = known ? static_cast<size_t>(id) : 0;
-  const PieceType type = known ? spec_.pieces[index].type : PieceType::kControl;
-  if (type == PieceType::kByte) {
-    state->pending_bytes += surfaces_[index];
+  const Surface& surface = known ? surfaces_[static_cast<size_t>(id)] : kNothing;
+  if (surface.type == PieceType::kByte) {
+    state->pending_bytes += surface.text;
     FlushBytes(/*all=*/false, state, out);
     return;
   }
   FlushBytes(/*all=*/true, state, out);
   if (state->dropped_space || state->any_text) state->at_start = false;
   state->dropped_space = false;
-  if (type == PieceType::kControl) return;
-  std::string_view surface = surfaces_[index];
+  if (surface.type == PieceType::kControl) return;
+  std::string_view text = surface.text;
   const NormalizerSpec& rules = spec_.normalizer;
   const bool drops = rules.add_dummy_prefix || rules.remove_extra_whitespaces;
-  if (type != PieceType::kUnknown && state->at_start && drops &&
-      spec_.pieces[index].text.starts_with(kSpaceSymbol)) {
-    surface.remove_prefix(1);
+  if (state->at_start && drops && surface.begins_with_space) {
+    text.remove_prefix(1);
     // Where spaces were collapsed, all of them go at the start; else the dummy one alone.
     state->dropped_space = !rules.remove_extra_whitespaces;
   }
-  Write(surface, state, out);
+  Write(text, state, out);
 }
 
-StatusOr<std::unique_ptr<Tokenizer>> Build(const std::string& path, std::string_view source,
-                                           uint32_t vocab_size) {
-  PRECIS_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
-  PRECIS_ASSIGN_OR_RETURN(UnigramSpec spec, source == kSpieceFile ? ParseSpieceModel(bytes)
-                                                                  : ParseTokenizerJson(bytes));
-  if (spec.pieces.size() > vocab_size) {
-    return InvalidArgument(fmt::format("{} pieces do not fit the model's vocab_size of {}",
-                                       spec.pieces.size(), vocab_size));
+// Errors begin with the name of a file.
+StatusOr<UnigramSpec> MakeSpec(const TokenizerFiles& files, std::string_view source) {
+  const bool from_spiece = source == kSpieceFile;
+  auto spec = from_spiece ? ParseSpieceModel(files.spiece) : ParseTokenizerJson(files.tokenizer);
+  if (!spec.ok()) return Annotate(spec.status(), source);
+  if (from_spiece && files.tokenizer.is_object()) {
+    if (const Status same = CheckSameModel(files.tokenizer, *spec); !same.ok()) {
+      return Annotate(same, kTokenizerJsonFile);
+    }
   }
-  PRECIS_ASSIGN_OR_RETURN(Normalizer normalizer, Normalizer::Create(spec));
-  return std::unique_ptr<Tokenizer>(
-      std::make_unique<UnigramTokenizer>(std::move(spec), std::move(normalizer), source));
+  PRECIS_ASSIGN_OR_RETURN(std::vector<AddedToken> added, ListAddedTokens(files));
+  PRECIS_RETURN_IF_ERROR(ApplyAddedTokens(files, std::move(added), &*spec));
+  if (from_spiece) return spec;
+  // Control pieces at the end (T5's <extra_id_N>) are like ids without a piece, and need not fit.
+  while (spec->pieces.back().type == PieceType::kControl) spec->pieces.pop_back();
+  return spec;
+}
+
+Status CheckFits(const UnigramSpec& spec, std::string_view source, uint32_t vocab_size) {
+  if (spec.pieces.size() > vocab_size) {
+    return InvalidArgument(fmt::format("{}: {} pieces do not fit the model's vocab_size of {}",
+                                       source, spec.pieces.size(), vocab_size));
+  }
+  for (const AddedToken& token : spec.added) {
+    if (token.special || token.id < vocab_size) continue;
+    return InvalidArgument(
+        fmt::format("{}: added token '{}' has id {}, the model's vocab_size is {}", token.file,
+                    token.content, token.id, vocab_size));
+  }
+  return OkStatus();
+}
+
+StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t vocab_size) {
+  // Both say the same where both are read; another class than T5's reads tokenizer.json alone.
+  const bool json_only = !files.has_spiece || (!IsT5Class(files) && files.tokenizer.is_object());
+  const std::string_view source = json_only ? kTokenizerJsonFile : kSpieceFile;
+  PRECIS_ASSIGN_OR_RETURN(UnigramSpec spec, MakeSpec(files, source));
+  PRECIS_RETURN_IF_ERROR(CheckFits(spec, source, vocab_size));
+  auto normalizer = Normalizer::Create(spec);
+  if (!normalizer.ok()) return Annotate(normalizer.status(), source);
+  PRECIS_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::Create(spec.added, *normalizer));
+  return std::unique_ptr<Tokenizer>(std::make_unique<UnigramTokenizer>(
+      std::move(spec), *std::move(normalizer), std::move(added), source));
 }
 
 }  // namespace
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& model_dir,
                                                      uint32_t vocab_size) {
-  for (const std::string_view file : {kSpieceFile, kJsonFile}) {
-    const std::string path = fmt::format("{}/{}", model_dir, file);
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) continue;
-    auto tokenizer = Build(path, file, vocab_size);
-    if (!tokenizer.ok()) return Annotate(tokenizer.status(), path);
-    return tokenizer;
-  }
-  return NotFound(fmt::format("{}: neither {} nor {} is there", model_dir, kSpieceFile, kJsonFile));
+  PRECIS_ASSIGN_OR_RETURN(const TokenizerFiles files, ReadTokenizerFiles(model_dir));
+  auto tokenizer = Build(files, vocab_size);
+  if (tokenizer.ok()) return tokenizer;
+  // "DIR/FILE: .."
+  const Status& status = tokenizer.status();
+  return CopyOf(status, status.code(),
+                fmt::format("{}/{}", model_dir, std::string(status.message())));
 }
 
 }  // namespace precis

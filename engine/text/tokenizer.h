@@ -1,6 +1,6 @@
 // Text to ids and back: a SentencePiece unigram model, from spiece.model or made in memory from
-// tokenizer.json. What it does, and where transformers does otherwise: docs/tokenizer.md.
-// Thread rule: const after Load; any thread.
+// tokenizer.json, and the tokens that were added to it. What it does, and where transformers does
+// otherwise: docs/tokenizer.md. Thread rule: const after Load; any thread.
 #pragma once
 
 #include <cstdint>
@@ -24,21 +24,23 @@ struct DecodeState {
 
 class Tokenizer {
  public:
-  // Reads DIR/spiece.model, else DIR/tokenizer.json. `vocab_size` is the model's: pieces must fit
-  // into it (the error names the file and both numbers).
+  // Reads DIR/spiece.model, else DIR/tokenizer.json, and what lies beside them of added tokens.
+  // `vocab_size` is the model's: pieces and added tokens must fit into it. Errors name the file.
   static StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& model_dir,
                                                    uint32_t vocab_size);
   virtual ~Tokenizer() = default;
 
   // Ids without </s>. INVALID_ARGUMENT for broken UTF-8, naming the byte offset.
   virtual StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
+  // Whether there is nothing in the text but white space, whatever Encode makes of it.
+  virtual bool IsBlank(std::string_view text) const = 0;
   // Text of ids; control ids and ids without a piece decode to nothing.
   virtual std::string Decode(std::span<const int32_t> ids) const = 0;
   // Decode, an id at a time: appends to `out` what `id` makes certain, in whole UTF-8.
   virtual void DecodeNext(int32_t id, DecodeState* state, std::string* out) const = 0;
   // Appends what the last ids left open.
   virtual void DecodeEnd(DecodeState* state, std::string* out) const = 0;
-  virtual uint32_t num_pieces() const = 0;
+  virtual uint32_t num_pieces() const = 0;      // added tokens left out
   virtual std::string_view source() const = 0;  // "spiece.model" or "tokenizer.json"
 };
 

@@ -2,6 +2,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/text/tokenizer_files.h"
 #include "engine/text/tokenizer_json_pipeline.h"
 #include "engine/text/unigram_spec.h"
 #include "fmt/format.h"
@@ -20,7 +21,7 @@ Status ParseVocab(const json& model, UnigramSpec* spec) {
       return InvalidArgument(
           fmt::format("model.vocab[{}] is not a piece and its score", spec->pieces.size()));
     }
-    spec->pieces.push_back({.text = entry[0].get<std::string>(), .score = entry[1].get<float>()});
+    spec->pieces.push_back({.text = JsonVocabText(entry), .score = entry[1].get<float>()});
   }
   return OkStatus();
 }
@@ -44,37 +45,13 @@ Status ParseModel(const json& model, UnigramSpec* spec) {
   return OkStatus();
 }
 
-// Special tokens become control pieces: a user's text never turns into one (docs/tokenizer.md).
-Status ApplyAddedTokens(const json& added, UnigramSpec* spec) {
-  for (const json& token : added) {
-    const std::string content = JsonString(token, "content");
-    const json& id_json = JsonMember(token, "id");
-    if (content.empty() || !id_json.is_number_unsigned()) {
-      return InvalidArgument("added_tokens has an entry without id or content");
-    }
-    const uint64_t id = id_json.get<uint64_t>();
-    if (!JsonBool(token, "special", false)) {
-      // Hugging Face cuts the text there, and starts each part with a new space: SentencePiece has
-      // nothing like it.
-      return InvalidArgument(
-          fmt::format("added token '{}' is not special: not supported", content));
-    }
-    if (id >= spec->pieces.size())
-      continue;  // an id without a piece: never made, decodes to nothing
-    Piece& piece = spec->pieces[id];
-    if (piece.text != content) {
-      return InvalidArgument(fmt::format(
-          "added token '{}' has id {}, which model.vocab gives to '{}'", content, id, piece.text));
-    }
-    if (piece.type != PieceType::kUnknown) piece.type = PieceType::kControl;
-  }
-  return OkStatus();
-}
-
-// The post-processor's </s> is a control piece even where added_tokens does not say so.
-void HideEndOfSequence(UnigramSpec* spec) {
+// Control pieces even where added_tokens does not say so: the post-processor's </s>, the padding,
+// and T5's sentinels.
+void HideControlPieces(UnigramSpec* spec) {
   for (Piece& piece : spec->pieces) {
-    if (piece.text == "</s>") piece.type = PieceType::kControl;
+    if (piece.text == "</s>" || piece.text == "<pad>" || IsSentinel(piece.text)) {
+      piece.type = PieceType::kControl;
+    }
   }
 }
 
@@ -89,20 +66,40 @@ void HidePiecesAcrossSpaces(UnigramSpec* spec) {
 
 }  // namespace
 
-StatusOr<UnigramSpec> ParseTokenizerJson(std::string_view bytes) {
-  const json root = json::parse(bytes, nullptr, /*allow_exceptions=*/false);
-  if (!root.is_object()) return InvalidArgument("not a JSON object, or cut short");
+StatusOr<UnigramSpec> ParseTokenizerJson(const json& root) {
   UnigramSpec spec;
   PRECIS_RETURN_IF_ERROR(ParseModel(JsonMember(root, "model"), &spec));
   PRECIS_ASSIGN_OR_RETURN(JsonPipeline pipeline, ParseJsonPipeline(root));
   spec.normalizer = std::move(pipeline.normalizer);
-  PRECIS_RETURN_IF_ERROR(ApplyAddedTokens(JsonMember(root, "added_tokens"), &spec));
-  HideEndOfSequence(&spec);
+  HideControlPieces(&spec);
   if (pipeline.splits_at_spaces) HidePiecesAcrossSpaces(&spec);
   PRECIS_RETURN_IF_ERROR(ValidateUnigramSpec(spec));
-  // Control pieces at the end (T5's <extra_id_N>) are like ids without a piece, and need not fit.
-  while (spec.pieces.back().type == PieceType::kControl) spec.pieces.pop_back();
   return spec;
+}
+
+Status CheckSameModel(const json& root, const UnigramSpec& spec) {
+  UnigramSpec other;
+  PRECIS_RETURN_IF_ERROR(ParseModel(JsonMember(root, "model"), &other));
+  if (other.pieces.size() < spec.pieces.size()) {
+    return InvalidArgument(fmt::format("has {} pieces, {} has {}", other.pieces.size(), kSpieceFile,
+                                       spec.pieces.size()));
+  }
+  for (size_t id = 0; id < other.pieces.size(); ++id) {
+    const Piece& theirs = other.pieces[id];
+    if (id >= spec.pieces.size()) {
+      if (IsSentinel(theirs.text)) continue;
+      return InvalidArgument(
+          fmt::format("piece {}, '{}', is not in {}", id, theirs.text, kSpieceFile));
+    }
+    const Piece& ours = spec.pieces[id];
+    if (theirs.text == ours.text && theirs.score == ours.score) continue;
+    return InvalidArgument(fmt::format("piece {} is '{}' ({}), in {} it is '{}' ({})", id,
+                                       theirs.text, theirs.score, kSpieceFile, ours.text,
+                                       ours.score));
+  }
+  PRECIS_ASSIGN_OR_RETURN(const std::string charsmap, ReadCharsmap(root));
+  if (charsmap == spec.normalizer.charsmap) return OkStatus();
+  return InvalidArgument(fmt::format("its precompiled_charsmap is not that of {}", kSpieceFile));
 }
 
 }  // namespace precis

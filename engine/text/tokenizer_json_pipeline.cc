@@ -1,5 +1,6 @@
 #include "engine/text/tokenizer_json_pipeline.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,12 @@ Status ReadReplace(const json& step, Seen* seen) {
   return OkStatus();
 }
 
+StatusOr<std::string> Unescape(const json& precompiled) {
+  std::string out;
+  if (absl::Base64Unescape(JsonString(precompiled, "precompiled_charsmap"), &out)) return out;
+  return InvalidArgument("normalizer Precompiled: precompiled_charsmap is not base64");
+}
+
 Status ReadNormalizer(const json& step, Seen* seen) {
   const std::string type = JsonString(step, "type");
   if (type == "Precompiled") {
@@ -66,10 +73,7 @@ Status ReadNormalizer(const json& step, Seen* seen) {
     if (!seen->charsmap.empty() || seen->collapses || seen->escapes || seen->strips_right) {
       return InvalidArgument("normalizer Precompiled is not the first of its sequence");
     }
-    const std::string base64 = JsonString(step, "precompiled_charsmap");
-    if (!absl::Base64Unescape(base64, &seen->charsmap)) {
-      return InvalidArgument("normalizer Precompiled: precompiled_charsmap is not base64");
-    }
+    PRECIS_ASSIGN_OR_RETURN(seen->charsmap, Unescape(step));
     return OkStatus();
   }
   if (type == "Strip") {
@@ -179,6 +183,24 @@ std::string JsonString(const json& object, const char* key) {
 bool JsonBool(const json& object, const char* key, bool absent) {
   const json& member = JsonMember(object, key);
   return member.is_boolean() ? member.get<bool>() : absent;
+}
+
+std::string JsonVocabText(const json& entry) {
+  return entry.is_array() && !entry.empty() && entry[0].is_string() ? entry[0].get<std::string>()
+                                                                    : std::string();
+}
+
+StatusOr<std::string> ReadCharsmap(const json& root) {
+  for (const json* step : Steps(JsonMember(root, "normalizer"), "normalizers")) {
+    if (JsonString(*step, "type") == "Precompiled") return Unescape(*step);
+  }
+  return std::string();
+}
+
+bool SplitsWords(const json& root) {
+  const auto steps = Steps(JsonMember(root, "pre_tokenizer"), "pretokenizers");
+  return std::ranges::any_of(
+      steps, [](const json* step) { return JsonString(*step, "type") == "WhitespaceSplit"; });
 }
 
 StatusOr<JsonPipeline> ParseJsonPipeline(const json& root) {

@@ -3,6 +3,8 @@
 // is refused by name. Called by tokenizer_json.cc. Thread rule: functions of their arguments.
 #pragma once
 
+#include <string>
+
 #include "common/status.h"
 #include "engine/text/unigram_spec.h"
 #include "nlohmann/json.hpp"
@@ -15,6 +17,13 @@ struct JsonPipeline {
 };
 
 StatusOr<JsonPipeline> ParseJsonPipeline(const nlohmann::json& root);
+
+// The rules of characters in it, decoded; empty where there are none.
+StatusOr<std::string> ReadCharsmap(const nlohmann::json& root);
+// Whether text is split at white space before anything else.
+bool SplitsWords(const nlohmann::json& root);
+// The text of an entry of model.vocab; empty if it is none.
+std::string JsonVocabText(const nlohmann::json& entry);
 
 // root[key], or null if it is not there.
 const nlohmann::json& JsonMember(const nlohmann::json& object, const char* key);

@@ -1,10 +1,12 @@
 // What a unigram tokenizer is made of, whichever file it came from: pieces, their scores and kinds,
-// and how text is normalized. Filled by spiece_model.cc and tokenizer_json.cc, read by Unigram,
-// Normalizer and the tokenizer. Thread rule: values, no state.
+// and how text is normalized. Filled by spiece_model.cc, tokenizer_json.cc
+// and added_token_list.cc, read by Unigram, Normalizer and the tokenizer. Thread rule: values, no
+// state.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/status.h"
@@ -39,8 +41,22 @@ struct NormalizerSpec {
   bool any_whitespace = false;        // every character that Unicode calls white space is a space
 };
 
+// A token that was added to the tokenizer after its pieces were made: text is cut where it stands,
+// or, if it is special, never becomes it. docs/tokenizer.md, "Added tokens".
+struct AddedToken {
+  std::string content;
+  uint32_t id = 0;
+  bool special = false;      // never made from text; decodes to nothing
+  bool normalized = false;   // looked for in text whose characters were mapped, mapped itself
+  bool single_word = false;  // only where no letter, digit or underscore is beside it
+  bool lstrip = false;       // takes the white space before it
+  bool rstrip = false;       // and behind it
+  std::string_view file;     // that says so, for errors
+};
+
 struct UnigramSpec {
   std::vector<Piece> pieces;
+  std::vector<AddedToken> added;  // special ones first, then by id
   NormalizerSpec normalizer;
   bool byte_fallback = false;
   std::string unk_surface = " \xE2\x81\x87 ";  // what the unknown piece decodes to
@@ -51,12 +67,13 @@ struct UnigramSpec {
 // them.
 Status ValidateUnigramSpec(const UnigramSpec& spec);
 
+// Whether it is one of T5's sentinels, which are special whoever lists them.
+inline bool IsSentinel(std::string_view content) { return content.starts_with("<extra_id_"); }
+
 // The byte a piece like "<0x0A>" stands for; -1 for other texts.
 int ByteOfPiece(std::string_view piece);
 
 // DIR/spiece.model, given as its bytes.
 StatusOr<UnigramSpec> ParseSpieceModel(std::string_view bytes);
-// DIR/tokenizer.json, given as its bytes. What cannot be honoured is refused by name.
-StatusOr<UnigramSpec> ParseTokenizerJson(std::string_view bytes);
 
 }  // namespace precis

@@ -46,6 +46,13 @@ size_t Utf8CharLength(std::string_view text) {
   return Agreeing(text, lead) == lead.length ? lead.length : 0;
 }
 
+size_t LastCharacter(std::string_view text) {
+  if (text.empty()) return 0;
+  size_t at = text.size() - 1;
+  while (at > 0 && IsUtf8Continuation(text[at])) --at;
+  return at;
+}
+
 std::optional<size_t> FindBrokenUtf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {

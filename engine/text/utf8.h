@@ -16,6 +16,9 @@ constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";  // U+FFFD
 // surrogates and anything above U+10FFFF are not well-formed.
 size_t Utf8CharLength(std::string_view text);
 
+// Offset of the last character of well-formed `text`; its size if it is empty.
+size_t LastCharacter(std::string_view text);
+
 // Offset of the first byte that is not part of a well-formed character.
 std::optional<size_t> FindBrokenUtf8(std::string_view text);
 

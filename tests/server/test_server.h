@@ -34,6 +34,9 @@ class FakeTokenizer final : public Tokenizer {
     for (const char c : text) ids.push_back(3 + static_cast<unsigned char>(c) % 200);
     return ids;
   }
+  bool IsBlank(std::string_view text) const override {
+    return text.find_first_not_of(" \t\r\n") == text.npos;
+  }
   std::string Decode(std::span<const int32_t> ids) const override {
     std::string text;
     for (const int32_t id : ids) text += fmt::format("{} ", id);

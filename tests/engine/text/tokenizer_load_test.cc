@@ -94,8 +94,8 @@ TEST_F(TokenizerLoad, ADirectoryWithoutTokenizerSaysWhatItLacks) {
               AllOf(HasSubstr(dir_), HasSubstr("spiece.model"), HasSubstr("tokenizer.json")));
 }
 
-TEST_F(TokenizerLoad, SpieceModelGoesBeforeTokenizerJson) {
-  Write("tokenizer.json", "{}");
+TEST_F(TokenizerLoad, SpieceModelGoesBeforeATokenizerJsonThatSaysTheSame) {
+  Write("tokenizer.json", ReadFile("tests/golden/tokenizer_json/tokenizer.json"));
   Write("spiece.model", ReadFile("tests/golden/spiece.model"));
   const auto tokenizer = Tokenizer::Load(dir_, 512);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
@@ -271,11 +271,11 @@ TEST_F(TokenizerLoad, JsonPartsThatCannotBeHonouredAreRefusedByName) {
       {[](json* root) {
          (*root)["added_tokens"].push_back({{"id", 9}, {"content", "<sep>"}, {"special", false}});
        },
-       "added token '<sep>' is not special"},
+       "added token '<sep>' (id 9) is not supported with a model that keeps spaces"},
       {[](json* root) {
          (*root)["added_tokens"].push_back({{"id", 4}, {"content", "<x>"}, {"special", true}});
        },
-       "added token '<x>' has id 4, which model.vocab gives to 'a'"},
+       "added token '<x>' has id 4, which is that of the piece 'a'"},
   };
   for (const Case& c : cases) {
     json root = SmallJson();
