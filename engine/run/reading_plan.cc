@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "engine/text/utf8.h"
 #include "engine/too_long.h"
 #include "fmt/format.h"
 
@@ -47,6 +48,15 @@ ReadingPlan ReadingPlanner::Truncated(std::string_view what, std::vector<int32_t
                                       plan.source_tokens_dropped));
   WarnOfLength("the rest has", plan.source_tokens, &plan);
   return plan;
+}
+
+// Of the document alone: what is wrong with it is not seen with a prefix before it.
+Status ReadingPlanner::CheckText(std::string_view text) const {
+  if (const auto offset = FindBrokenUtf8(text)) {
+    return FieldError("text", fmt::format("not UTF-8 at byte {}", *offset));
+  }
+  if (!tokenizer_.IsBlank(text)) return OkStatus();
+  return FieldError("text", text.empty() ? "is empty" : "holds nothing but white space");
 }
 
 Status ReadingPlanner::CheckPrefix(const std::string& prefix) const {
@@ -107,10 +117,10 @@ StatusOr<ReadingPlan> ReadingPlanner::TextWindows(std::string_view text, const s
 
 StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std::string& prefix,
                                                LongDocumentPolicy policy) const {
+  PRECIS_RETURN_IF_ERROR(CheckText(text));
   PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(prefix + std::string(text)));
   ids.push_back(limits_.eos);
   const size_t tokens = ids.size();
-  if (tokens == 1) return FieldError("text", "holds nothing but white space");
   if (tokens <= limits_.max_source_tokens) {
     ReadingPlan plan = Whole(std::move(ids));
     WarnOfLength("the source has", tokens, &plan);

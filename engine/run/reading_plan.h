@@ -38,7 +38,7 @@ class ReadingPlanner {
   ReadingPlanner(const Tokenizer& tokenizer, const Limits& limits)
       : tokenizer_(tokenizer), limits_(limits) {}
 
-  // The errors name the field: a text that is not UTF-8, nothing in it, too long.
+  // The errors name the field: a text that is not UTF-8, blank, too long. A prefix is no text.
   StatusOr<ReadingPlan> PlanText(std::string_view text, const std::string& prefix,
                                  LongDocumentPolicy policy) const;
   // Ids as they are: windows are cut at fixed positions, and each ends with </s> if the source
@@ -64,6 +64,7 @@ class ReadingPlanner {
   StatusOr<ReadingPlan> Windows(const char* field, const Parts& parts) const;
   StatusOr<ReadingPlan> TextWindows(std::string_view text, const std::string& prefix,
                                     bool ends) const;
+  Status CheckText(std::string_view text) const;
   Status CheckPrefix(const std::string& prefix) const;
   void WarnOfLength(std::string_view what, size_t tokens, ReadingPlan* plan) const;
 

@@ -128,6 +128,21 @@ TEST_F(ReadingPlanTest, IdsKeepTheirEndOnlyIfTheyHadOne) {
   EXPECT_EQ(plan->source_tokens, 100u);
 }
 
+TEST_F(ReadingPlanTest, APrefixIsNoDocument) {
+  for (const auto policy :
+       {LongDocumentPolicy::kRefuse, LongDocumentPolicy::kTruncate, LongDocumentPolicy::kWindows}) {
+    for (const char* prefix : {"", "summarize: "}) {
+      for (const char* text : {"", " ", "\n\n\t ", "\u00a0\u3000", "\u200b"}) {
+        const auto plan = Planner(50).PlanText(text, prefix, policy);
+        EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument) << "'" << text << "'";
+        EXPECT_EQ(FieldOf(plan.status()), "text") << plan.status();
+      }
+    }
+  }
+  const auto broken = Planner(50).PlanText("a\xff", "summarize: ", LongDocumentPolicy::kRefuse);
+  EXPECT_THAT(std::string(broken.status().message()), HasSubstr("not UTF-8 at byte 1"));
+}
+
 TEST_F(ReadingPlanTest, APrefixMustLeaveRoom) {
   for (const auto policy : {LongDocumentPolicy::kTruncate, LongDocumentPolicy::kWindows}) {
     const auto plan = Planner(20).PlanText(Sentences(9), Sentences(2), policy);
