@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "fmt/format.h"
+
 namespace precis {
 namespace {
 
@@ -17,8 +19,6 @@ ReadingPlanner::Limits LimitsOf(const Engine& engine) {
   return {engine.options().max_source_tokens, engine.info().n_positions,
           engine.info().eos_token_id};
 }
-
-bool IsBlank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == text.npos; }
 
 }  // namespace
 
@@ -213,7 +213,7 @@ void TextCall::EndWindows() {
   for (SequenceReader& reader : round_->readers()) {
     for (const SummaryText& text : reader.TakeTexts()) {
       summary_.generated_tokens += static_cast<uint32_t>(text.token_ids.size());
-      if (IsBlank(text.text)) continue;
+      if (context_.tokenizer.IsBlank(text.text)) continue;
       if (!joined.empty()) joined += ' ';
       joined += text.text;
     }
@@ -241,7 +241,17 @@ void TextCall::EndSummary() {
       summary_.sequences.push_back(std::move(text));
     }
   }
+  WarnOfFewer();
   Finish(std::move(summary_));
+}
+
+// A search ends with fewer hypotheses where the options leave it no others.
+void TextCall::WarnOfFewer() {
+  const uint32_t asked = summary_.effective.options.num_return_sequences;
+  if (summary_.sequences.size() >= asked) return;
+  summary_.warnings.push_back(
+      fmt::format("{} sequences were asked for, and with these options only {} {} possible", asked,
+                  summary_.sequences.size(), summary_.sequences.size() == 1 ? "is" : "are"));
 }
 
 // Of the samples: the first token of any, the last of all. What windows took counts before it.

@@ -65,6 +65,7 @@ class TextCall final : public EventListener, public std::enable_shared_from_this
   void EndWindows();
   void EndBlank();
   void EndSummary();
+  void WarnOfFewer();
   void AddTimings(const SequenceTimings& t);
   void Fail(const Status& why);
   void Finish(StatusOr<Summary> summary);
