@@ -246,8 +246,8 @@ struct TokenScore {
 struct ScoreSummary {
   std::span<TokenScore> best;  // room for as many as are wanted, at least one
   size_t num_best = 0;     // of best: descending, lower tokens first among equals; no -inf, no NaN
-  bool wants_sum = false;  // whether max and sum are kept
-  float max = -std::numeric_limits<float>::infinity();  // of all scores; NaN in a row of NaN
+  bool wants_sum = false;  // whether max and sum are kept; but for NaN, which counts in any row
+  float max = -std::numeric_limits<float>::infinity();  // of all scores; NaN once one of them is
   double sum = 0;                                       // of exp(score - max)
 };
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "common/check.h"
+#include "engine/run/token_history.h"
 
 namespace precis {
 void BeamSearch::Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token) {
@@ -65,7 +67,7 @@ void BeamSearch::Choose(std::span<const std::span<const TokenScore>> rows) {
     PRECIS_CHECK(rows[beam].size() <= candidates_per_beam());
     for (const TokenScore& c : rows[beam]) {
       // In float, as generate() adds: the sums decide who is equal to whom.
-      choices_.push_back({c.score + scores[beam], beam, c.token});
+      choices_.push_back({Saturated(c.score + scores[beam]), beam, c.token});
     }
   }
   const size_t count = std::min<size_t>(choices_.size(), candidates_per_beam());
@@ -80,7 +82,7 @@ void BeamSearch::Choose(std::span<const std::span<const TokenScore>> rows) {
 
 // Enters a hypothesis that ends here, if it is among the best num_beams.
 void BeamSearch::Keep(const Choice& choice) {
-  const float score = choice.total / LengthPenalty(length_);
+  const float score = Saturated(choice.total / LengthPenalty(length_));
   const auto place = std::find_if(kept_.begin(), kept_.end(),
                                   [score](const Kept& kept) { return kept.score < score; });
   auto slot = static_cast<uint32_t>(kept_.size());
@@ -120,9 +122,11 @@ bool BeamSearch::CanImprove() const {
 }
 
 // The power in double, the quotient in float: generate() divides a float tensor by a Python number.
+// Never zero, by which no score can be divided.
 float BeamSearch::LengthPenalty(uint32_t new_tokens) const {
-  return static_cast<float>(
-      std::pow(static_cast<double>(new_tokens), static_cast<double>(options_->length_penalty)));
+  const double power =
+      std::pow(static_cast<double>(new_tokens), static_cast<double>(options_->length_penalty));
+  return std::max(static_cast<float>(power), std::numeric_limits<float>::min());
 }
 
 uint32_t BeamSearch::num_hypotheses() const {

@@ -19,7 +19,7 @@ class BeamSearch {
   // A finished sequence. Valid until the next Step() or Start().
   struct Hypothesis {
     std::span<const int32_t> ids;  // start token first, the end token included
-    float score;  // sum of log-probabilities / (number of new tokens) ^ length_penalty
+    float score;  // sum of log-probabilities / (number of new tokens) ^ length_penalty; finite
   };
 
   // Takes from the options: num_beams, num_return_sequences, max_new_tokens, length_penalty,

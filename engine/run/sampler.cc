@@ -14,11 +14,21 @@ constexpr float kBanned = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
+// Where the best would leave float's range, what is left of the others is their distance from it:
+// the best, and what is equal to it.
+void Sampler::Divide(std::span<float> logits, float temperature) {
+  const float top = *std::max_element(logits.begin(), logits.end());
+  if (!std::isfinite(top / temperature)) {
+    for (float& logit : logits) logit -= top;
+  }
+  for (float& logit : logits) logit /= temperature;
+}
+
 Sampler::Sampler(uint32_t vocab_size) : values_(vocab_size), order_(vocab_size) {}
 
 int32_t Sampler::Sample(std::span<float> logits, const GenerationOptions& options,
                         uint32_t sequence, uint32_t position) {
-  for (float& logit : logits) logit /= options.temperature;
+  Divide(logits, options.temperature);
   if (options.top_k > 0 && options.top_k < logits.size()) KeepTopK(logits, options.top_k);
   if (options.top_p < 1.0f) KeepTopP(logits, options.top_p);
 

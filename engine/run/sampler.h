@@ -22,6 +22,7 @@ class Sampler {
                  uint32_t position);
 
  private:
+  static void Divide(std::span<float> logits, float temperature);
   void KeepTopK(std::span<float> logits, uint32_t k);
   void KeepTopP(std::span<float> logits, float p);
 

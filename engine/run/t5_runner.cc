@@ -195,8 +195,10 @@ SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows) {
   while (count < rows) {
     const std::span<const TokenScore> best = picker_.best(begin + count);
     // Behind a draft it is as it would be without: the tokens before it stand, the next step fails.
-    if (best.empty() || !std::isfinite(best[0].score)) break;
-    const int32_t token = options.Samples()
+    if (!picker_.is_number(begin + count)) break;
+    // Where the options leave no token, the sequence ends.
+    const int32_t token = best.empty() ? config_.eos_token_id
+                          : options.Samples()
                               ? sampler_.Sample(picker_.scores(begin + count), options,
                                                 sequences_[id].index, history.generated())
                               : best[0].token;
@@ -216,12 +218,17 @@ SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows) {
 SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t begin, size_t rows) {
   BeamSearch& search = sequence.search;
   SequenceStep step;
+  bool possible = false;
   beam_scores_.clear();
   for (size_t i = begin; i < begin + rows; ++i) {
     step.failed = step.failed || !picker_.is_number(i);
+    possible = possible || !picker_.best(i).empty();
     beam_scores_.push_back(picker_.best(i));
   }
   if (step.failed) return step;
+  // Where the options leave no token, all beams end.
+  const TokenScore end{0, config_.eos_token_id};
+  if (!possible) beam_scores_.assign(rows, std::span(&end, 1));
   search.Step(beam_scores_);
   step.finished = search.finished();
   if (!step.finished) step.parents = search.parents();

@@ -63,10 +63,15 @@ size_t MaxScoreEdits(const GenerationOptions& options) {
          options.suppressed_token_ids.size();
 }
 
+float Saturated(float score) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  return std::clamp(score, -kMost, kMost);
+}
+
 float Edited(const ScoreEdit& edit, const GenerationOptions& options, float score) {
-  if (edit.banned) return kBanned;
+  if (edit.banned || score == kBanned) return kBanned;
   const float penalty = options.repetition_penalty;
-  return score < 0 ? score * penalty : score / penalty;
+  return Saturated(score < 0 ? score * penalty : score / penalty);
 }
 
 std::optional<int32_t> ForcedToken(const GenerationOptions& options, size_t num_ids) {

@@ -29,7 +29,11 @@ void AppendScoreEdits(const GenerationOptions& options, std::span<const int32_t>
 // The most that AppendScoreEdits() appends, before it leaves out what is there twice.
 size_t MaxScoreEdits(const GenerationOptions& options);
 
-// The score after the edit; of logits or, for beams, of log-probabilities.
+// A number beyond float's range as its end, so that sums and quotients stay numbers.
+float Saturated(float score);
+
+// The score after the edit; of logits or, for beams, of log-probabilities. Finite, or -inf where it
+// is impossible.
 float Edited(const ScoreEdit& edit, const GenerationOptions& options, float score);
 
 // The one token that may follow `num_ids` ids, if there is only one.

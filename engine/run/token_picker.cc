@@ -101,9 +101,23 @@ void TokenPicker::AddPlaces(uint32_t index, int64_t end_token) {
   }
 }
 
+// Before the scores that were taken out join again: processing must not hide what is wrong.
+bool TokenPicker::Overflowed(const Row& row, const ScoreSummary& summary) const {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  if (std::isnan(summary.max)) return true;
+  if (summary.num_best > 0 && summary.best[0].score == kInfinity) return true;
+  for (size_t i = row.first_edit; i < row.end_edit; ++i) {
+    if (!(edited_[i] < kInfinity)) return true;  // NaN too
+  }
+  return false;
+}
+
 void TokenPicker::Finish() {
   for (size_t i = 0; i < rows_.size(); ++i) {
-    if (rows_[i].options->Samples()) {
+    if (Overflowed(rows_[i], summaries_[i])) {
+      summaries_[i].max = std::numeric_limits<float>::quiet_NaN();
+      summaries_[i].num_best = 0;
+    } else if (rows_[i].options->Samples()) {
       FinishSampled(rows_[i], i);
     } else {
       FinishBest(rows_[i], &summaries_[i]);
@@ -123,10 +137,14 @@ void TokenPicker::FinishBest(const Row& row, ScoreSummary* summary) {
   if (summary->wants_sum) {
     for (size_t i = row.first_edit; i < row.end_edit; ++i) AddToSum(edited_[i], summary);
     shift = summary->max + static_cast<float>(std::log(summary->sum));
-    for (size_t i = 0; i < summary->num_best; ++i) summary->best[i].score -= shift;
+    for (size_t i = 0; i < summary->num_best; ++i) {
+      summary->best[i].score = Saturated(summary->best[i].score - shift);
+    }
   }
   for (size_t i = row.first_edit; i < row.end_edit; ++i) {
-    const float score = Edited(edits_[i], *row.options, edited_[i] - shift);
+    // What is impossible stays so, by its own score or by the edit.
+    const float before = edited_[i] > kImpossible ? Saturated(edited_[i] - shift) : kImpossible;
+    const float score = Edited(edits_[i], *row.options, before);
     if (score > kImpossible) Insert({score, edits_[i].token}, summary);
   }
 }
@@ -143,7 +161,7 @@ void TokenPicker::FinishSampled(const Row& row, size_t index) {
   }
   const auto top = std::ranges::max_element(all);
   summaries_[index].best[0] = {*top, static_cast<int32_t>(top - all.begin())};
-  summaries_[index].num_best = 1;
+  summaries_[index].num_best = *top > kImpossible ? 1 : 0;
 }
 
 }  // namespace precis

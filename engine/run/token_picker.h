@@ -36,11 +36,13 @@ class TokenPicker final : public VocabularySink {
   void Finish();
 
   // The best tokens of a row, at most one, or 2 * num_beams for a beam (with log-probabilities
-  // then): descending, lower tokens first among equals. None that is impossible.
+  // then): descending, lower tokens first among equals. None that is impossible; all scores are
+  // finite, those beyond float's range are its end.
   std::span<const TokenScore> best(size_t row) const {
     return summaries_[row].best.first(summaries_[row].num_best);
   }
-  // Whether a beam's scores are numbers.
+  // False where the model's scores overflowed, of any token, whatever is done with that token's:
+  // one is NaN or +inf, or their sum is beyond all numbers. Nothing can be picked then.
   bool is_number(size_t row) const { return !(summaries_[row].max != summaries_[row].max); }
   // All scores of a row that samples, processed; they may be changed.
   std::span<float> scores(size_t row) {
@@ -57,6 +59,7 @@ class TokenPicker final : public VocabularySink {
   };
 
   void AddPlaces(uint32_t index, int64_t end_token);
+  bool Overflowed(const Row& row, const ScoreSummary& summary) const;
   void FinishBest(const Row& row, ScoreSummary* summary);
   void FinishSampled(const Row& row, size_t index);
 

@@ -28,15 +28,19 @@ HWY_INLINE void Insert(float score, int32_t token, ScoreSummary* row) {
   best[at] = {score, token};
 }
 
-// Takes scores [begin, end) one by one.
+// Takes scores [begin, end) one by one, and takes down NaN.
 HWY_INLINE void InsertSome(const float* scores, size_t begin, size_t end, int32_t first_token,
                            ScoreSummary* row) {
   for (size_t i = begin; i < end; ++i) {
-    if (scores[i] > Threshold(*row)) Insert(scores[i], first_token + static_cast<int32_t>(i), row);
+    if (scores[i] > Threshold(*row)) {
+      Insert(scores[i], first_token + static_cast<int32_t>(i), row);
+    } else if (scores[i] != scores[i]) {
+      row->max = scores[i];
+    }
   }
 }
 
-// Nearly every four vectors fail the one test.
+// Nearly every four vectors pass the one test; NaN does not.
 HWY_INLINE void KeepBest(const float* scores, size_t count, int32_t first_token,
                          ScoreSummary* row) {
   const DF d;
@@ -44,26 +48,15 @@ HWY_INLINE void KeepBest(const float* scores, size_t count, int32_t first_token,
   VF threshold = hn::Set(d, Threshold(*row));
   size_t i = 0;
   for (; i + 4 * lanes <= count; i += 4 * lanes) {
-    const auto a = hn::Gt(LoadF(scores + i), threshold);
-    const auto b = hn::Gt(LoadF(scores + i + lanes), threshold);
-    const auto c = hn::Gt(LoadF(scores + i + 2 * lanes), threshold);
-    const auto e = hn::Gt(LoadF(scores + i + 3 * lanes), threshold);
-    if (hn::AllFalse(d, hn::Or(hn::Or(a, b), hn::Or(c, e)))) continue;
+    const auto a = hn::Le(LoadF(scores + i), threshold);
+    const auto b = hn::Le(LoadF(scores + i + lanes), threshold);
+    const auto c = hn::Le(LoadF(scores + i + 2 * lanes), threshold);
+    const auto e = hn::Le(LoadF(scores + i + 3 * lanes), threshold);
+    if (hn::AllTrue(d, hn::And(hn::And(a, b), hn::And(c, e)))) continue;
     InsertSome(scores, i, i + 4 * lanes, first_token, row);
     threshold = hn::Set(d, Threshold(*row));
   }
   InsertSome(scores, i, count, first_token, row);
-}
-
-// In a row of NaN it is NaN.
-HWY_INLINE float MaxOf(const float* scores, size_t count) {
-  const DF d;
-  const size_t lanes = LanesF();
-  VF maxima = hn::Set(d, scores[0]);
-  size_t i = 0;
-  for (; i + lanes <= count; i += lanes) maxima = hn::Max(maxima, LoadF(scores + i));
-  if (i < count) maxima = hn::Max(maxima, LoadPartial(scores + i, count - i, scores[0]));
-  return hn::GetLane(hn::MaxOfLanes(d, maxima));
 }
 
 // exp(x) of x <= 0 within 2e-7 of itself, no less than exp(-86), which is nothing beside the
@@ -107,14 +100,13 @@ HWY_INLINE double SumOfExps(const float* scores, size_t count, float max) {
 
 void SummarizeScores(const float* scores, size_t count, int32_t first_token, ScoreSummary* row) {
   KeepBest(scores, count, first_token, row);
-  if (!row->wants_sum) return;
-  // The best of all scores so far is their maximum; where there is none, they may be NaN.
-  const float max = row->num_best > 0 ? row->best[0].score : MaxOf(scores, count);
-  if (!(max <= row->max)) {  // NaN too
+  if (!row->wants_sum || row->num_best == 0 || row->max != row->max) return;
+  const float max = row->best[0].score;  // of all scores so far
+  if (max > row->max) {
     row->sum *= std::exp(static_cast<double>(row->max) - max);
     row->max = max;
   }
-  if (row->max != -HUGE_VALF) row->sum += SumOfExps(scores, count, row->max);
+  row->sum += SumOfExps(scores, count, row->max);
 }
 
 }  // namespace HWY_NAMESPACE

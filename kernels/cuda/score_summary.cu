@@ -93,11 +93,13 @@ __global__ void __launch_bounds__(kThreads)
     last = next;
   }
   float max = -INFINITY;
+  for (size_t i = threadIdx.x; i < count; i += kThreads) max = LargerOrNaN(max, scores[i]);
+  const float before = row->max;
+  max = LargerOrNaN(before, BlockMax<kThreads>(max, max_of_warps));
   if (row->wants_sum) {
-    for (size_t i = threadIdx.x; i < count; i += kThreads) max = LargerOrNaN(max, scores[i]);
-    const float before = row->max;
-    max = LargerOrNaN(before, BlockMax<kThreads>(max, max_of_warps));
     if (max != -INFINITY) AddToSum(scores, count, before, max, sums_of_warps, row);
+  } else if (max != max && threadIdx.x == 0) {
+    row->max = max;
   }
   if (threadIdx.x != 0 || taken == 0) return;
   TokenScore* merged = panel + row->best.size();

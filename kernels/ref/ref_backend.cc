@@ -46,10 +46,7 @@ class RefMatrix final : public PackedMatrix {
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
 void AddToSum(std::span<const float> scores, ScoreSummary* row) {
-  float max = row->max;
-  for (const float score : scores) {
-    if (!(score <= max)) max = score;  // NaN too
-  }
+  const float max = std::max(row->max, *std::ranges::max_element(scores));
   if (max == kImpossible) return;
   row->sum *= std::exp(static_cast<double>(row->max) - max);
   row->max = max;
@@ -153,7 +150,9 @@ void RefBackend::Activate(ActivationKind kind, const float* in, const Activation
 void RefBackend::SummarizeScores(const SummarizeScoresParams& p) {
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const std::span<const float> scores(p.scores + i * p.count, p.count);
-    if (p.rows[i].wants_sum) AddToSum(scores, &p.rows[i]);
+    const auto nan = std::ranges::find_if(scores, [](float score) { return std::isnan(score); });
+    if (nan != scores.end()) p.rows[i].max = *nan;
+    if (p.rows[i].wants_sum && !std::isnan(p.rows[i].max)) AddToSum(scores, &p.rows[i]);
     for (size_t j = 0; j < p.count; ++j) {
       if (scores[j] > kImpossible) {
         KeepIfAmongBest({scores[j], p.first_token + static_cast<int32_t>(j)}, &p.rows[i]);

@@ -48,6 +48,26 @@ TEST(ScoreOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
   }
 }
 
+// Also in a row of which no sum is asked, among other numbers, and in a panel before others.
+TEST(ScoreOps, OneNanIsTheMaximum) {
+  const auto cpu = Cpu();
+  PRECIS_SKIP_WITHOUT(cpu);
+  const auto ref = Ref();
+  for (Backend* backend : {cpu.get(), ref.get()}) {
+    for (const size_t at : {0, 3, 64, 65, 199}) {
+      for (const bool sums : {false, true}) {
+        auto scores = RandomFloats(400, 9, 10.0f);
+        scores[at] = NAN;
+        Summaries got(2, 4, sums);
+        Summarize(*backend, scores, 200, 50, &got);
+        EXPECT_TRUE(std::isnan(got.rows[0].max)) << at << sums;
+        EXPECT_FALSE(std::isnan(got.rows[1].max)) << at << sums;
+        EXPECT_EQ(got.rows[1].num_best, 4u);
+      }
+    }
+  }
+}
+
 TEST(ScoreOps, RowsDoNotDependOnTheirNeighbours) {
   const auto cpu = Cpu(3);
   PRECIS_SKIP_WITHOUT(cpu);

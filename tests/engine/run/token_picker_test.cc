@@ -121,13 +121,52 @@ TEST_F(TokenPickerTest, KeepsAllScoresOfARowThatSamples) {
   }
 }
 
-TEST_F(TokenPickerTest, TellsThatABeamsScoresAreNoNumbers) {
-  std::vector<AskedRow> rows = RandomRows(4);
-  for (AskedRow& row : rows) row.options.num_beams = 2;
-  rows[1].scores.assign(kVocab, std::numeric_limits<float>::quiet_NaN());
-  Pick(rows, 64);
-  EXPECT_TRUE(picker_.is_number(0));
-  EXPECT_FALSE(picker_.is_number(1));
+// One score is enough, wherever it is, in any way of decoding; rows beside it are picked as ever.
+TEST_F(TokenPickerTest, TellsRowsWhoseScoresOverflowed) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const float wrong : {kNan, kInfinity}) {
+    for (const size_t token : {size_t{0}, size_t{5}, size_t{70}, size_t{kVocab - 1}}) {
+      std::vector<AskedRow> rows = RandomRows(4);
+      rows.resize(9);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        rows[i].options = {};
+        rows[i].ids = {0, 5};
+        if (i % 3 == 1) rows[i].options.num_beams = 2;
+        if (i % 3 == 2) rows[i].options.temperature = 1.0f;
+        // The token's own score may be one that processing takes out.
+        if (i >= 3) rows[i].options.repetition_penalty = 1.5f;
+        if (i >= 3) rows[i].options.suppressed_token_ids = {0, kVocab - 1};
+      }
+      std::vector<AskedRow> sound = rows;
+      for (size_t i = 0; i < 6; ++i) rows[i].scores[token] = wrong;
+      Pick(sound, 64);
+      std::vector<int32_t> want;
+      for (size_t i = 0; i < rows.size(); ++i) want.push_back(picker_.best(i)[0].token);
+      Pick(rows, 64);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_EQ(picker_.is_number(i), i >= 6) << wrong << " at " << token << ", row " << i;
+        if (i >= 6) {
+          EXPECT_EQ(picker_.best(i)[0].token, want[i]);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(TokenPickerTest, ScoresBeyondFloatAreItsEnd) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  AskedRow greedy{{}, {0, 5}, std::vector<float>(kVocab, 1.0f)};
+  greedy.options.repetition_penalty = std::numeric_limits<float>::denorm_min();
+  AskedRow beam{{}, {0}, std::vector<float>(kVocab, -kMost)};
+  beam.options.num_beams = 2;
+  beam.scores[7] = kMost;
+  Pick({greedy, beam}, 64);
+  ASSERT_TRUE(picker_.is_number(0) && picker_.is_number(1));
+  EXPECT_EQ(picker_.best(0)[0].token, 0);  // as the first of several that are infinite
+  EXPECT_EQ(picker_.best(0)[0].score, kMost);
+  EXPECT_EQ(picker_.best(1)[0].token, 7);
+  for (const TokenScore& score : picker_.best(1)) EXPECT_TRUE(std::isfinite(score.score));
 }
 
 TEST_F(TokenPickerTest, AllocatesNothingInAStep) {

@@ -151,6 +151,15 @@ TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
     Summarize(cuda, std::vector<float>(100, NAN), 100, width, &nan);
     EXPECT_EQ(nan.rows[0].num_best, 0u);
     EXPECT_TRUE(std::isnan(nan.rows[0].max));
+    for (const bool sums :
+         {false, true}) {  // one of NaN is enough, in a row that asks for no sum as well
+      std::vector<float> scores(200, 1.0f);
+      scores[5] = NAN;
+      Summaries one(2, 4, sums);
+      Summarize(cuda, scores, 100, width, &one);
+      EXPECT_TRUE(std::isnan(one.rows[0].max));
+      EXPECT_FALSE(std::isnan(one.rows[1].max));
+    }
   }
 }
 
