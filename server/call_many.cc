@@ -87,7 +87,10 @@ void ManyReply::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   v1::SummarizeManyRequest message;
   const Status parsed = ParseMessage(bytes, &message);
   const std::string id = parsed.ok() ? message.id() : SalvageString(bytes, kIdField);
-  if (const Status usable = CheckId(id); !usable.ok()) return EndUnanswered(usable);
+  if (const Status usable = CheckId(id); !usable.ok()) {
+    // Of bytes that are no message it is not the id that is wrong.
+    return EndUnanswered(parsed.ok() ? usable : parsed);
+  }
   OpenedCall call;
   call.ticket = core_.gate.ItemTicket(*context_, ticket_, ids_.size());
   if (!parsed.ok()) return Refuse(call.ticket, id, parsed);

@@ -556,12 +556,13 @@ TEST(Calls, EveryBadFieldIsNamed) {
 }
 
 // Sends bytes that no generated client would.
-grpc::Status SendRaw(TestServer& server, const std::string& bytes) {
+grpc::Status SendRaw(TestServer& server, const std::string& bytes,
+                     const std::string& method = "Summarize") {
   grpc::GenericStub stub(server.NewChannel());
   grpc::ClientContext context;
   grpc::CompletionQueue queue;
   const grpc::Slice slice(bytes);
-  auto call = stub.PrepareUnaryCall(&context, "/precis.v1.SummarizationService/Summarize",
+  auto call = stub.PrepareUnaryCall(&context, "/precis.v1.SummarizationService/" + method,
                                     grpc::ByteBuffer(&slice, 1), &queue);
   call->StartCall();
   grpc::ByteBuffer response;
@@ -587,6 +588,15 @@ TEST(Calls, BrokenUtf8IsInvalidArgumentNamingItsField) {
   EXPECT_EQ(FieldIn(stop), "options.stop");
   const auto garbage = SendRaw(server, "\xff\xff\xff");
   EXPECT_EQ(garbage.error_code(), StatusCode::INVALID_ARGUMENT);
+  const auto in_bulk = SendRaw(server, "\xff\xff\xff", "SummarizeMany");
+  EXPECT_EQ(in_bulk.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(in_bulk.error_message(), "the bytes sent are not a precis.v1.SummarizeManyRequest");
+  EXPECT_EQ(FieldIn(in_bulk), "");
+  const auto id = SendRaw(server,
+                          "\x1a\x01"
+                          "a\x32\x01\xff",
+                          "SummarizeMany");  // 6: id
+  EXPECT_EQ(FieldIn(id), "id");
 }
 
 }  // namespace
