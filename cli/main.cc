@@ -8,9 +8,12 @@
 
 #include "cli/command.h"
 #include "cli/typed_words.h"
+#include "common/streams.h"
 
 namespace precis::cli {
 namespace {
+
+PRECIS_OPEN_STANDARD_STREAMS_FIRST();
 
 int Main(int argc, char** argv) {
   int exit_code = kExitOk;

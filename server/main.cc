@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/log.h"
+#include "common/streams.h"
 #include "fmt/format.h"
 #include "server/address.h"
 #include "server/config.h"
@@ -30,12 +31,13 @@
 namespace precis {
 namespace {
 
+PRECIS_OPEN_STANDARD_STREAMS_FIRST();
+
 constexpr std::chrono::seconds kProbeTimeout{3};
 constexpr Duration kTick = std::chrono::milliseconds(20);
 
 int Fail(const Status& status) {
-  const std::string message(status.message());
-  std::fprintf(stderr, "precis-server: %s\n", message.c_str());
+  WriteError(fmt::format("precis-server: {}\n", std::string(status.message())));
   return 1;
 }
 
@@ -180,6 +182,7 @@ int Main(const std::vector<std::string>& args, char** argv) {
 }  // namespace precis
 
 int main(int argc, char** argv) {
+  precis::UnblockStderr();
   try {
     return precis::Main(std::vector<std::string>(argv + 1, argv + argc), argv);
   } catch (const std::bad_alloc&) {

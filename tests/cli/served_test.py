@@ -20,6 +20,13 @@ CASES = json.loads((MODEL / "golden.json").read_text())["cases"]
 GREEDY = ["--prefix", "", "--num-beams", "1", "--no-repeat-ngram-size", "0"]
 
 
+def waits(pid):
+    """Whether a process is this program already, and sleeps."""
+    proc = pathlib.Path(f"/proc/{pid}")
+    return (os.readlink(proc / "exe") == str(pathlib.Path(PRECIS).resolve())
+            and "\nState:\tS" in (proc / "status").read_text())
+
+
 class Served(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -244,6 +251,21 @@ class Served(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stdout, r", 1 failed\n\Z")
         self.assertIn(CASES[1]["name"], done.stdout)
+
+    def test_closed_standard_descriptors_become_dev_null(self):
+        # Whatever is opened first would get their numbers, and what is printed.
+        reader, writer = os.pipe()
+        with subprocess.Popen([PRECIS, "summarize", "--server", self.address, "-"], stdin=reader,
+                              preexec_fn=lambda: (os.close(1), os.close(2))) as told:
+            os.close(reader)
+            fds = pathlib.Path(f"/proc/{told.pid}/fd")
+            give_up = time.monotonic() + 60
+            try:
+                while not waits(told.pid) and time.monotonic() < give_up:
+                    time.sleep(0.01)
+                self.assertEqual([os.readlink(fds / n) for n in "12"], ["/dev/null"] * 2)
+            finally:
+                os.close(writer)
 
 
 if __name__ == "__main__":

@@ -104,5 +104,49 @@ TEST_F(LogTest, WritesOneJsonObjectALineWhateverTheMessage) {
   }
 }
 
+LogFields SomeFields() {
+  LogFields fields;
+  fields.Word("id", "r-1")
+      .Milliseconds("total_ms", 12.345)
+      .Count("tokens", 7)
+      .Text("client", "token:\"a b\"\n");
+  return fields;
+}
+
+TEST_F(LogTest, AnEventsFieldsAreWordsOfATextLine) {
+  const auto lines = Lines({.level = "info", .json = false},
+                           [] { LogEvent(spdlog::level::info, "request", SomeFields()); });
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(
+      lines[0].ends_with(R"( I request id=r-1 total_ms=12.3 tokens=7 client="token:\"a b\"\n")"))
+      << lines[0];
+}
+
+TEST_F(LogTest, AnEventsFieldsAreKeysOfAJsonLine) {
+  const auto lines = Lines({.level = "info", .json = true}, [] {
+    LogEvent(spdlog::level::info, "request", SomeFields());
+    LogEvent(spdlog::level::debug, "below", SomeFields());
+    // What a message says stays inside of it.
+    spdlog::info("{}", R"("id":"forged")");
+  });
+  ASSERT_EQ(lines.size(), 2u);
+  const Json event = Json::parse(lines[0], nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(event.is_object()) << lines[0];
+  EXPECT_EQ(event["message"], "request");
+  EXPECT_EQ(event["level"], "info");
+  EXPECT_EQ(event["id"], "r-1");
+  EXPECT_EQ(event["total_ms"], 12.3);
+  EXPECT_EQ(event["tokens"], 7);
+  EXPECT_EQ(event["client"], "token:\"a b\"\n");
+  const Json forged = Json::parse(lines[1], nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(forged.is_object()) << lines[1];
+  EXPECT_FALSE(forged.contains("id"));
+}
+
+TEST_F(LogTest, LosesNothingWhereTheLogIsRead) {
+  Lines({.level = "info", .json = false}, [] { spdlog::info("x"); });
+  EXPECT_EQ(DroppedLogLines(), 0u);
+}
+
 }  // namespace
 }  // namespace precis

@@ -28,10 +28,12 @@ GENERATED = ["precis", "google/rpc", "grpc/health", "inference"]
 # Libraries that only some folders may know.
 LIBRARIES = {
     "prometheus/": ["server"],
+    "boost/": ["server"],
     "openssl/": ["server"],
     "grpc/": ["server", "cli"],
     "grpcpp/": ["server", "cli"],
     "google/protobuf/": ["server", "cli"],
+    "zlib.h": ["server"],
     "CLI/": ["cli", "server"],
     "cuda_runtime.h": ["kernels/cuda"],
     "cublasLt.h": ["kernels/cuda"],
@@ -41,7 +43,7 @@ LIBRARIES = {
 }
 SCHED_MAY_NOT = ["<thread>", "<mutex>", "<condition_variable>", "<atomic>", "common/mutex.h"]
 
-COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "log", "nearest"]
+COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "log", "log_sink", "nearest", "streams"]
 SCRIPTS = ["demo", "setup", "test"]
 MAX_LINES = 600
 
