@@ -40,7 +40,7 @@ FROM ${BASE} AS runtime
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
     libabsl20220623 libdnnl2 libfmt9 libgomp1 libgrpc++1.51 libhwy1 libprometheus-cpp-core1.0 \
-    libprometheus-cpp-pull1.0 libprotobuf32 libre2-9 libspdlog1.10 libssl3 \
+    libprotobuf32 libre2-9 libspdlog1.10 libssl3 zlib1g \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
  && groupadd --system --gid 10001 precis \
  && useradd --system --no-create-home --uid 10001 --gid 10001 precis

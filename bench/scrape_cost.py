@@ -103,7 +103,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scrapes", type=int, default=200, help="without a load, one after another")
     parser.add_argument("--intervals", type=float, nargs="+", default=[0, 1, 0.1], help="seconds; 0: no scrapes")
-    parser.add_argument("--thread", default="civetweb", help="how the names of the threads that answer begin")
+    parser.add_argument("--thread", default="precis-http", help="how the names of the threads that answer begin")
     parser.add_argument("--pool-bytes", default="256M")
     parser.add_argument("--server", default="build/release/server/precis-server")
     parser.add_argument("--precis", default="build/release/cli/precis")

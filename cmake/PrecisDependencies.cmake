@@ -1,6 +1,7 @@
 # Everything we stand on comes from Debian's packages.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
+find_package(Boost REQUIRED)  # headers alone: Asio, Beast
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
@@ -8,6 +9,7 @@ find_package(CLI11 REQUIRED)
 find_package(Protobuf REQUIRED)
 find_package(gRPC REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(prometheus-cpp REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)

@@ -1,56 +1,8 @@
 #include "server/engine_collector.h"
 
-#include <string>
-#include <utility>
+#include "server/metric_families.h"
 
 namespace precis {
-namespace {
-
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-
-class Families {
- public:
-  void Gauge(std::string name, std::string help, double value) {
-    GaugeBy(std::move(name), std::move(help), "", {{"", value}});
-  }
-
-  void GaugeBy(std::string name, std::string help, const std::string& label,
-               const std::vector<std::pair<std::string, double>>& values) {
-    MetricFamily family{std::move(name), std::move(help), MetricType::Gauge, {}};
-    for (const auto& [text, value] : values) {
-      ClientMetric metric;
-      if (!label.empty()) metric.label.push_back({label, text});
-      metric.gauge.value = value;
-      family.metric.push_back(std::move(metric));
-    }
-    families_.push_back(std::move(family));
-  }
-
-  void Counter(std::string name, std::string help, uint64_t value) {
-    CounterBy(std::move(name), std::move(help), "", {{"", value}});
-  }
-
-  void CounterBy(std::string name, std::string help, const std::string& label,
-                 const std::vector<std::pair<std::string, uint64_t>>& values) {
-    MetricFamily family{std::move(name), std::move(help), MetricType::Counter, {}};
-    for (const auto& [text, value] : values) {
-      ClientMetric metric;
-      if (!label.empty()) metric.label.push_back({label, text});
-      metric.counter.value = static_cast<double>(value);
-      family.metric.push_back(std::move(metric));
-    }
-    families_.push_back(std::move(family));
-  }
-
-  std::vector<MetricFamily> Take() { return std::move(families_); }
-
- private:
-  std::vector<MetricFamily> families_;
-};
-
-}  // namespace
 
 std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   const EngineStats s = engine_.stats();
@@ -58,7 +10,7 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
   // A snapshot, but not one instant: never show a free count below zero.
   const uint32_t free = s.pages_total > used ? s.pages_total - used : 0;
 
-  Families f;
+  MetricFamilies f;
   f.Gauge("precis_admitted_requests", "Requests accepted and unfinished.",
           static_cast<double>(admission_.requests()));
   f.Gauge("precis_admitted_tokens",

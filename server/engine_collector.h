@@ -1,6 +1,6 @@
 // The engine's own figures, read when Prometheus asks: nothing is copied in between.
 //
-// Owner: the server; the exposer holds it weakly. Thread rule: any thread.
+// Owner: shared by the server and its metrics endpoint. Thread rule: any thread.
 #pragma once
 
 #include <vector>

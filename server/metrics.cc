@@ -1,10 +1,6 @@
 #include "server/metrics.h"
 
-#include <exception>
-#include <utility>
-
 #include "common/check.h"
-#include "fmt/format.h"
 #include "server/version.h"
 
 namespace precis {
@@ -122,6 +118,12 @@ ServerMetrics::ServerMetrics(const ModelInfo& info)
                          .Help("Times that the watchdog found work and no step.")
                          .Register(registry)
                          .Add({});
+  dropped_scrapers_ =
+      &BuildCounter()
+           .Name("precis_metrics_connections_dropped_total")
+           .Help("Connections to the metrics port that were cut off to make room for another.")
+           .Register(registry)
+           .Add({});
 }
 
 void ServerMetrics::AddRequestFamilies() {
@@ -233,24 +235,6 @@ int64_t ServerMetrics::CertificateExpiry() const {
 }
 
 void ServerMetrics::CountWatchdogTrip() { watchdog_trips_->Increment(); }
-
-StatusOr<std::unique_ptr<MetricsEndpoint>> MetricsEndpoint::Open(const std::string& address) {
-  try {  // civetweb throws when it cannot bind
-    auto exposer = std::make_unique<prometheus::Exposer>(address, 1);
-    const std::vector<int> ports = exposer->GetListeningPorts();
-    if (ports.empty()) {
-      return Unavailable(fmt::format("--metrics-listen: cannot listen on {}", address));
-    }
-    return std::unique_ptr<MetricsEndpoint>(new MetricsEndpoint(std::move(exposer), ports[0]));
-  } catch (const std::exception& error) {
-    return Unavailable(fmt::format(
-        "--metrics-listen: cannot listen on {}: the address is taken or not of this machine ({})",
-        address, error.what()));
-  }
-}
-
-void MetricsEndpoint::Add(const std::shared_ptr<prometheus::Collectable>& collectable) {
-  exposer_->RegisterCollectable(collectable);
-}
+void ServerMetrics::CountDroppedScraper() { dropped_scrapers_->Increment(); }
 
 }  // namespace precis

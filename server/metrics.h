@@ -8,17 +8,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
 #include <vector>
 
-#include "common/status.h"
 #include "engine/engine_stats.h"
 #include "engine/model_info.h"
 #include "engine/summarizer.h"
-#include "prometheus/collectable.h"
 #include "prometheus/counter.h"
-#include "prometheus/exposer.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
@@ -62,6 +57,7 @@ class ServerMetrics final : public EngineObserver {
   bool healthy() const { return healthy_->Value() != 0; }
   void SetDraining();
   void CountWatchdogTrip();
+  void CountDroppedScraper();
   void CountReload(Reloaded what, bool ok);
   void SetCertificateExpiry(int64_t seconds_since_epoch);
   int64_t CertificateExpiry() const;
@@ -73,7 +69,7 @@ class ServerMetrics final : public EngineObserver {
   void AddModelFamilies(const ModelInfo& info);
   void AddReloadFamilies();
 
-  // Shared with the exposer, which holds it weakly.
+  // Shared with the endpoint.
   const std::shared_ptr<prometheus::Registry> registry_;
   // By method, then by row of OutcomeTable().
   std::vector<std::vector<prometheus::Counter*>> requests_;
@@ -88,6 +84,7 @@ class ServerMetrics final : public EngineObserver {
   prometheus::Gauge* healthy_ = nullptr;
   prometheus::Gauge* draining_ = nullptr;
   prometheus::Counter* watchdog_trips_ = nullptr;
+  prometheus::Counter* dropped_scrapers_ = nullptr;
   struct Reloads {
     prometheus::Counter* ok;
     prometheus::Counter* failed;
@@ -95,21 +92,6 @@ class ServerMetrics final : public EngineObserver {
   };
   std::vector<Reloads> reloads_;  // by Reloaded
   prometheus::Gauge* certificate_expiry_ = nullptr;
-};
-
-// The endpoint that Prometheus scrapes.
-class MetricsEndpoint {
- public:
-  // UNAVAILABLE naming the address when it cannot be taken.
-  static StatusOr<std::unique_ptr<MetricsEndpoint>> Open(const std::string& address);
-  void Add(const std::shared_ptr<prometheus::Collectable>& collectable);
-  int port() const { return port_; }
-
- private:
-  MetricsEndpoint(std::unique_ptr<prometheus::Exposer> exposer, int port)
-      : exposer_(std::move(exposer)), port_(port) {}
-  std::unique_ptr<prometheus::Exposer> exposer_;
-  int port_;
 };
 
 }  // namespace precis

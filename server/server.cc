@@ -95,10 +95,8 @@ Status Server::LoadSecrets() {
 
 Status Server::OpenMetrics() {
   if (options_.metrics_listen.empty()) return OkStatus();
-  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(options_.metrics_listen), "--metrics-listen"));
-  PRECIS_ASSIGN_OR_RETURN(endpoint_, MetricsEndpoint::Open(options_.metrics_listen));
-  endpoint_->Add(metrics_->registry());
-  endpoint_->Add(collector_);
+  PRECIS_ASSIGN_OR_RETURN(endpoint_,
+                          MetricsEndpoint::Open(options_.metrics_listen, *metrics_, {collector_}));
   return OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "server/engine_collector.h"
 #include "server/health.h"
 #include "server/metrics.h"
+#include "server/metrics_endpoint.h"
 #include "server/open_inference.h"
 #include "server/options.h"
 #include "server/reloader.h"
@@ -68,7 +69,7 @@ class Server {
   const std::unique_ptr<ServerMetrics> metrics_;
   LoadedModel model_;
   std::unique_ptr<ServerCore> core_;
-  std::shared_ptr<EngineCollector> collector_;  // the exposer holds it weakly
+  std::shared_ptr<EngineCollector> collector_;  // shared with the endpoint
   std::unique_ptr<MetricsEndpoint> endpoint_;
   std::unique_ptr<ServerTls> tls_;  // null without TLS
   std::unique_ptr<Reloader> reloader_;

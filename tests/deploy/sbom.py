@@ -10,7 +10,7 @@ import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-COMPILED_IN = {"libcli11-dev", "libhwy-dev", "nlohmann-json3-dev"}
+COMPILED_IN = {"libboost1.74-dev", "libcli11-dev", "libhwy-dev", "nlohmann-json3-dev"}
 CUDA_COMPILED_IN = {"nvidia-cuda-cccl", "nvidia-cuda-crt", "nvidia-cuda-runtime", "nvidia-nvvm"}
 EXPECTED = {"cpu": {"compiled in": COMPILED_IN, "copied": set()},
             "cuda": {"compiled in": COMPILED_IN | CUDA_COMPILED_IN, "copied": {"nvidia-cublas"}}}
