@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "engine/summarizer.h"
 #include "server/admission.h"
 #include "server/authenticator.h"
@@ -42,6 +43,7 @@ struct ServerCore {
 // The one outcome of a call, or of an item of a bulk stream, known at `end`: a line in the log, a
 // count in the metrics. `summary` is null unless the outcome is one; its texts are not looked at.
 void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
-                   const Summary* summary, TimePoint end = std::chrono::steady_clock::now());
+                   const Summary* summary, TimePoint end = std::chrono::steady_clock::now(),
+                   spdlog::level::level_enum level = spdlog::level::info);
 
 }  // namespace precis

@@ -1,5 +1,7 @@
 #include "server/open_inference.h"
 
+#include <chrono>
+
 #include "server/errors.h"
 #include "server/missing_message.h"
 #include "server/open_inference_model.h"
@@ -12,20 +14,21 @@
 namespace precis {
 namespace {
 
-// Whether a question is answered while the server drains: then it is whether it is alive or ready.
-enum class WhileDraining { kRefuse, kAnswer };
+// Probes ask whether the server is alive or ready, again and again: they are answered while it
+// drains, and logged at debug.
+enum class Kind { kInfo, kProbe };
 
 // A question about server or model: through the gate, parsed, answered by `fill`, recorded.
 template <typename Request, typename Response, typename Fill>
 grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* context,
                                  const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response,
-                                 WhileDraining draining, const Fill& fill) {
+                                 Kind kind, const Fill& fill) {
   if (!HasMessage(bytes)) {
     return new MissingMessage<grpc::ServerUnaryReactor>(core, context, Method::kOpenInferenceInfo);
   }
   Ticket ticket;
   Status status = core.gate.Enter(context, Method::kOpenInferenceInfo, &ticket);
-  if (draining == WhileDraining::kAnswer && ReasonOf(status) == Reason::kDraining) {
+  if (kind == Kind::kProbe && ReasonOf(status) == Reason::kDraining) {
     status = OkStatus();
   }
   Request request;
@@ -34,7 +37,9 @@ grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* 
   if (status.ok()) status = fill(request, &reply);
   if (status.ok()) SerializeMessage(reply, response);
   NameCall(ticket, status, context);
-  RecordOutcome(core, ticket, status, nullptr);
+  const bool quiet = kind == Kind::kProbe && status.ok();
+  RecordOutcome(core, ticket, status, nullptr, std::chrono::steady_clock::now(),
+                quiet ? spdlog::level::debug : spdlog::level::info);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, context));
   return reactor;
@@ -52,7 +57,7 @@ Status CheckModel(const Request& request, const ServerCore& core) {
 grpc::ServerUnaryReactor* OpenInferenceService::ServerLive(Context* context, const Bytes* request,
                                                            Bytes* response) {
   return Answer<inference::ServerLiveRequest, inference::ServerLiveResponse>(
-      core_, context, *request, response, WhileDraining::kAnswer, [](const auto&, auto* reply) {
+      core_, context, *request, response, Kind::kProbe, [](const auto&, auto* reply) {
         reply->set_live(true);
         return OkStatus();
       });
@@ -61,7 +66,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ServerLive(Context* context, con
 grpc::ServerUnaryReactor* OpenInferenceService::ServerReady(Context* context, const Bytes* request,
                                                             Bytes* response) {
   return Answer<inference::ServerReadyRequest, inference::ServerReadyResponse>(
-      core_, context, *request, response, WhileDraining::kAnswer, [this](const auto&, auto* reply) {
+      core_, context, *request, response, Kind::kProbe, [this](const auto&, auto* reply) {
         reply->set_ready(core_.metrics.healthy());
         return OkStatus();
       });
@@ -70,8 +75,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ServerReady(Context* context, co
 grpc::ServerUnaryReactor* OpenInferenceService::ModelReady(Context* context, const Bytes* request,
                                                            Bytes* response) {
   return Answer<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-      core_, context, *request, response, WhileDraining::kAnswer,
-      [this](const auto& asked, auto* reply) {
+      core_, context, *request, response, Kind::kProbe, [this](const auto& asked, auto* reply) {
         // Another model is not ready; Triton says so without an error.
         reply->set_ready(core_.metrics.healthy() && CheckModel(asked, core_).ok());
         return OkStatus();
@@ -82,7 +86,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ServerMetadata(Context* context,
                                                                const Bytes* request,
                                                                Bytes* response) {
   return Answer<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
-      core_, context, *request, response, WhileDraining::kRefuse, [](const auto&, auto* reply) {
+      core_, context, *request, response, Kind::kInfo, [](const auto&, auto* reply) {
         reply->set_name("precis");
         reply->set_version(kPrecisVersion);
         for (const char* extension : {"model_configuration", "parameters", "statistics"}) {
@@ -96,8 +100,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::RepositoryIndex(Context* context
                                                                 const Bytes* request,
                                                                 Bytes* response) {
   return Answer<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(
-      core_, context, *request, response, WhileDraining::kRefuse,
-      [this](const auto& asked, auto* reply) {
+      core_, context, *request, response, Kind::kInfo, [this](const auto& asked, auto* reply) {
         const bool ready = core_.metrics.healthy();
         if (asked.ready() && !ready) return OkStatus();
         auto* model = reply->add_models();
@@ -113,8 +116,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ModelMetadata(Context* context,
                                                               const Bytes* request,
                                                               Bytes* response) {
   return Answer<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-      core_, context, *request, response, WhileDraining::kRefuse,
-      [this](const auto& asked, auto* reply) {
+      core_, context, *request, response, Kind::kInfo, [this](const auto& asked, auto* reply) {
         PRECIS_RETURN_IF_ERROR(CheckModel(asked, core_));
         FillModelMetadata(core_.summarizer.info(), reply);
         return OkStatus();
@@ -124,8 +126,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ModelMetadata(Context* context,
 grpc::ServerUnaryReactor* OpenInferenceService::ModelConfig(Context* context, const Bytes* request,
                                                             Bytes* response) {
   return Answer<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-      core_, context, *request, response, WhileDraining::kRefuse,
-      [this](const auto& asked, auto* reply) {
+      core_, context, *request, response, Kind::kInfo, [this](const auto& asked, auto* reply) {
         PRECIS_RETURN_IF_ERROR(CheckModel(asked, core_));
         FillModelConfig(core_.summarizer.info(), core_.options, reply->mutable_config());
         return OkStatus();
@@ -136,8 +137,7 @@ grpc::ServerUnaryReactor* OpenInferenceService::ModelStatistics(Context* context
                                                                 const Bytes* request,
                                                                 Bytes* response) {
   return Answer<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
-      core_, context, *request, response, WhileDraining::kRefuse,
-      [this](const auto& asked, auto* reply) {
+      core_, context, *request, response, Kind::kInfo, [this](const auto& asked, auto* reply) {
         if (!asked.name().empty()) PRECIS_RETURN_IF_ERROR(CheckModel(asked, core_));
         FillModelStatistics(core_, reply->add_model_stats());
         return OkStatus();

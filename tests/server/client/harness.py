@@ -39,9 +39,9 @@ def generate_stubs():
 
 
 class Server:
-    """A running precis-server; its log is shown when a test fails."""
+    """A running precis-server; its log is shown when a test fails. `log`: where that goes instead."""
 
-    def __init__(self, *flags, ports=True, model="models/demo"):
+    def __init__(self, *flags, ports=True, model="models/demo", log=None, preexec_fn=None):
         self.folder = tempfile.mkdtemp(prefix="precis_server_")
         self.log_path = os.path.join(self.folder, "log")
         port_file = os.path.join(self.folder, "ports")
@@ -50,7 +50,8 @@ class Server:
                    "--pool-bytes", "64M", "--port-file", port_file]
         if ports:
             command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command + list(flags), stderr=self.log)
+        self.process = subprocess.Popen(command + list(flags), stderr=log or self.log,
+                                        preexec_fn=preexec_fn)
         if not ports:
             return
         end = time.monotonic() + 120
