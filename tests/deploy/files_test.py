@@ -40,11 +40,11 @@ def load(path):
 def documented_metrics():
     with open("docs/metrics.md", encoding="utf-8") as file:
         return {line.split("`")[1].split("{")[0] for line in file
-                if line.startswith("| `precis_")}
+                if line.startswith(("| `precis_", "| `process_"))}
 
 
 def metrics_in(expression):
-    return {re.sub(r"_bucket$", "", name) for name in re.findall(r"\bprecis_\w+", expression)}
+    return {re.sub(r"_bucket$", "", name) for name in re.findall(r"\b(?:precis|process)_\w+", expression)}
 
 
 class PrometheusTest(unittest.TestCase):
@@ -101,7 +101,7 @@ class DashboardTest(unittest.TestCase):
                 names = metrics_in(target["expr"])
                 self.assertTrue(names)
                 self.assertLessEqual(names, documented_metrics())
-                self.assertEqual(len(re.findall(r"\bprecis_\w+", target["expr"])),
+                self.assertEqual(len(re.findall(r"\b(?:precis|process)_\w+", target["expr"])),
                                  target["expr"].count('instance=~"$instance"'), target["expr"])
                 seen |= names
         for topic, metric in TOPICS.items():
