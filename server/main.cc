@@ -118,6 +118,7 @@ int Serve(const ServerOptions& options) {
   if (const Status access = CheckAccess(options); !access.ok()) return Fail(access);
   std::unique_ptr<HealthPort> health;  // before the model is loaded, and until the server is gone
   if (!options.health_listen.empty()) {
+    if (const Status threads = CheckThreads(); !threads.ok()) return Fail(threads);
     auto opened = HealthPort::Open(options.health_listen);
     if (!opened.ok()) return Fail(opened.status());
     health = *std::move(opened);
@@ -126,6 +127,7 @@ int Serve(const ServerOptions& options) {
   auto model = LoadUnlessSignalled(options, signals);
   if (!model.ok()) return Fail(model.status());
   LogModel(options, model->engine->info());
+  if (const Status threads = CheckThreads(); !threads.ok()) return Fail(threads);
   EndWhereMemoryEnds();
   auto server = Server::Start(options, *std::move(model), health.get());
   if (!server.ok()) return Fail(server.status());
@@ -147,6 +149,9 @@ int Check(const ServerOptions& options) {
   }
   auto model = LoadModel(options.engine, options.text);
   if (!model.ok()) return Fail(Annotate(model.status(), "cannot be served"));
+  if (const Status threads = CheckThreads(); !threads.ok()) {
+    return Fail(Annotate(threads, "cannot be served"));
+  }
   const ModelInfo& info = model->engine->info();
   LogModel(options, info);
   std::fputs(Verdict(options, info).c_str(), stdout);
@@ -158,6 +163,7 @@ int Main(const std::vector<std::string>& args, char** argv) {
   if (!command.ok()) return Fail(command.status());
   const Status log = ConfigureLog(command->options.log);
   if (!log.ok()) return Fail(log);
+  ShareArenasInSmallAddressSpaces();
   switch (command->act) {
     case ServerCommand::Act::kPrint:
       std::fputs(command->text.c_str(), stdout);

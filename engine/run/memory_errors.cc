@@ -1,5 +1,7 @@
 #include "engine/run/memory_errors.h"
 
+#include <sys/resource.h>
+
 #include <string_view>
 
 #include "engine/machine.h"
@@ -19,6 +21,10 @@ Status NotEnoughMemory(const std::string& what) {
   std::string text = fmt::format("{}: {}", kNotEnough, what);
   if (limit.bytes != 0) text += fmt::format("; {} {}", limit.whose, HumanBytes(limit.bytes));
   if (limit.used != 0) text += fmt::format(", of which {} are in use", HumanBytes(limit.used));
+  rlimit data{};
+  if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY) {
+    text += fmt::format("; its data may have {} (ulimit -d)", HumanBytes(data.rlim_cur));
+  }
   return {kCode, text};
 }
 

@@ -8,21 +8,37 @@ import re
 import resource
 import subprocess
 import tempfile
+import time
 import unittest
 
 import harness
 
 MODEL = "models/demo"
 TOO_LITTLE_FOR_THE_LINKER = 127
+# Megabytes that are enough for the demo model and for the threads of so many CPUs, by far.
+ENOUGH = 700 + 40 * os.cpu_count()
 
 
-def check(*flags, model=MODEL, address_space=None, timeout=120):
-    """precis-server --check: its exit code and its lines."""
+def sizes(least, number):
+    """Megabytes from too little to enough: the steps end in the midst of something."""
+    return range(least, ENOUGH, (ENOUGH - least) // number)
+
+
+def bounded(address_space=None, data=None):
+    """What a child process does to have no more memory than this."""
     def bound():
         if address_space is not None:
             resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+        if data is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, (data, data))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
+    return bound
+
+
+def check(*flags, model=MODEL, address_space=None, data=None, timeout=120):
+    """precis-server --check: its exit code and its lines."""
+    bound = bounded(address_space, data)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PRECIS_")}
     done = subprocess.run(
         [harness.ARGS.server, "--check", "--model", model, "--device", harness.ARGS.backend, *flags],
@@ -51,9 +67,8 @@ class Memory(unittest.TestCase):
                           lines[0])
 
     def test_too_little_memory_is_said_in_a_line(self):
-        # From less than the loader needs to enough, in steps that end in its midst somewhere.
         codes = set()
-        for megabytes in range(100, 640, 30):
+        for megabytes in sizes(100, 20):
             code, lines = check("--pool-bytes", "16M", "--threads", "1",
                                 address_space=megabytes << 20)
             if code == TOO_LITTLE_FOR_THE_LINKER:
@@ -64,6 +79,38 @@ class Memory(unittest.TestCase):
                 self.assertEqual(len(lines), 1, f"{megabytes} MB: {lines}")
                 self.assertRegex(lines[0], "not enough memory", f"{megabytes} MB")
         self.assertEqual(codes, {0, 1}, "the steps reach from too little to enough")
+
+    def test_what_fails_in_the_midst_of_loading_is_said_in_a_line(self):
+        # This limit is not looked at before: each size lets another allocation fail.
+        codes = set()
+        for megabytes in sizes(8, 45):
+            code, lines = check("--pool-bytes", "16M", "--threads", "1", data=megabytes << 20)
+            codes.add(code)
+            if code == 0:
+                break
+            self.assertEqual((code, len(lines)), (1, 1), f"{megabytes} MB: {lines}")
+            self.assertRegex(lines[0], "cannot be served: not enough memory", f"{megabytes} MB")
+        self.assertEqual(codes, {0, 1}, "the steps reach from too little to enough")
+
+    def test_a_server_that_starts_in_little_memory_serves_or_says_why_not(self):
+        for megabytes in sizes(160, 30):
+            with tempfile.TemporaryDirectory() as folder:
+                ports, log = pathlib.Path(folder) / "ports", pathlib.Path(folder) / "log"
+                with log.open("w") as file:
+                    server = subprocess.Popen(
+                        [harness.ARGS.server, "--model", MODEL, "--device", harness.ARGS.backend,
+                         "--threads", "1", "--pool-bytes", "16M", "--listen", "127.0.0.1:0",
+                         "--metrics-listen", "127.0.0.1:0", "--port-file", ports],
+                        stderr=file, preexec_fn=bounded(data=megabytes << 20))
+                while server.poll() is None and not ports.exists():
+                    time.sleep(0.01)
+                if ports.exists():
+                    server.terminate()
+                    self.assertEqual(server.wait(timeout=60), 0, log.read_text())
+                    return
+                self.assertEqual(server.returncode, 1, f"{megabytes} MB: {log.read_text()}")
+                self.assertIn("not enough memory", log.read_text().splitlines()[-1])
+        self.fail("the steps do not reach from too little to enough")
 
     def test_more_threads_than_there_is_room_for_are_said_in_a_line(self):
         code, lines = check("--pool-bytes", "16M", "--threads", "1", "--text-threads", "256",
