@@ -12,7 +12,8 @@ Reloader::Reloader(std::vector<Part> parts, Duration interval, ServerMetrics& me
   MutexLock lock(mutex_);
   for (Part& part : parts) {
     const std::string stamp = StampOf(part);
-    watched_.push_back({.part = std::move(part), .loaded = stamp, .seen = stamp});
+    watched_.push_back(
+        {.part = std::move(part), .loaded = stamp, .seen = stamp, .last = OkStatus()});
   }
   if (!watched_.empty()) thread_ = std::thread([this] { Loop(); });
 }
@@ -35,6 +36,9 @@ std::string Reloader::StampOf(const Part& part) {
 Status Reloader::ReloadAll() {
   Status first;
   MutexLock lock(mutex_);
+  if (watched_.empty()) {
+    spdlog::info("reload: there is nothing to read again: neither --auth-tokens nor --tls-cert");
+  }
   for (Watched& watched : watched_) {
     const Status status = Reload(watched);
     if (first.ok()) first = status;
@@ -52,7 +56,11 @@ void Reloader::Loop() {
       // Somebody may be writing: only what did not change since the last look is read.
       const bool still = now == std::exchange(watched.seen, now);
       // Its outcome is in the log and in the metrics.
-      if (still && now != watched.loaded) Reload(watched).IgnoreError();
+      if (still && now != watched.loaded) {
+        Reload(watched).IgnoreError();
+      } else if (still && !watched.last.ok()) {
+        TryAgain(watched);
+      }
     }
   }
 }
@@ -61,7 +69,17 @@ Status Reloader::Reload(Watched& watched) {
   // Taken before the files are read: a change meanwhile is seen at the next look.
   watched.loaded = StampOf(watched.part);
   watched.seen = watched.loaded;
+  return Record(watched, watched.part.load());
+}
+
+// The same failure of the same files is neither told nor counted again.
+void Reloader::TryAgain(Watched& watched) {
   const Status status = watched.part.load();
+  if (status != watched.last) Record(watched, status).IgnoreError();
+}
+
+Status Reloader::Record(Watched& watched, const Status& status) {
+  watched.last = status;
   metrics_.CountReload(watched.part.what, status.ok());
   if (status.ok()) {
     spdlog::info("reload: {} were read again", ReloadedName(watched.part.what));

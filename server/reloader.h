@@ -1,5 +1,6 @@
-// Reads files again when they change, or when somebody asks. What cannot be read leaves the old
-// content in force; the log says why and a metric stays up until it can.
+// Reads files again when they change, or when somebody asks. What cannot be used leaves the old
+// content in force; the log says why, a metric stays up until it can, and it is tried again: a
+// certificate may be good later than its file is there.
 //
 // Owner: the server. Thread rule: has a thread of its own; ReloadAll from any.
 #pragma once
@@ -27,7 +28,8 @@ class Reloader {
   Reloader(std::vector<Part> parts, Duration interval, ServerMetrics& metrics);
   ~Reloader();
 
-  // Reads everything now. The first error; the other parts are read all the same.
+  // Reads everything now; the log says so where there is nothing to read. The first error; the
+  // other parts are read all the same.
   Status ReloadAll();
 
  private:
@@ -35,10 +37,13 @@ class Reloader {
     Part part;
     std::string loaded;  // stamps of the files when they were read
     std::string seen;    // when they were last looked at
+    Status last;         // what came of it
   };
   static std::string StampOf(const Part& part);
   void Loop();
   Status Reload(Watched& watched) PRECIS_REQUIRES(mutex_);
+  void TryAgain(Watched& watched) PRECIS_REQUIRES(mutex_);
+  Status Record(Watched& watched, const Status& status) PRECIS_REQUIRES(mutex_);
 
   const Duration interval_;
   ServerMetrics& metrics_;

@@ -63,20 +63,34 @@ Status MemoryFile::Replace(const std::string& content) {
   return status;
 }
 
+Status ServerTls::CheckTimes(const TlsIdentity& identity, const TlsAuthorities& authorities) const {
+  const int64_t now_s = std::time(nullptr);
+  PRECIS_RETURN_IF_ERROR(
+      CheckTime(options_.tls_cert, identity.starts_s, identity.expires_s, now_s));
+  if (options_.tls_client_ca.empty()) return OkStatus();
+  return CheckTime(options_.tls_client_ca, authorities.starts_s, authorities.expires_s, now_s);
+}
+
 Status ServerTls::Load() {
   PRECIS_ASSIGN_OR_RETURN(const TlsIdentity identity,
                           ReadTlsIdentity(options_.tls_cert, options_.tls_key));
-  std::string authorities;
-  if (!options_.tls_client_ca.empty()) {
+  TlsAuthorities authorities;
+  const bool mutual = !options_.tls_client_ca.empty();
+  if (mutual) {
     PRECIS_ASSIGN_OR_RETURN(authorities, ReadTlsAuthorities(options_.tls_client_ca));
-    PRECIS_RETURN_IF_ERROR(authorities_.Replace(authorities));
   }
+  const Status times = CheckTimes(identity, authorities);
+  if (!times.ok()) {
+    if (expires_s_ != 0) return times;
+    // At start there is nothing better, and who does not look at the clock is served.
+    spdlog::warn("TLS: {}", std::string(times.message()));
+  }
+  if (mutual) PRECIS_RETURN_IF_ERROR(authorities_.Replace(authorities.pem));
   PRECIS_RETURN_IF_ERROR(identity_.Replace(identity.pem));
   expires_s_ = identity.expires_s;
   spdlog::info("TLS: certificate {} until {:%Y-%m-%d %H:%M} UTC; clients {}", identity.subject,
                fmt::gmtime(static_cast<std::time_t>(expires_s_)),
-               authorities.empty() ? "need none" : "need one of " + options_.tls_client_ca);
-  if (expires_s_ <= std::time(nullptr)) spdlog::warn("TLS: that certificate has expired");
+               mutual ? "need one of " + options_.tls_client_ca : "need none");
   return OkStatus();
 }
 

@@ -35,7 +35,8 @@ class ServerTls {
  public:
   explicit ServerTls(const ServerOptions& options) : options_(options) {}
 
-  // Reads and checks the files; the error names one, and what was read before stays in force.
+  // Reads and checks the files; the error names one, and what was read before stays in force. What
+  // is not good now, by the clock, is an error only where something that is would be given up.
   Status Load();
   // After Load(). They follow later calls of Load() within a second.
   std::shared_ptr<grpc::ServerCredentials> Credentials() const;
@@ -46,7 +47,9 @@ class ServerTls {
   const ServerOptions& options_;
   MemoryFile identity_;
   MemoryFile authorities_;
-  int64_t expires_s_ = 0;
+  Status CheckTimes(const TlsIdentity& identity, const TlsAuthorities& authorities) const;
+
+  int64_t expires_s_ = 0;  // 0 until something is in force
 };
 
 }  // namespace precis

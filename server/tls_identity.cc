@@ -5,12 +5,15 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <ctime>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "fmt/chrono.h"
 #include "fmt/format.h"
 #include "server/guarded_file.h"
 
@@ -76,11 +79,19 @@ StatusOr<Key> ReadKey(const std::string& path) {
   return key;
 }
 
-int64_t ExpiryOf(const X509* certificate) {
+constexpr int64_t kYear10000 = 253'402'300'800;  // seconds since the epoch; X.509 ends before
+
+// Since the epoch; `otherwise` when it cannot be read.
+int64_t SecondsOf(const ASN1_TIME* asn1, int64_t otherwise) {
   std::tm time{};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1) return 0;
-  return timegm(&time);
+  return ASN1_TIME_to_tm(asn1, &time) == 1 ? timegm(&time) : otherwise;
 }
+
+int64_t StartOf(const X509* certificate) {
+  return SecondsOf(X509_get0_notBefore(certificate), kYear10000);
+}
+
+int64_t ExpiryOf(const X509* certificate) { return SecondsOf(X509_get0_notAfter(certificate), 0); }
 
 std::string SubjectOf(const X509* certificate) {
   const Bio bio(BIO_new(BIO_s_mem()));
@@ -117,20 +128,47 @@ StatusOr<TlsIdentity> ReadTlsIdentity(const std::string& cert_path, const std::s
     written = written && PEM_write_bio_X509(bio.get(), certificate.get()) == 1;
   }
   if (!written) return Internal(fmt::format("{}: cannot be copied: {}", cert_path, LastError()));
-  return TlsIdentity{.pem = TextOf(bio.get()),
-                     .subject = SubjectOf(chain[0].get()),
-                     .expires_s = ExpiryOf(chain[0].get())};
+  TlsIdentity identity{.pem = TextOf(bio.get()),
+                       .subject = SubjectOf(chain[0].get()),
+                       .starts_s = StartOf(chain[0].get()),
+                       .expires_s = ExpiryOf(chain[0].get())};
+  // Who signed it must be good as well. Those above may be left over for old clients only, and
+  // roots are the client's own.
+  if (chain.size() > 1 && X509_check_issued(chain[1].get(), chain[0].get()) == X509_V_OK &&
+      X509_check_issued(chain[1].get(), chain[1].get()) != X509_V_OK) {
+    identity.starts_s = std::max(identity.starts_s, StartOf(chain[1].get()));
+    identity.expires_s = std::min(identity.expires_s, ExpiryOf(chain[1].get()));
+  }
+  return identity;
 }
 
-StatusOr<std::string> ReadTlsAuthorities(const std::string& path) {
+StatusOr<TlsAuthorities> ReadTlsAuthorities(const std::string& path) {
   PRECIS_ASSIGN_OR_RETURN(const auto certificates, ReadCertificates(path));
   const Bio bio(BIO_new(BIO_s_mem()));
+  TlsAuthorities out;
+  out.starts_s = kYear10000;
   for (const Certificate& certificate : certificates) {
+    out.starts_s = std::min(out.starts_s, StartOf(certificate.get()));
+    out.expires_s = std::max(out.expires_s, ExpiryOf(certificate.get()));
     if (PEM_write_bio_X509(bio.get(), certificate.get()) != 1) {
       return Internal(fmt::format("{}: cannot be copied: {}", path, LastError()));
     }
   }
-  return TextOf(bio.get());
+  out.pem = TextOf(bio.get());
+  return out;
+}
+
+Status CheckTime(const std::string& path, int64_t starts_s, int64_t expires_s, int64_t now_s) {
+  const auto text = [](int64_t seconds) {
+    return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
+  };
+  if (expires_s <= now_s) {
+    return InvalidArgument(fmt::format("{}: has expired, on {}", path, text(expires_s)));
+  }
+  if (starts_s > now_s) {
+    return InvalidArgument(fmt::format("{}: is not good before {}", path, text(starts_s)));
+  }
+  return OkStatus();
 }
 
 }  // namespace precis
