@@ -1,38 +1,26 @@
 #include "server/admin.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
+#include <utility>
 
 #include "common/log.h"
 #include "fmt/format.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/address.h"
+#include "server/connection_limits.h"
 #include "server/errors.h"
+#include "server/listener.h"
 #include "server/server.h"
+#include "server/transport.h"
 #include "server/version.h"
 
 namespace precis {
 namespace {
 
-constexpr std::chrono::seconds kFlush{1};
-
-// For the life of a scope. The mask is the process's: used at start only, before anybody else
-// makes files.
-class FileMask {
- public:
-  explicit FileMask(mode_t mask) : before_(umask(mask)) {}
-  ~FileMask() { umask(before_); }
-  FileMask(const FileMask&) = delete;
-  FileMask& operator=(const FileMask&) = delete;
-
- private:
-  const mode_t before_;
-};
+constexpr char kOption[] = "--admin-socket";
+constexpr std::chrono::milliseconds kFlush{100};
 
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const grpc::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -45,23 +33,6 @@ std::string LevelName(spdlog::level::level_enum level) {
   if (level == spdlog::level::warn) return "warn";
   const auto name = spdlog::level::to_string_view(level);
   return {name.data(), name.size()};
-}
-
-// Makes way for a socket at `path`.
-Status ClearPath(const std::string& path) {
-  struct stat info {};
-  if (lstat(path.c_str(), &info) != 0) return OkStatus();
-  if (!S_ISSOCK(info.st_mode)) {
-    return FailedPrecondition(fmt::format("--admin-socket: {} is there and is no socket", path));
-  }
-  if (UnixSocketIsTaken("unix:" + path)) {
-    return Unavailable(fmt::format("--admin-socket: a server answers at {}", path));
-  }
-  if (unlink(path.c_str()) != 0) {
-    return Unavailable(fmt::format("--admin-socket: {} is left over and cannot be removed: {}",
-                                   path, std::strerror(errno)));
-  }
-  return OkStatus();
 }
 
 }  // namespace
@@ -126,21 +97,15 @@ grpc::ServerUnaryReactor* AdminService::SetLogLevel(grpc::CallbackServerContext*
 }
 
 StatusOr<std::unique_ptr<AdminPort>> AdminPort::Open(const std::string& path, Server& server) {
-  const std::string address = "unix:" + path;
-  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--admin-socket"));
-  PRECIS_RETURN_IF_ERROR(ClearPath(path));
+  PRECIS_ASSIGN_OR_RETURN(Listener listener, Listener::Open("unix:" + path, kOption, 0600));
   std::unique_ptr<AdminPort> port(new AdminPort(server));
   grpc::ServerBuilder builder;
-  int bound = 0;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &bound);
+  AddStrangerLimits(builder);
   builder.RegisterService(&port->service_);
-  {
-    const FileMask mask(0177);
-    port->server_ = builder.BuildAndStart();
-  }
-  if (port->server_ == nullptr || bound == 0) {
-    return Unavailable(fmt::format("--admin-socket: cannot listen at {}", path));
-  }
+  PRECIS_ASSIGN_OR_RETURN(
+      port->server_,
+      ListeningServer::Start(builder, std::move(listener), grpc::InsecureServerCredentials(),
+                             SidePortLimits(RaiseDescriptorLimit()), kOption, nullptr));
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0 || (info.st_mode & 0777) != 0600) {
     return Internal(fmt::format("--admin-socket: {} did not get mode 0600", path));
@@ -150,8 +115,7 @@ StatusOr<std::unique_ptr<AdminPort>> AdminPort::Open(const std::string& path, Se
 
 void AdminPort::Stop() {
   if (server_ == nullptr) return;
-  server_->Shutdown(std::chrono::system_clock::now() + kFlush);
-  server_->Wait();
+  server_->Stop(kFlush);
 }
 
 }  // namespace precis

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "common/status.h"
-#include "grpcpp/server.h"
 #include "precis/admin/v1/admin.grpc.pb.h"
+#include "server/listening_server.h"
 
 namespace precis {
 
@@ -49,7 +49,7 @@ class AdminPort {
  private:
   explicit AdminPort(Server& server) : service_(server) {}
   AdminService service_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ListeningServer> server_;
 };
 
 }  // namespace precis

@@ -24,7 +24,7 @@ struct OpenedCall {
 template <typename Message>
 Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall* call) {
   Message message;
-  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, &message));
+  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
   PRECIS_ASSIGN_OR_RETURN(call->request,
                           ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
   BindToClient(call->ticket.client, &call->request);

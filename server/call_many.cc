@@ -85,7 +85,7 @@ Status ManyReply::CheckId(const std::string& id) {
 
 void ManyReply::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   v1::SummarizeManyRequest message;
-  const Status parsed = ParseMessage(bytes, &message);
+  const Status parsed = ParseMessage(bytes, core_.options, &message);
   const std::string id = parsed.ok() ? message.id() : SalvageString(bytes, kIdField);
   if (const Status usable = CheckId(id); !usable.ok()) {
     // Of bytes that are no message it is not the id that is wrong.

@@ -211,6 +211,23 @@ void AddSecurityRows(std::vector<ConfigRow>& rows) {
       "path of a unix socket, mode 0600, for precis.admin.v1; empty: none",
       [](ServerOptions & o) -> auto& { return o.admin_socket; }));
   rows.push_back(Count(
+      "max-connections", kSecurity,
+      "open connections; more are closed at once. Less where descriptors (ulimit -n) are few",
+      [](ServerOptions & o) -> auto& { return o.max_connections; }, 1, 1u << 16));
+  rows.push_back(Count(
+      "max-connections-per-address", kSecurity,
+      "of these, of one IPv4 address or IPv6 /64; never more than three quarters of them",
+      [](ServerOptions & o) -> auto& { return o.max_connections_per_address; }, 1, 1u << 16));
+  rows.push_back(Value(
+      "max-unanswered-bytes", kSecurity,
+      "one that sends more while there is nothing to send back is cut: a flood of headers",
+      [](ServerOptions & o) -> auto& { return o.max_unanswered_bytes; }, ParseBytes, FormatBytes));
+  rows.push_back(Value(
+      "max-connection-idle", kSecurity,
+      "a client without a call for so long is asked to connect anew when it has one; 0: never",
+      [](ServerOptions & o) -> auto& { return o.max_connection_idle; }, ParseDuration,
+      FormatDuration));
+  rows.push_back(Count(
       "max-connection-streams", kSecurity, "calls of one connection at once; more wait",
       [](ServerOptions & o) -> auto& { return o.max_connection_streams; }, 1, 1u << 20));
   rows.push_back(Count(

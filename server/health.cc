@@ -22,6 +22,12 @@ void Health::SetStalled(bool stalled) {
   Tell();
 }
 
+void Health::SetUnreachable(bool unreachable) {
+  MutexLock lock(mutex_);
+  unreachable_ = unreachable;
+  Tell();
+}
+
 void Health::SetDeviceFailed() {
   MutexLock lock(mutex_);
   device_failed_ = true;

@@ -1,5 +1,5 @@
-// Whether the health service says SERVING: not while draining, not while the engine is
-// stuck, not after its device has failed.
+// Whether the health service says SERVING: not while draining, not while the engine is stuck or the
+// port does not answer, not after the device has failed.
 //
 // Owner: the server. Thread rule: any thread.
 #pragma once
@@ -21,12 +21,13 @@ class Health {
 
   void SetDraining();
   void SetStalled(bool stalled);
+  void SetUnreachable(bool unreachable);
   void SetDeviceFailed();  // for good
   bool serving() const;
 
  private:
   bool Serving() const PRECIS_REQUIRES(mutex_) {
-    return !draining_ && !stalled_ && !device_failed_;
+    return !draining_ && !stalled_ && !unreachable_ && !device_failed_;
   }
   void Tell() PRECIS_REQUIRES(mutex_);
 
@@ -36,6 +37,7 @@ class Health {
   mutable Mutex mutex_;
   bool draining_ PRECIS_GUARDED_BY(mutex_) = false;
   bool stalled_ PRECIS_GUARDED_BY(mutex_) = false;
+  bool unreachable_ PRECIS_GUARDED_BY(mutex_) = false;
   bool device_failed_ PRECIS_GUARDED_BY(mutex_) = false;
 };
 

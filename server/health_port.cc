@@ -1,16 +1,15 @@
 #include "server/health_port.h"
 
 #include <chrono>
-#include <vector>
+#include <utility>
 
-#include "fmt/format.h"
 #include "grpcpp/ext/health_check_service_server_builder_option.h"
-#include "grpcpp/impl/server_builder_option.h"
-#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/address.h"
+#include "server/connection_limits.h"
 #include "server/health.h"
+#include "server/listener.h"
+#include "server/transport.h"
 
 namespace precis {
 namespace {
@@ -18,20 +17,11 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
+constexpr char kOption[] = "--health-listen";
 // A probe that does not read its answer is cut off then.
-constexpr std::chrono::seconds kFlush{1};
+constexpr std::chrono::milliseconds kFlush{100};
 // Requests here are a service's name.
 constexpr int kMaxMessageBytes = 4096;
-
-// Reflection is a plugin that every builder of the process gets once the main port has asked for
-// it.
-class NothingElse final : public grpc::ServerBuilderOption {
- public:
-  void UpdateArguments(grpc::ChannelArguments*) override {}
-  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
-    plugins->clear();
-  }
-};
 
 }  // namespace
 
@@ -94,27 +84,18 @@ HealthPort::HealthPort()
     : serving_{{"", false}, {kServiceName, false}, {kOpenInferenceServiceName, false}} {}
 
 StatusOr<std::unique_ptr<HealthPort>> HealthPort::Open(const std::string& address) {
-  PRECIS_RETURN_IF_ERROR(Annotate(CheckAddress(address), "--health-listen"));
-  if (UnixSocketIsTaken(address)) {
-    return Unavailable(
-        fmt::format("--health-listen: cannot listen on {}: a server answers there", address));
-  }
+  PRECIS_ASSIGN_OR_RETURN(Listener listener, Listener::Open(address, kOption));
   std::unique_ptr<HealthPort> health(new HealthPort());
   grpc::ServerBuilder builder;
-  builder.SetOption(std::make_unique<NothingElse>());
-  // Nor gRPC's own health service, which the main port turns on for the whole process.
+  // Not gRPC's own health service, which the main port turns on for the whole process.
   builder.SetOption(std::make_unique<grpc::HealthCheckServiceServerBuilderOption>(nullptr));
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  AddStrangerLimits(builder);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &health->port_);
   builder.RegisterService(health.get());
-  health->server_ = builder.BuildAndStart();
-  if (health->server_ == nullptr || health->port_ == 0) {
-    return Unavailable(fmt::format(
-        "--health-listen: cannot listen on {}: the address is taken or not of this machine",
-        address));
-  }
-  if (address.starts_with("unix:")) health->port_ = 0;
+  PRECIS_ASSIGN_OR_RETURN(
+      health->server_,
+      ListeningServer::Start(builder, std::move(listener), grpc::InsecureServerCredentials(),
+                             SidePortLimits(RaiseDescriptorLimit()), kOption, nullptr));
   return health;
 }
 
@@ -125,8 +106,7 @@ HealthPort::~HealthPort() {
     MutexLock lock(mutex_);
     for (Watcher* watcher : watchers_) watcher->End();
   }
-  server_->Shutdown(std::chrono::system_clock::now() + kFlush);
-  server_->Wait();
+  server_->Stop(kFlush);
 }
 
 HealthPort::Serving HealthPort::StatusOf(const std::string& name) const {

@@ -14,7 +14,7 @@
 #include "common/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/server.h"
+#include "server/listening_server.h"
 
 namespace precis {
 
@@ -27,7 +27,7 @@ class HealthPort final : public grpc::health::v1::Health::CallbackService,
   static StatusOr<std::unique_ptr<HealthPort>> Open(const std::string& address);
   ~HealthPort() override;
 
-  int port() const { return port_; }  // 0 for a unix socket
+  int port() const { return server_->port(); }  // 0 for a unix socket
 
   void SetServingStatus(const std::string& name, bool serving) override;
   void SetServingStatus(bool serving) override;
@@ -51,8 +51,7 @@ class HealthPort final : public grpc::health::v1::Health::CallbackService,
   std::map<std::string, bool> serving_ PRECIS_GUARDED_BY(mutex_);  // by service; "": the server
   bool ended_ PRECIS_GUARDED_BY(mutex_) = false;
   std::set<Watcher*> watchers_ PRECIS_GUARDED_BY(mutex_);
-  std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<ListeningServer> server_;
 };
 
 }  // namespace precis

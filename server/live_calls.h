@@ -31,6 +31,10 @@ class LiveCalls {
     MutexLock lock(mutex_);
     calls_.erase(call);
   }
+  bool Empty() {
+    MutexLock lock(mutex_);
+    return calls_.empty();
+  }
   void DrainAll() {
     for (const auto& call : All()) call->Drain();
   }

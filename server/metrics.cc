@@ -98,6 +98,7 @@ ServerMetrics::ServerMetrics(const ModelInfo& info)
   AddRequestFamilies();
   AddModelFamilies(info);
   AddReloadFamilies();
+  AddConnectionFamilies();
   auto& registry = *registry_;
   step_seconds_ = AddHistogram(registry, "precis_step_seconds", "Time of one step of the engine.",
                                TimeBuckets());
@@ -115,7 +116,7 @@ ServerMetrics::ServerMetrics(const ModelInfo& info)
   draining_ = AddGauge(registry, "precis_draining", "1 since the server was asked to end.");
   watchdog_trips_ = &BuildCounter()
                          .Name("precis_watchdog_trips_total")
-                         .Help("Times that the watchdog found work and no step.")
+                         .Help("Times that the watchdog found work and no step, or a dead port.")
                          .Register(registry)
                          .Add({});
   dropped_scrapers_ =
@@ -192,6 +193,22 @@ void ServerMetrics::AddReloadFamilies() {
                "When the server's certificate expires, in seconds since 1970; 0 without TLS.");
 }
 
+void ServerMetrics::AddConnectionFamilies() {
+  connections_ = AddGauge(*registry_, "precis_connections", "Open connections to --listen.");
+  port_answers_ =
+      AddGauge(*registry_, "precis_port_answers", "1 while the server reaches itself at --listen.");
+  port_answers_->Set(1);
+  auto& refused =
+      BuildCounter()
+          .Name("precis_refused_connections_total")
+          .Help("Connections to --listen that were closed at once or cut, by the reason.")
+          .Register(*registry_);
+  for (const char* why : {"full", "address_full", "descriptors", "flood"}) {
+    refused_connections_.push_back(&refused.Add({{"reason", why}}));
+  }
+  PRECIS_CHECK(refused_connections_.size() == kNumRefusedConnections);
+}
+
 void ServerMetrics::OnStep(const StepObservation& step) {
   step_seconds_->Observe(step.seconds);
   if (step.decode_rows > 0) decode_batch_->Observe(step.decode_rows);
@@ -236,5 +253,10 @@ int64_t ServerMetrics::CertificateExpiry() const {
 
 void ServerMetrics::CountWatchdogTrip() { watchdog_trips_->Increment(); }
 void ServerMetrics::CountDroppedScraper() { dropped_scrapers_->Increment(); }
+void ServerMetrics::SetPortAnswers(bool answers) { port_answers_->Set(answers ? 1 : 0); }
+void ServerMetrics::SetConnections(size_t open) { connections_->Set(static_cast<double>(open)); }
+void ServerMetrics::CountRefusedConnection(RefusedConnection why) {
+  refused_connections_[static_cast<size_t>(why)]->Increment();
+}
 
 }  // namespace precis

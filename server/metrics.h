@@ -42,6 +42,10 @@ enum class Reloaded : uint8_t { kTokens, kCertificates };
 inline constexpr int kNumReloaded = 2;
 const char* ReloadedName(Reloaded what);
 
+// Why a connection was closed as soon as it was made, or cut.
+enum class RefusedConnection : uint8_t { kFull, kAddressFull, kDescriptors, kFlood };
+inline constexpr int kNumRefusedConnections = 4;
+
 class ServerMetrics final : public EngineObserver {
  public:
   explicit ServerMetrics(const ModelInfo& info);
@@ -58,6 +62,9 @@ class ServerMetrics final : public EngineObserver {
   void SetDraining();
   void CountWatchdogTrip();
   void CountDroppedScraper();
+  void SetPortAnswers(bool answers);
+  void SetConnections(size_t open);
+  void CountRefusedConnection(RefusedConnection why);
   void CountReload(Reloaded what, bool ok);
   void SetCertificateExpiry(int64_t seconds_since_epoch);
   int64_t CertificateExpiry() const;
@@ -68,6 +75,7 @@ class ServerMetrics final : public EngineObserver {
   void AddRequestFamilies();
   void AddModelFamilies(const ModelInfo& info);
   void AddReloadFamilies();
+  void AddConnectionFamilies();
 
   // Shared with the endpoint.
   const std::shared_ptr<prometheus::Registry> registry_;
@@ -92,6 +100,9 @@ class ServerMetrics final : public EngineObserver {
   };
   std::vector<Reloads> reloads_;  // by Reloaded
   prometheus::Gauge* certificate_expiry_ = nullptr;
+  prometheus::Gauge* connections_ = nullptr;
+  prometheus::Gauge* port_answers_ = nullptr;
+  std::vector<prometheus::Counter*> refused_connections_;  // by RefusedConnection
 };
 
 }  // namespace precis

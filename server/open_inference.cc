@@ -32,7 +32,7 @@ grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* 
     status = OkStatus();
   }
   Request request;
-  if (status.ok()) status = ParseMessage(bytes, &request);
+  if (status.ok()) status = ParseMessage(bytes, core.options, &request);
   Response reply;
   if (status.ok()) status = fill(request, &reply);
   if (status.ok()) SerializeMessage(reply, response);

@@ -109,7 +109,7 @@ void InferStream::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) 
   constexpr int kIdField = 3;
   const Ticket ticket = core_.gate.ItemTicket(*context_, ticket_, ++items_);
   inference::ModelInferRequest message;
-  if (const Status status = ParseMessage(bytes, &message); !status.ok()) {
+  if (const Status status = ParseMessage(bytes, core_.options, &message); !status.ok()) {
     return Refuse(ticket, SalvageString(bytes, kIdField), status);
   }
   auto tasks = Accept(message, ticket, std::move(permit));

@@ -83,7 +83,7 @@ StatusOr<std::shared_ptr<InferTasks>> Open(ServerCore& core, grpc::CallbackServe
                                            const grpc::ByteBuffer& bytes, Ticket* ticket) {
   PRECIS_RETURN_IF_ERROR(core.gate.Enter(context, Method::kModelInfer, ticket));
   inference::ModelInferRequest message;
-  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, &message));
+  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
                           ToInferRequest(message, core.summarizer.engine(), core.options,
                                          /*streams=*/false));

@@ -9,11 +9,14 @@
 
 #include "common/log.h"
 #include "fmt/format.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/address.h"
+#include "server/connection_limits.h"
+#include "server/listener.h"
+#include "server/port_probe.h"
 #include "server/transport.h"
+#include "server/wire.h"
 
 namespace precis {
 namespace {
@@ -23,17 +26,21 @@ namespace {
 constexpr std::chrono::seconds kFlush{2};
 // Once the server drains, a client that takes nothing of its reply for so long is not waited for.
 constexpr std::chrono::seconds kDrainUnread{5};
+// The same where nothing was under way: clients that keep a connection open are all that there is.
+constexpr std::chrono::milliseconds kIdleFlush{100};
 // Files of tokens and certificates are looked at so often.
 constexpr std::chrono::seconds kReloadInterval{1};
-// A text that is too long is refused by us, with a reason, up to this many times the limit.
-constexpr uint64_t kMessageFactor = 4;
-constexpr uint64_t kLeastMessageBytes = 4u << 20;
+// The server's own port is asked so often, and may take so long to answer: a machine that is busy
+// computing does.
+constexpr std::chrono::seconds kPortInterval{5};
+constexpr std::chrono::seconds kPortTimeout{5};
 
 }  // namespace
 
 StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model,
                                                 grpc::HealthCheckServiceInterface* health_port) {
   PRECIS_RETURN_IF_ERROR(CheckTransport(options));
+  RaiseDescriptorLimit();  // every port takes its share of them
   std::unique_ptr<Server> server(new Server(options, std::move(model), health_port));
   PRECIS_RETURN_IF_ERROR(server->LoadSecrets());
   PRECIS_RETURN_IF_ERROR(server->OpenMetrics());
@@ -55,7 +62,10 @@ Server::Server(const ServerOptions& options, LoadedModel model,
           std::make_shared<EngineCollector>(*model_.engine, core_->admission, core_->unread)),
       service_(*core_),
       open_inference_(*core_),
-      unknown_methods_(*core_) {
+      unknown_methods_(*core_),
+      services_(ServedNames()),
+      reflection_v1_(services_),
+      reflection_v1alpha_(services_) {
   model_.engine->SetObserver(metrics_.get());
 }
 
@@ -101,57 +111,64 @@ Status Server::OpenMetrics() {
 }
 
 void Server::AddArguments(grpc::ServerBuilder& builder) const {
-  // Two servers must not share a port without knowing.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   AddConnectionLimits(options_, builder);
-  const uint64_t message_bytes =
-      std::max(kMessageFactor * options_.text.max_text_bytes, kLeastMessageBytes);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<uint64_t>(message_bytes, INT32_MAX)));
+  builder.SetMaxReceiveMessageSize(
+      static_cast<int>(std::min<uint64_t>(MaxMessageBytes(options_), INT32_MAX)));
 }
 
 Status Server::Listen() {
-  if (UnixSocketIsTaken(options_.listen)) {
-    return Unavailable(
-        fmt::format("--listen: cannot listen on {}: a server answers there", options_.listen));
-  }
+  PRECIS_ASSIGN_OR_RETURN(Listener listener, Listener::Open(options_.listen, "--listen"));
   grpc::EnableDefaultHealthCheckService(true);
-  if (options_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   AddArguments(builder);
-  builder.AddListeningPort(
-      options_.listen, tls_ != nullptr ? tls_->Credentials() : grpc::InsecureServerCredentials(),
-      &port_);
   builder.RegisterService(&service_);
   builder.RegisterService(&open_inference_);
-  builder.RegisterCallbackGenericService(&unknown_methods_);
-  server_ = builder.BuildAndStart();
-  const bool is_unix = options_.listen.starts_with("unix:");
-  if (server_ == nullptr || port_ == 0) {
-    return Unavailable(
-        fmt::format("--listen: cannot listen on {}: the address is taken or not of this machine",
-                    options_.listen));
+  if (options_.reflection) {
+    builder.RegisterService(&reflection_v1_);
+    builder.RegisterService(&reflection_v1alpha_);
   }
-  if (is_unix) port_ = 0;
-  health_ = std::make_unique<Health>(server_->GetHealthCheckService(), health_port_, *metrics_);
+  builder.RegisterCallbackGenericService(&unknown_methods_);
+  PRECIS_ASSIGN_OR_RETURN(
+      listening_,
+      ListeningServer::Start(
+          builder, std::move(listener),
+          tls_ != nullptr ? tls_->Credentials() : grpc::InsecureServerCredentials(),
+          ChooseConnectionLimits(options_, RaiseDescriptorLimit()), "--listen", metrics_.get()));
+  health_ =
+      std::make_unique<Health>(listening_->grpc().GetHealthCheckService(), health_port_, *metrics_);
   watchdog_ = std::make_unique<Watchdog>(
       options_.watchdog_timeout, [this] { return model_.engine->stats(); }, *health_, *metrics_);
+  if (options_.watchdog_timeout.count() == 0) return OkStatus();
+  port_watch_ = std::make_unique<PortWatch>(
+      kPortInterval,
+      [this] {
+        Acceptor& acceptor = listening_->acceptor();
+        return AskPort(acceptor.local(), tls_ != nullptr, kPortTimeout,
+                       [&acceptor](const SocketAddress& own) { acceptor.Expect(own); });
+      },
+      *health_, *metrics_);
   return OkStatus();
 }
 
 void Server::BeginDrain() {
   if (health_ != nullptr) health_->SetDraining();
+  const bool first = !core_->gate.closed();
   core_->gate.Close();
+  if (first) {
+    ends_idle_ =
+        core_->admission.requests() == 0 && core_->live.Empty() && core_->unread.bytes() == 0;
+  }
   core_->live.DrainAll();
   core_->unread.Hurry(kDrainUnread);
 }
 
 void Server::Stop() {
-  if (server_ == nullptr) return;
+  if (listening_ == nullptr) return;
   BeginDrain();
+  port_watch_.reset();
   core_->gate.Stop();
   core_->live.AbortAll(StoppedError());
-  server_->Shutdown(std::chrono::system_clock::now() + kFlush);
-  server_->Wait();
+  listening_->Stop(ends_idle_ ? Duration(kIdleFlush) : Duration(kFlush));
   if (admin_ != nullptr) admin_->Stop();
 }
 

@@ -3,21 +3,26 @@
 // Owner: main, or a test. Thread rule: one thread calls it; BeginDrain and Stop from any.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
 #include "common/status.h"
 #include "engine/summarizer.h"
-#include "grpcpp/server.h"
+#include "grpcpp/health_check_service_interface.h"
 #include "server/admin.h"
 #include "server/core.h"
 #include "server/engine_collector.h"
 #include "server/health.h"
+#include "server/listening_server.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
 #include "server/open_inference.h"
 #include "server/options.h"
+#include "server/port_watch.h"
+#include "server/reflection.h"
 #include "server/reloader.h"
 #include "server/service.h"
 #include "server/tls.h"
@@ -35,7 +40,7 @@ class Server {
       grpc::HealthCheckServiceInterface* health_port = nullptr);
   ~Server();  // Stop(), then waits for the engine
 
-  int port() const { return port_; }  // 0 for a unix socket
+  int port() const { return listening_->port(); }  // 0 for a unix socket
   int metrics_port() const { return endpoint_ ? endpoint_->port() : 0; }
   bool serving() const { return health_->serving(); }
 
@@ -76,11 +81,15 @@ class Server {
   SummarizationService service_;
   OpenInferenceService open_inference_;
   UnknownMethods unknown_methods_;
-  std::unique_ptr<grpc::Server> server_;
+  const std::vector<std::string> services_;  // as reflection lists them
+  ReflectionV1 reflection_v1_;
+  ReflectionV1Alpha reflection_v1alpha_;
+  std::unique_ptr<ListeningServer> listening_;
   std::unique_ptr<Health> health_;
   std::unique_ptr<Watchdog> watchdog_;
-  std::unique_ptr<AdminPort> admin_;  // null without --admin-socket
-  int port_ = 0;
+  std::unique_ptr<PortWatch> port_watch_;  // null without a watchdog
+  std::unique_ptr<AdminPort> admin_;       // null without --admin-socket
+  std::atomic<bool> ends_idle_{false};     // nothing was under way when the drain began
 };
 
 }  // namespace precis

@@ -41,7 +41,7 @@ grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerC
   Ticket ticket;
   Status status = core_.gate.Enter(context, Method::kListModels, &ticket);
   v1::ListModelsRequest message;
-  if (status.ok()) status = ParseMessage(*request, &message);
+  if (status.ok()) status = ParseMessage(*request, core_.options, &message);
   if (status.ok()) {
     v1::ListModelsResponse reply;
     *reply.add_models() = ToModel(core_.summarizer.engine());

@@ -17,6 +17,8 @@ namespace {
 // A client whose machine is gone is noticed after so long, and its pages are given back.
 constexpr int kKeepaliveMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
+// From the connection to the client's SETTINGS, TLS included.
+constexpr int kHandshakeTimeoutMs = 20'000;
 // Pings that come too early and are borne; the next one ends the connection.
 constexpr int kPingStrikes = 2;
 
@@ -65,7 +67,17 @@ Status CheckAccess(const ServerOptions& options) {
   return TokenSet::Parse(text, options.auth_tokens, options.client_limits).status();
 }
 
+void AddStrangerLimits(grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  // gRPC 1.51 unpacks a message whole before it looks at its size: a thousand times its bytes. What
+  // comes packed by gzip is unpacked in server/wire.cc, up to the limit; of deflate we could not
+  // tell that it is packed.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+}
+
 void AddConnectionLimits(const ServerOptions& options, grpc::ServerBuilder& builder) {
+  AddStrangerLimits(builder);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   // Clients may ping, also between calls, but not often.
@@ -77,6 +89,10 @@ void AddConnectionLimits(const ServerOptions& options, grpc::ServerBuilder& buil
                              static_cast<int>(options.max_connection_streams));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
                              static_cast<int>(options.max_metadata_bytes));
+  if (options.max_connection_idle.count() != 0) {
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                               Milliseconds(options.max_connection_idle));
+  }
   if (options.max_connection_age.count() == 0) return;
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                              Milliseconds(options.max_connection_age));

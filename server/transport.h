@@ -17,6 +17,10 @@ Status CheckTransport(const ServerOptions& options);
 // to be told before a model is loaded for minutes.
 Status CheckAccess(const ServerOptions& options);
 
+// What a stranger may cost before it is known who it is: a deadline for its first words, and no
+// message that grows when gRPC unpacks it.
+void AddStrangerLimits(grpc::ServerBuilder& builder);
+// That, and the limits of the options.
 void AddConnectionLimits(const ServerOptions& options, grpc::ServerBuilder& builder);
 
 }  // namespace precis

@@ -5,15 +5,22 @@
 // Called by the reactors. Thread rule: functions without state.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/status.h"
 #include "google/protobuf/message.h"
 #include "grpcpp/support/byte_buffer.h"
+#include "server/options.h"
 
 namespace precis {
 
-Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message);
+// The longest message that is taken, in bytes. A text that is too long is refused by us, with a
+// reason, up to a few times its limit; above that by gRPC.
+uint64_t MaxMessageBytes(const ServerOptions& options);
+// What a client packed by gzip is unpacked, up to MaxMessageBytes; more is RESOURCE_EXHAUSTED.
+Status ParseMessage(const grpc::ByteBuffer& bytes, const ServerOptions& options,
+                    google::protobuf::Message* message);
 // A string field at the top of a message that could not be parsed; empty when it is not there
 // either.
 std::string SalvageString(const grpc::ByteBuffer& bytes, int field_number);

@@ -49,7 +49,8 @@ class Server:
         command = [ARGS.server, "--model", model, "--device", ARGS.backend,
                    "--pool-bytes", "64M", "--port-file", port_file]
         if ports:
-            command += ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+            for flag in ("--listen", "--metrics-listen"):
+                command += [] if flag in flags else [flag, "127.0.0.1:0"]
         self.process = subprocess.Popen(command + list(flags), stderr=log or self.log,
                                         preexec_fn=preexec_fn)
         if not ports:
