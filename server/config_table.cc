@@ -222,11 +222,6 @@ void AddSecurityRows(std::vector<ConfigRow>& rows) {
       "max-unanswered-bytes", kSecurity,
       "one that sends more while there is nothing to send back is cut: a flood of headers",
       [](ServerOptions & o) -> auto& { return o.max_unanswered_bytes; }, ParseBytes, FormatBytes));
-  rows.push_back(Value(
-      "max-connection-idle", kSecurity,
-      "a client without a call for so long is asked to connect anew when it has one; 0: never",
-      [](ServerOptions & o) -> auto& { return o.max_connection_idle; }, ParseDuration,
-      FormatDuration));
   rows.push_back(Count(
       "max-connection-streams", kSecurity, "calls of one connection at once; more wait",
       [](ServerOptions & o) -> auto& { return o.max_connection_streams; }, 1, 1u << 20));

@@ -38,7 +38,6 @@ struct ServerOptions {
   uint32_t max_connections_per_address = 512;  // of these; a proxy is one address
   // Of one, while the server has nothing to send; a flood costs nine times this in memory.
   uint64_t max_unanswered_bytes = 10u << 20;
-  Duration max_connection_idle = std::chrono::hours(1);  // without a call; 0: for ever
   uint32_t max_connection_streams = 1024;  // calls of one connection; more wait at the client
   uint32_t max_metadata_bytes = 8192;      // of one call's headers
   Duration min_ping_interval = std::chrono::seconds(10);  // who pings more often is cut off

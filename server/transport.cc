@@ -89,10 +89,6 @@ void AddConnectionLimits(const ServerOptions& options, grpc::ServerBuilder& buil
                              static_cast<int>(options.max_connection_streams));
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE,
                              static_cast<int>(options.max_metadata_bytes));
-  if (options.max_connection_idle.count() != 0) {
-    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
-                               Milliseconds(options.max_connection_idle));
-  }
   if (options.max_connection_age.count() == 0) return;
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                              Milliseconds(options.max_connection_age));

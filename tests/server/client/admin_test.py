@@ -82,12 +82,13 @@ class AdminTest(unittest.TestCase):
         with socket.socket(socket.AF_UNIX) as live:
             live.bind(self.path)
             live.listen()
-            self.assertIn(f"--admin-socket: a server answers at {self.path}", self.refused_start())
+            self.assertIn(f"--admin-socket: cannot listen on unix:{self.path}: a server answers "
+                          "there", self.refused_start())
             self.assertTrue(os.path.exists(self.path))
         os.unlink(self.path)
         with open(self.path, "w", encoding="utf-8") as file:
             file.write("precious")
-        self.assertIn(f"{self.path} is there and is no socket", self.refused_start())
+        self.assertIn(f"unix:{self.path}: a file is there that is no socket", self.refused_start())
         with open(self.path, encoding="utf-8") as file:
             self.assertEqual(file.read(), "precious")
 
