@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -15,9 +16,10 @@ namespace {
 
 constexpr uint64_t kMaxIndexBytes = 64u << 20;
 constexpr uint64_t kMaxConfigBytes = 16u << 20;
-constexpr std::string_view kEmbedding = "shared.weight";
-constexpr std::array<std::string_view, 2> kEmbeddingAliases = {"encoder.embed_tokens.weight",
-                                                               "decoder.embed_tokens.weight"};
+constexpr uint64_t kCompareBytes = 1u << 20;
+// Where they are not read they are what is read under another name (embedding_ties.h).
+constexpr std::array<std::string_view, 3> kEmbeddingNames = {
+    "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"};
 // Left over in the original T5 files; no model reads it.
 constexpr std::string_view kKnownStray =
     "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
@@ -96,12 +98,7 @@ Status Checkpoint::OpenShards(const std::string& index_path) {
 }
 
 const Checkpoint::Tensor* Checkpoint::Find(std::string_view name) const {
-  auto found = tensors_.find(name);
-  if (found == tensors_.end() && name == kEmbedding) {
-    for (const std::string_view alias : kEmbeddingAliases) {
-      if (found == tensors_.end()) found = tensors_.find(alias);
-    }
-  }
+  const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
@@ -147,6 +144,20 @@ Status Checkpoint::ReadStored(std::string_view name, uint64_t offset,
   return tensor->file->ReadStored(*tensor->entry, offset, out);
 }
 
+StatusOr<bool> Checkpoint::Same(std::string_view a, std::string_view b) const {
+  PRECIS_ASSIGN_OR_RETURN(const TensorEntry* one, Stored(a));
+  PRECIS_ASSIGN_OR_RETURN(const TensorEntry* other, Stored(b));
+  if (one->dtype_name != other->dtype_name || one->shape != other->shape) return false;
+  std::vector<std::byte> of_one(kCompareBytes), of_other(kCompareBytes);
+  for (uint64_t at = 0; at < one->num_bytes(); at += kCompareBytes) {
+    const size_t count = std::min<uint64_t>(kCompareBytes, one->num_bytes() - at);
+    PRECIS_RETURN_IF_ERROR(ReadStored(a, at, std::span(of_one).first(count)));
+    PRECIS_RETURN_IF_ERROR(ReadStored(b, at, std::span(of_other).first(count)));
+    if (std::memcmp(of_one.data(), of_other.data(), count) != 0) return false;
+  }
+  return true;
+}
+
 std::string Checkpoint::Describe(std::string_view name) const {
   const Tensor* tensor = Find(name);
   if (tensor != nullptr) {
@@ -164,8 +175,8 @@ std::vector<std::string> Checkpoint::names() const {
 std::vector<std::string> Checkpoint::UnreadNames() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors_) {
-    const bool duplicate = std::ranges::find(kEmbeddingAliases, name) != kEmbeddingAliases.end() ||
-                           name == kKnownStray;
+    const bool duplicate =
+        std::ranges::find(kEmbeddingNames, name) != kEmbeddingNames.end() || name == kKnownStray;
     if (!tensor.read && !duplicate) names.push_back(name);
   }
   return names;

@@ -21,8 +21,6 @@ class Checkpoint {
  public:
   static StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& dir);
 
-  // "shared.weight" also finds encoder.embed_tokens.weight or decoder.embed_tokens.weight: some
-  // checkpoints store the embedding under all three names, some only under one of these.
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
   StatusOr<std::vector<int64_t>> Shape(std::string_view name) const;
   // All values, row-major. The error names file and tensor: missing, another shape, a type that is
@@ -36,11 +34,13 @@ class Checkpoint {
   StatusOr<const TensorEntry*> Stored(std::string_view name) const;
   StatusOr<std::string> FileOf(std::string_view name) const;  // "model.safetensors"
   Status ReadStored(std::string_view name, uint64_t offset, std::span<std::byte> out) const;
+  // Whether two tensors are alike in type, shape and every byte. Reads both, a piece at a time.
+  StatusOr<bool> Same(std::string_view a, std::string_view b) const;
   // "dir/model.safetensors: decoder.block.0...": how messages name a tensor.
   std::string Describe(std::string_view name) const;
 
   std::vector<std::string> names() const;  // sorted
-  // Never read and no known duplicate: the loader warns of them.
+  // Never read, and no other name of the embedding: the loader warns of them.
   std::vector<std::string> UnreadNames() const;
   // 16 hex digits over config.json, generation_config.json and all tensors, the same however the
   // tensors are sharded. Tensors that were read are hashed already; the others are read for it now.

@@ -56,7 +56,7 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
 void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
-  backend_.Embed(batch.tokens, weights_.embedding.data(), weights_.types.others, config_.d_model,
+  backend_.Embed(batch.tokens, weights_.target_embedding(), weights_.types.others, config_.d_model,
                  x_.data());
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);

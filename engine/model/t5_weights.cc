@@ -7,6 +7,7 @@
 
 #include "engine/model/cached_norm.h"
 #include "engine/model/channel_scaling.h"
+#include "engine/model/embedding_ties.h"
 #include "engine/model/head_folding.h"
 #include "engine/model/position_bias.h"
 #include "fmt/format.h"
@@ -62,7 +63,7 @@ class Loader {
   }
 
   StatusOr<T5Weights> Load() {
-    PRECIS_RETURN_IF_ERROR(LoadEmbedding());
+    PRECIS_RETURN_IF_ERROR(LoadEmbeddings());
     const LayerGroupings groupings = Groupings(config_, attention_);
     for (uint32_t i = 0; i < config_.num_encoder_layers; ++i) {
       PRECIS_RETURN_IF_ERROR(LoadEncoderLayer(i));
@@ -141,21 +142,33 @@ class Loader {
     return PackOut(name, std::move(values), max_rows);
   }
 
-  Status LoadEmbedding() {
-    PRECIS_ASSIGN_OR_RETURN(auto shared,
-                            Read("shared.weight", config_.vocab_size, config_.d_model));
+  DeviceArray<std::byte> Embedding(std::span<const float> values) {
+    DeviceArray<std::byte> out;
     if (out_.types.others == DType::kF32) {
-      out_.embedding = allocator_.Copy<std::byte>(std::as_bytes(std::span(shared)));
+      out = allocator_.Copy<std::byte>(std::as_bytes(values));
     } else {
-      std::vector<uint16_t> bits(shared.size());
-      std::transform(shared.begin(), shared.end(), bits.begin(), F32ToBF16);
-      out_.embedding = allocator_.Copy<std::byte>(std::as_bytes(std::span(bits)));
+      std::vector<uint16_t> bits(values.size());
+      std::transform(values.begin(), values.end(), bits.begin(), F32ToBF16);
+      out = allocator_.Copy<std::byte>(std::as_bytes(std::span(bits)));
     }
-    out_.bytes += out_.embedding.size();
-    if (checkpoint_.Has("lm_head.weight")) {
-      PRECIS_ASSIGN_OR_RETURN(shared, Read("lm_head.weight", config_.vocab_size, config_.d_model));
+    out_.bytes += out.size();
+    return out;
+  }
+
+  Status LoadEmbeddings() {
+    PRECIS_ASSIGN_OR_RETURN(const EmbeddingNames names,
+                            ResolveEmbeddings(checkpoint_, config_.model_type));
+    const int64_t vocab = config_.vocab_size;
+    PRECIS_ASSIGN_OR_RETURN(auto values, Read(names.encoder, vocab, config_.d_model));
+    out_.embedding = Embedding(values);
+    if (names.decoder != names.encoder) {
+      PRECIS_ASSIGN_OR_RETURN(values, Read(names.decoder, vocab, config_.d_model));
+      out_.decoder_embedding = Embedding(values);
     }
-    return PackVocabulary(shared);
+    if (names.lm_head != names.decoder) {
+      PRECIS_ASSIGN_OR_RETURN(values, Read(names.lm_head, vocab, config_.d_model));
+    }
+    return PackVocabulary(values);
   }
 
   // Panels of one size but the last, so that they share their GEMM primitives.

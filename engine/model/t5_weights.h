@@ -94,9 +94,10 @@ struct WeightTypes {
 
 struct T5Weights {
   WeightTypes types;
-  std::optional<HeadShares> head_shares;  // where query heads are dealt out by the norms of keys
-  bool subtracts_noise = false;           // pgqa
-  DeviceArray<std::byte> embedding;       // [vocab, d_model] of types.others
+  std::optional<HeadShares> head_shares;     // where query heads are dealt out by the norms of keys
+  bool subtracts_noise = false;              // pgqa
+  DeviceArray<std::byte> embedding;          // [vocab, d_model] of types.others
+  DeviceArray<std::byte> decoder_embedding;  // the decoder's own; empty where it reads `embedding`
   std::vector<EncoderLayer> encoder;
   DeviceArray<float> encoder_final_norm;
   DeviceBias encoder_bias;
@@ -105,8 +106,11 @@ struct T5Weights {
   DeviceBias decoder_bias;
   std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
   std::vector<std::string> folded;       // one line a distinct folding, for people
-  uint64_t bytes = 0;                    // packed matrices and embedding
+  uint64_t bytes = 0;                    // packed matrices and embeddings
 
+  const std::byte* target_embedding() const {
+    return decoder_embedding.size() > 0 ? decoder_embedding.data() : embedding.data();
+  }
   PositionBias encoder_position_bias() const { return encoder_bias.view(); }
   PositionBias decoder_position_bias() const { return decoder_bias.view(); }
 };

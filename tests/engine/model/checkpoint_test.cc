@@ -110,15 +110,26 @@ TEST(Checkpoint, ReadsShardsAsOne) {
               HasSubstr("tests/golden/sharded/model-00002-of-00002.safetensors: shared.weight"));
 }
 
-TEST(Checkpoint, FindsTheEmbeddingUnderItsOtherNames) {
-  for (const char* name : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"}) {
-    const TempDir dir;
-    dir.Write("model.safetensors", SafetensorsBytes({{name, Filled({2, 2}, 3)}}));
-    const auto checkpoint = Open(dir.path());
-    EXPECT_TRUE(checkpoint->Has("shared.weight"));
-    EXPECT_THAT(*checkpoint->Read("shared.weight", {2, 2}), ElementsAre(3, 3, 3, 3));
-    EXPECT_THAT(checkpoint->Describe("shared.weight"), HasSubstr(name)) << "its real name";
+TEST(Checkpoint, TensorsAreTheSameIfTypeShapeAndEveryByteAre) {
+  const TempDir dir;
+  std::vector<float> values(400'000, 1.0f);  // more than is compared at once
+  const auto count = static_cast<int64_t>(values.size());
+  const RawTensor one = Floats({count}, values);
+  RawTensor other_shape = one;
+  other_shape.shape = {2, count / 2};
+  values.back() = 2;
+  dir.Write("model.safetensors",
+            SafetensorsBytes({{"one", one},
+                              {"copy", one},
+                              {"other_value", Floats({count}, values)},
+                              {"other_shape", other_shape},
+                              {"other_type", RawTensor{"BF16", {2 * count}, one.bytes}}}));
+  const auto checkpoint = Open(dir.path());
+  EXPECT_TRUE(*checkpoint->Same("one", "copy"));
+  for (const char* other : {"other_value", "other_shape", "other_type"}) {
+    EXPECT_FALSE(*checkpoint->Same("one", other)) << other;
   }
+  EXPECT_EQ(checkpoint->Same("one", "none").status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST(Checkpoint, ListsWhatNobodyReadButNoKnownDuplicate) {
@@ -129,6 +140,7 @@ TEST(Checkpoint, ListsWhatNobodyReadButNoKnownDuplicate) {
                 {{"shared.weight", one},
                  {"encoder.embed_tokens.weight", one},
                  {"decoder.embed_tokens.weight", one},
+                 {"lm_head.weight", one},
                  {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", one},
                  {"extra", one}}));
   const auto checkpoint = Open(dir.path());
