@@ -134,7 +134,7 @@ StatusOr<ServingSummary> ServeByServer(
   }
   PRECIS_ASSIGN_OR_RETURN(const RemoteModel remote, std::move(asked));
   on_loaded({"precis-server", remote.name, remote.numerics, 0});
-  ModelInfo model;  // </s> is T5's
+  ModelInfo model;
   model.vocab_size = remote.vocab_size;
   ServingSummary summary;
   PRECIS_ASSIGN_OR_RETURN(summary.highest_per_s,

@@ -50,7 +50,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::CreateWithRunner(const EngineOptions& 
                                                            std::unique_ptr<ModelRunner> runner,
                                                            ModelInfo info) {
   auto loop =
-      std::make_unique<EngineLoop>(options, std::move(runner), info.eos_token_id, info.page_bytes);
+      std::make_unique<EngineLoop>(options, std::move(runner), info.end_token_ids, info.page_bytes);
   return std::unique_ptr<Engine>(new Engine(options, std::move(info), std::move(loop)));
 }
 
@@ -84,7 +84,8 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
 }
 
 GenerationLimits Engine::generation_limits() const {
-  return {options_.max_new_tokens, info_.vocab_size, loop_->max_beams()};
+  return {options_.max_new_tokens, info_.vocab_size, loop_->max_beams(),
+          static_cast<uint32_t>(info_.end_token_ids.size())};
 }
 
 void Engine::FlushCache() { loop_->FlushCache(); }

@@ -3,8 +3,10 @@
 // Names and meaning are those of Hugging Face generate(). Thread rule: values, no state.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,13 @@ enum class Drafting { kOff, kPromptLookup };
 inline constexpr size_t kMaxSuppressedTokens = 1024;
 inline constexpr size_t kMaxBadWords = 1024;
 inline constexpr size_t kMaxBadWordIds = 64;
+// Most ids that may end a summary: as many candidates more are wanted of each beam.
+inline constexpr size_t kMaxEndTokens = 16;
+
+// Whether `token` ends a summary.
+inline bool IsEnd(std::span<const int32_t> end_tokens, int32_t token) {
+  return std::ranges::find(end_tokens, token) != end_tokens.end();
+}
 
 // Absent means "not said"; 0 is a value.
 struct GenerationOverrides {
@@ -83,6 +92,7 @@ struct GenerationLimits {
   uint32_t max_new_tokens = 1024;  // of the server; more is refused
   uint32_t vocab_size = 0;
   uint32_t max_beams = 16;  // of the server's batch
+  uint32_t end_tokens = 1;  // how many ids end a summary
 };
 
 struct ResolvedOptions {

@@ -15,7 +15,7 @@ namespace precis {
 
 struct LoadRequest {
   std::vector<int32_t> source_ids;
-  uint32_t new_tokens = 1;  // exactly: </s> is suppressed
+  uint32_t new_tokens = 1;  // exactly: no end before
 };
 
 // Seconds since the request was sent; those of a request that was given up since it was due.
@@ -52,8 +52,7 @@ using LoadRunner = std::function<StatusOr<std::vector<LoadOutcome>>(
     const std::vector<LoadRequest>& requests, const std::vector<double>& due_s, double limit_s,
     const std::function<void(size_t)>& on_ended)>;
 
-// `tokens` random ids of 10 to 500, or of what the vocabulary has, and </s> last.
-std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, uint32_t vocab_size,
-                                  int32_t eos_token_id);
+// `tokens` random ids of 10 to 500, or of what the vocabulary has, and T5's </s> last.
+std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, uint32_t vocab_size);
 
 }  // namespace precis

@@ -23,12 +23,11 @@ struct ModelInfo {
   uint32_t num_heads = 0;
   uint32_t num_encoder_layers = 0;
   uint32_t num_decoder_layers = 0;
-  std::vector<uint32_t> self_kv_heads;   // one a decoder layer
-  std::vector<uint32_t> cross_kv_heads;  // one a decoder layer
-  std::vector<std::string> folded;       // what was folded at load, one line each
-  uint32_t n_positions = 0;              // of the config; 0 if it has none
-  int32_t pad_token_id = 0;
-  int32_t eos_token_id = 1;
+  std::vector<uint32_t> self_kv_heads;       // one a decoder layer
+  std::vector<uint32_t> cross_kv_heads;      // one a decoder layer
+  std::vector<std::string> folded;           // what was folded at load, one line each
+  uint32_t n_positions = 0;                  // of the config; 0 if it has none
+  std::vector<int32_t> end_token_ids = {1};  // each ends a summary; none: only its length does
   int32_t decoder_start_token_id = 0;
   GenerationDefaults defaults;
   // Numbers and memory

@@ -52,17 +52,20 @@ Status CheckForced(std::string_view field, const std::optional<int32_t>& forced,
   return FieldError(field, fmt::format("{} is one of the suppressed tokens", *forced));
 }
 
-// Something besides the end must remain, or no text is possible; only a tiny vocabulary can run
+// Something besides the ends must remain, or no text is possible; only a tiny vocabulary can run
 // out.
 Status CheckSomeRemain(const GenerationOptions& o, const GenerationLimits& limits) {
-  if (o.suppressed_token_ids.size() + o.bad_words.size() + 1 < limits.vocab_size) return OkStatus();
+  const size_t ends = limits.end_tokens;
+  if (o.suppressed_token_ids.size() + o.bad_words.size() + ends < limits.vocab_size) {
+    return OkStatus();
+  }
   std::vector<int32_t> banned = o.suppressed_token_ids;
   for (const std::vector<int32_t>& word : o.bad_words) {
     if (word.size() == 1) banned.push_back(word[0]);
   }
   std::ranges::sort(banned);
   banned.erase(std::unique(banned.begin(), banned.end()), banned.end());
-  if (banned.size() + 1 < limits.vocab_size) return OkStatus();
+  if (banned.size() + ends < limits.vocab_size) return OkStatus();
   return FieldError(
       o.suppressed_token_ids.empty() ? "options.bad_words" : "options.suppressed_token_ids",
       fmt::format("{} of the vocabulary's {} tokens are forbidden", banned.size(),

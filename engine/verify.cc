@@ -112,7 +112,7 @@ class Verifier {
       if (c.max_source_length && ids->size() > *c.max_source_length - 1) {
         ids->resize(*c.max_source_length - 1);
       }
-      ids->push_back(info.eos_token_id);
+      ids->push_back((*tokenizer)->end_id());
       Report(c.name + ": tokens", *ids == c.input_ids,
              *ids == c.input_ids ? fmt::format("{} ids", ids->size()) : "other ids: " + Ids(*ids));
     }
@@ -230,13 +230,13 @@ class Verifier {
 
   Status CheckTokens(T5Runner::Loaded loaded) {
     const int32_t start = loaded.info.decoder_start_token_id;
-    const int32_t eos = loaded.info.eos_token_id;
+    const std::vector<int32_t> ends = loaded.info.end_token_ids;
     PRECIS_ASSIGN_OR_RETURN(auto engine,
                             Engine::CreateWithRunner(options_.engine, std::move(loaded.runner),
                                                      std::move(loaded.info)));
     std::vector<Pending> pending;
     const auto settle = [&] {
-      for (Pending& p : pending) Compare(p, start, eos);
+      for (Pending& p : pending) Compare(p, start, ends);
       pending.clear();
     };
     for (const GoldenCase& c : golden_.cases) {
@@ -262,7 +262,7 @@ class Verifier {
     return BlockingRun::Submit(engine, c.input_ids, resolved.options);
   }
 
-  void Compare(Pending& p, int32_t start, int32_t eos) {
+  void Compare(Pending& p, int32_t start, std::span<const int32_t> ends) {
     const std::string name = p.golden_case->name + ": " + p.run->name;
     if (!p.submitted.ok()) {
       Report(name, false, "cannot be run: " + std::string(p.submitted.status().message()));
@@ -274,17 +274,22 @@ class Verifier {
       return;
     }
     if (p.run->scores.empty()) {
-      CompareIds(name, WithEnds(result.tokens, result.reason, start, eos), p.run->sequences.at(0));
+      const std::vector<int32_t>& want = p.run->sequences.at(0);
+      CompareIds(name, WithEnds(result.tokens, result.reason, start, ends, want), want);
     } else {
-      CompareBeams(name, *p.run, result, start, eos);
+      CompareBeams(name, *p.run, result, start, ends);
     }
   }
 
+  // A result has no end; of several it is taken for the one of `want`.
   static std::vector<int32_t> WithEnds(const std::vector<int32_t>& tokens, FinishReason reason,
-                                       int32_t start, int32_t eos) {
+                                       int32_t start, std::span<const int32_t> ends,
+                                       const std::vector<int32_t>& want) {
     std::vector<int32_t> ids = {start};
     ids.insert(ids.end(), tokens.begin(), tokens.end());
-    if (reason == FinishReason::kEndOfSequence) ids.push_back(eos);
+    if (reason == FinishReason::kEndOfSequence) {
+      ids.push_back(!want.empty() && IsEnd(ends, want.back()) ? want.back() : ends.front());
+    }
     return ids;
   }
 
@@ -296,7 +301,7 @@ class Verifier {
   }
 
   void CompareBeams(const std::string& name, const GoldenRun& run, const RunResult& result,
-                    int32_t start, int32_t eos) {
+                    int32_t start, std::span<const int32_t> ends) {
     if (result.hypotheses.size() != run.sequences.size()) {
       Report(name, false,
              fmt::format("{} sequences, want {}", result.hypotheses.size(), run.sequences.size()));
@@ -305,7 +310,7 @@ class Verifier {
     double worst = 0;
     for (size_t i = 0; i < run.sequences.size(); ++i) {
       const Hypothesis& h = result.hypotheses[i];
-      const std::vector<int32_t> ids = WithEnds(h.tokens, h.reason, start, eos);
+      const std::vector<int32_t> ids = WithEnds(h.tokens, h.reason, start, ends, run.sequences[i]);
       if (ids != run.sequences[i]) {
         CompareIds(fmt::format("{}, sequence {}", name, i), ids, run.sequences[i]);
         return;

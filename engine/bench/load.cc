@@ -11,6 +11,7 @@ namespace {
 
 constexpr int32_t kLowestId = 10;  // ids that every tokenizer has
 constexpr int32_t kHighestId = 500;
+constexpr int32_t kEndOfSource = 1;  // </s> of T5 and mT5
 // How often we look for ends. Nobody waits for one: times are taken where they happen.
 constexpr double kPollSeconds = 0.005;
 
@@ -70,14 +71,13 @@ void SleepSeconds(double seconds) {
 
 }  // namespace
 
-std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, uint32_t vocab_size,
-                                  int32_t eos_token_id) {
+std::vector<int32_t> RandomSource(uint64_t seed, uint32_t tokens, uint32_t vocab_size) {
   const auto most = std::min(kHighestId, static_cast<int32_t>(vocab_size) - 1);
   std::mt19937_64 random(seed);
   std::uniform_int_distribution<int32_t> id(std::min(kLowestId, most), most);
   std::vector<int32_t> source(tokens);
   for (int32_t& token : source) token = id(random);
-  source.back() = eos_token_id;
+  source.back() = kEndOfSource;
   return source;
 }
 

@@ -79,8 +79,7 @@ std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
   requests.reserve(items.size());
   for (const WorkItem& item : items) {
     requests.push_back(
-        {RandomSource(seed++, item.source_tokens, info.vocab_size, info.eos_token_id),
-         item.new_tokens});
+        {RandomSource(seed++, item.source_tokens, info.vocab_size), item.new_tokens});
   }
   return requests;
 }

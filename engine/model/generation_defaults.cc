@@ -61,10 +61,6 @@ constexpr std::string_view kHarmless[] = {
     "_from_model_config",
     "transformers_version",
     "use_cache",
-    "pad_token_id",  // token ids are config.json's; a different one is reported below
-    "bos_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
     "output_attentions",
     "output_hidden_states",
     "output_scores",
@@ -87,6 +83,14 @@ constexpr std::string_view kHarmless[] = {
     "assistant_lookbehind",
     "target_lookbehind",
     "_commit_hash",
+};
+
+// token_ids.cc reads them at the top of a file; a task has no ids of its own.
+constexpr std::string_view kTokenIds[] = {
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "decoder_start_token_id",
 };
 
 constexpr std::string_view kOurs[] = {
@@ -189,24 +193,11 @@ void ListUnsupported(const JsonKeys& keys, bool only_known, std::vector<std::str
     const bool ours =
         Contains(kOurs, key) && !(key == "forced_eos_token_id" && HasSeveralForcedEnds(keys));
     if (value.is_null() || ours || Contains(kHarmless, key)) continue;
+    if (keys.path().empty() && Contains(kTokenIds, key)) continue;
     const ForeignKey* foreign = FindForeign(key);
     if (foreign == nullptr ? only_known : IsNeutral(*foreign, value)) continue;
     out->push_back(
         fmt::format("{}: {}{} = {}", keys.file(), keys.path(), Shown(key), ShownJson(value)));
-  }
-}
-
-// The engine takes these ids from config.json; generate() would follow generation_config.json.
-void ListOtherTokenIds(const JsonKeys& generation, const json& config,
-                       std::vector<std::string>* out) {
-  for (const auto& [key, fallback] : {std::pair("pad_token_id", 0), std::pair("eos_token_id", 1),
-                                      std::pair("decoder_start_token_id", 0)}) {
-    const json* said = generation.Find(key);
-    if (said == nullptr) continue;
-    const json* model = JsonKeys("", "", config).Find(key);
-    const json expected = model != nullptr ? *model : json(fallback);
-    if (*said == expected || *said == json::array({expected})) continue;
-    out->push_back(fmt::format("{}: {} = {}", generation.file(), key, ShownJson(*said)));
   }
 }
 
@@ -288,7 +279,6 @@ StatusOr<GenerationDefaults> LoadGenerationDefaults(const std::string& dir) {
   const JsonKeys keys(first.path, "", first.root);
   PRECIS_ASSIGN_OR_RETURN(Said said, ReadSaid(keys, ids));
   ListUnsupported(keys, /*only_known=*/!has_own, &defaults.unsupported);
-  if (has_own) ListOtherTokenIds(keys, config.root, &defaults.unsupported);
   PRECIS_RETURN_IF_ERROR(AddTaskParams(config, ids, &said, &defaults.unsupported));
   ApplyDoSample(&said);
   defaults.values = std::move(said.values);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <string_view>
+#include <utility>
 
 #include "engine/model/attention_variant.h"
 #include "engine/model/json_file.h"
@@ -21,16 +23,35 @@ constexpr uint32_t kMaxHeads = 4096;
 constexpr uint32_t kMaxLayers = 1024;
 constexpr uint32_t kMaxBuckets = 65536;
 
-template <typename T>
-Status Require(const JsonKeys& keys, std::string_view key, const std::optional<T>& value, T* out) {
-  if (!value.has_value()) return keys.Error(key, "is missing");
-  *out = *value;
-  return OkStatus();
-}
+// What transformers' T5Config and MT5Config have where the file says nothing.
+struct Family {
+  std::string_view model_type;
+  uint32_t vocab_size, d_model, d_kv, d_ff, num_layers, num_heads;
+  std::string_view feed_forward_proj;
+  bool may_scale;  // T5 v1.0 scales its decoder's outputs; no mT5 does, whatever its file says
+};
+constexpr Family kFamilies[] = {
+    {"t5", 32128, 512, 64, 2048, 6, 8, "relu", true},
+    {"mt5", 250112, 512, 64, 1024, 8, 6, "gated-gelu", false},
+};
 
-Status RequireCount(const JsonKeys& keys, std::string_view key, uint32_t max, uint32_t* out) {
-  PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> value, keys.Count(key, 1, max));
-  return Require(keys, key, value, out);
+// A size: the key's own or its other name's, which transformers lets win; else the family's.
+struct SizeKey {
+  std::string_view key;
+  std::string_view alias;
+  uint32_t family;
+  uint32_t max;
+};
+
+Status ReadSize(const JsonKeys& keys, const SizeKey& size, uint32_t* out) {
+  *out = size.family;
+  for (const std::string_view key : {size.key, size.alias}) {
+    if (!keys.object().contains(std::string(key))) continue;
+    PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> value, keys.Count(key, 1, size.max));
+    if (!value) return keys.Error(key, "is missing (null)");
+    *out = *value;
+  }
+  return OkStatus();
 }
 
 Status OptionalCount(const JsonKeys& keys, std::string_view key, uint32_t min, uint32_t max,
@@ -40,28 +61,27 @@ Status OptionalCount(const JsonKeys& keys, std::string_view key, uint32_t min, u
   return OkStatus();
 }
 
-Status TokenId(const JsonKeys& keys, std::string_view key, uint32_t vocab_size, int32_t* out) {
-  PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> id, keys.Count(key, 0, vocab_size - 1));
-  if (id) *out = static_cast<int32_t>(*id);
-  return OkStatus();
-}
-
-Status ReadModelType(const JsonKeys& keys, ModelConfig* config) {
+StatusOr<const Family*> ReadFamily(const JsonKeys& keys) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> type, keys.Text("model_type"));
-  PRECIS_RETURN_IF_ERROR(Require(keys, "model_type", type, &config->model_type));
-  if (*type == "t5" || *type == "mt5") return OkStatus();
+  if (!type) return keys.Error("model_type", "is missing");
+  const auto family = std::ranges::find(kFamilies, *type, &Family::model_type);
+  if (family != std::end(kFamilies)) return family;
   return Unimplemented(fmt::format("{}: model_type \"{}\" is not served; t5 and mt5 are",
                                    keys.file(), Shown(*type)));
 }
 
-Status ReadSizes(const JsonKeys& keys, ModelConfig* c) {
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "d_model", kMaxDimension, &c->d_model));
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "d_kv", kMaxDimension, &c->head_dim));
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "d_ff", kMaxDimension, &c->d_ff));
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "vocab_size", kMaxDimension, &c->vocab_size));
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "num_heads", kMaxHeads, &c->num_heads));
-  PRECIS_RETURN_IF_ERROR(RequireCount(keys, "num_layers", kMaxLayers, &c->num_encoder_layers));
-  c->num_decoder_layers = c->num_encoder_layers;
+Status ReadSizes(const JsonKeys& keys, const Family& f, ModelConfig* c) {
+  const std::pair<SizeKey, uint32_t*> sizes[] = {
+      {{"d_model", "hidden_size", f.d_model, kMaxDimension}, &c->d_model},
+      {{"d_kv", "head_dim", f.d_kv, kMaxDimension}, &c->head_dim},
+      {{"d_ff", "d_ff", f.d_ff, kMaxDimension}, &c->d_ff},
+      {{"vocab_size", "vocab_size", f.vocab_size, kMaxDimension}, &c->vocab_size},
+      {{"num_heads", "num_attention_heads", f.num_heads, kMaxHeads}, &c->num_heads},
+      {{"num_layers", "num_hidden_layers", f.num_layers, kMaxLayers}, &c->num_encoder_layers},
+  };
+  for (const auto& [size, out] : sizes) PRECIS_RETURN_IF_ERROR(ReadSize(keys, size, out));
+  PRECIS_ASSIGN_OR_RETURN(const auto num_layers, keys.Count("num_layers", 1, kMaxLayers));
+  c->num_decoder_layers = num_layers.value_or(f.num_layers);
   PRECIS_RETURN_IF_ERROR(
       OptionalCount(keys, "num_decoder_layers", 1, kMaxLayers, &c->num_decoder_layers));
   PRECIS_RETURN_IF_ERROR(OptionalCount(keys, "n_positions", 0, kMaxDimension, &c->n_positions));
@@ -86,10 +106,9 @@ Status ReadPositionBuckets(const JsonKeys& keys, ModelConfig* c) {
                   c->relative_attention_max_distance, c->relative_attention_num_buckets));
 }
 
-Status ReadFeedForward(const JsonKeys& keys, ModelConfig* c) {
+Status ReadFeedForward(const JsonKeys& keys, const Family& family, ModelConfig* c) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> said, keys.Text("feed_forward_proj"));
-  // Defaults of transformers' T5Config and MT5Config.
-  const std::string proj = said.value_or(c->model_type == "mt5" ? "gated-gelu" : "relu");
+  const std::string proj = said.value_or(std::string(family.feed_forward_proj));
   if (proj != "relu" && proj != "gated-gelu") {
     return Unimplemented(
         fmt::format("{}: feed_forward_proj \"{}\" is not served; relu and gated-gelu are",
@@ -112,16 +131,31 @@ Status ReadFeedForward(const JsonKeys& keys, ModelConfig* c) {
   return OkStatus();
 }
 
-Status ReadNumerics(const JsonKeys& keys, ModelConfig* c) {
+// T5's own key wins; a null there is no, and a null tie is none, as in transformers.
+Status ReadScale(const JsonKeys& keys, const Family& family, ModelConfig* c) {
+  PRECIS_ASSIGN_OR_RETURN(const std::optional<bool> tied, keys.Bool("tie_word_embeddings"));
+  PRECIS_ASSIGN_OR_RETURN(const std::optional<bool> scale, keys.Bool("scale_decoder_outputs"));
+  const bool said = keys.object().contains("scale_decoder_outputs");
+  c->scale_decoder_outputs =
+      family.may_scale && (said ? scale.value_or(false) : tied.value_or(true));
+  return OkStatus();
+}
+
+Status ReadNumerics(const JsonKeys& keys, const Family& family, ModelConfig* c) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<double> eps,
                           keys.Real("layer_norm_epsilon", 1e-30, 1.0));
   if (eps) c->layer_norm_epsilon = static_cast<float>(*eps);
-  PRECIS_ASSIGN_OR_RETURN(const std::optional<bool> tied, keys.Bool("tie_word_embeddings"));
-  PRECIS_ASSIGN_OR_RETURN(const std::optional<bool> scale, keys.Bool("scale_decoder_outputs"));
-  c->scale_decoder_outputs = scale.value_or(tied.value_or(true));
-  PRECIS_RETURN_IF_ERROR(TokenId(keys, "pad_token_id", c->vocab_size, &c->pad_token_id));
-  PRECIS_RETURN_IF_ERROR(TokenId(keys, "eos_token_id", c->vocab_size, &c->eos_token_id));
-  return TokenId(keys, "decoder_start_token_id", c->vocab_size, &c->decoder_start_token_id);
+  PRECIS_RETURN_IF_ERROR(ReadScale(keys, family, c));
+  // Checked alone: nothing is padded here.
+  return keys.Count("pad_token_id", 0, c->vocab_size - 1).status();
+}
+
+Status ReadQuantization(const JsonKeys& keys, ModelConfig* c) {
+  const json* value = keys.Find("quantization_config");
+  if (value == nullptr) return OkStatus();
+  const auto method = value->is_object() ? value->find("quant_method") : value->end();
+  c->quantization = ShownJson(value->is_object() && method != value->end() ? *method : *value);
+  return OkStatus();
 }
 
 constexpr std::array kServed = {
@@ -260,11 +294,14 @@ StatusOr<ModelConfig> LoadModelConfig(const std::string& dir) {
   const JsonKeys keys(file.path, "", file.root);
   ModelConfig config;
   config.file = file.path;
-  PRECIS_RETURN_IF_ERROR(ReadModelType(keys, &config));
-  PRECIS_RETURN_IF_ERROR(ReadSizes(keys, &config));
+  PRECIS_ASSIGN_OR_RETURN(const Family* family, ReadFamily(keys));
+  config.model_type = family->model_type;
+  PRECIS_RETURN_IF_ERROR(ReadSizes(keys, *family, &config));
   PRECIS_RETURN_IF_ERROR(ReadPositionBuckets(keys, &config));
-  PRECIS_RETURN_IF_ERROR(ReadFeedForward(keys, &config));
-  PRECIS_RETURN_IF_ERROR(ReadNumerics(keys, &config));
+  PRECIS_RETURN_IF_ERROR(ReadFeedForward(keys, *family, &config));
+  PRECIS_RETURN_IF_ERROR(ReadNumerics(keys, *family, &config));
+  PRECIS_RETURN_IF_ERROR(ReadQuantization(keys, &config));
+  PRECIS_ASSIGN_OR_RETURN(config.tokens, LoadTokenIds(dir, config.vocab_size));
   PRECIS_RETURN_IF_ERROR(ReadVariant(keys, &config));
   PRECIS_RETURN_IF_ERROR(ReadListedGroups(keys, &config));
   return config;

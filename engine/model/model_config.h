@@ -1,4 +1,5 @@
 // config.json of a T5 or mT5 checkpoint: read once, every number checked, errors name file and key.
+// A key that is not there has the default of its family in transformers 5.5.4.
 // What only the tensors can tell (attention_variant.h) is left open here.
 // Thread rule: values, no state.
 #pragma once
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/model/token_ids.h"
 
 namespace precis {
 
@@ -54,10 +56,10 @@ struct ModelConfig {
   float layer_norm_epsilon = 1e-6f;
   bool gated = false;                 // feed_forward_proj: gated-gelu, else relu
   bool scale_decoder_outputs = true;  // logits times d_model**-0.5
-  int32_t pad_token_id = 0;
-  int32_t eos_token_id = 1;
-  int32_t decoder_start_token_id = 0;
-  uint32_t n_positions = 0;  // 0: the file has none
+  uint32_t n_positions = 0;           // 0: the file has none
+  TokenIds tokens;                    // of generation_config.json, if it is there
+  // What quantization_config says; absent where it is not there.
+  std::optional<std::string> quantization;
 
   // As the file says; absent where it does not. ResolveAttention (attention_variant.h) decides.
   std::optional<AttentionVariant> attention_variant;

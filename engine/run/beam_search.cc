@@ -8,10 +8,11 @@
 #include "engine/run/token_history.h"
 
 namespace precis {
-void BeamSearch::Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token) {
+void BeamSearch::Start(const GenerationOptions* options, int32_t start_token,
+                       std::span<const int32_t> end_tokens) {
   PRECIS_CHECK(options->num_beams > 0 && options->max_new_tokens > 0);
   options_ = options;
-  eos_token_ = eos_token;
+  end_tokens_ = end_tokens;
   capacity_ = options->max_new_tokens + 1;
   length_ = 1;
   live_ = 1;
@@ -42,7 +43,7 @@ void BeamSearch::Step(std::span<const std::span<const TokenScore>> rows) {
   const bool last = length_ + 1 == capacity_;
   uint32_t next = 0;
   for (size_t i = 0; i < choices_.size(); ++i) {
-    const bool ended = last || choices_[i].token == eos_token_;
+    const bool ended = last || IsEnd(end_tokens_, choices_[i].token);
     if (ended) {
       // A hypothesis ends only from among the best `width`; the second half refills the beams.
       if (i < options_->num_beams) Keep(choices_[i]);
@@ -58,8 +59,8 @@ void BeamSearch::Step(std::span<const std::span<const TokenScore>> rows) {
   finished_ = true;
 }
 
-// The best 2 x num_beams continuations of all beams, those of lower beams and tokens first among
-// equals.
+// The best continuations of all beams, as many that all beams go on even if each of them has all
+// its ends among the best; those of lower beams and tokens first among equals.
 void BeamSearch::Choose(std::span<const std::span<const TokenScore>> rows) {
   choices_.clear();
   const float* scores = scores_.data() + size_t{buffer_} * options_->num_beams;
@@ -70,7 +71,8 @@ void BeamSearch::Choose(std::span<const std::span<const TokenScore>> rows) {
       choices_.push_back({Saturated(c.score + scores[beam]), beam, c.token});
     }
   }
-  const size_t count = std::min<size_t>(choices_.size(), candidates_per_beam());
+  const size_t most = size_t{options_->num_beams} * std::max<size_t>(2, 1 + end_tokens_.size());
+  const size_t count = std::min(choices_.size(), most);
   const auto better = [](const Choice& a, const Choice& b) {
     if (a.total != b.total) return a.total > b.total;
     return a.beam != b.beam ? a.beam < b.beam : a.token < b.token;

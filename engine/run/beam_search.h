@@ -5,6 +5,7 @@
 // Owner: the runner, one a sequence with beams. Thread rule: the step thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,9 +24,10 @@ class BeamSearch {
   };
 
   // Takes from the options: num_beams, num_return_sequences, max_new_tokens, length_penalty,
-  // early_stopping; they must outlive the search. Makes room for all
+  // early_stopping; they and the ends must outlive the search. Makes room for all
   // steps, so that later calls allocate nothing.
-  void Start(const GenerationOptions* options, int32_t start_token, int32_t eos_token);
+  void Start(const GenerationOptions* options, int32_t start_token,
+             std::span<const int32_t> end_tokens);
 
   // Beams that the next step continues: one at first, then num_beams, unless fewer are possible;
   // none when finished().
@@ -34,9 +36,14 @@ class BeamSearch {
   uint32_t generated() const { return length_ - 1; }
   bool finished() const { return finished_; }
 
-  // As many candidates of each beam as a step may need: one may end each beam, and as many again
-  // keep all beams going.
-  uint32_t candidates_per_beam() const { return 2 * options_->num_beams; }
+  // As many candidates of each beam as a step may need: all of its ends, and as many again as keep
+  // all beams going.
+  static constexpr uint32_t CandidatesPerBeam(uint32_t num_beams, size_t num_ends) {
+    return num_beams + std::max(num_beams, static_cast<uint32_t>(num_ends));
+  }
+  uint32_t candidates_per_beam() const {
+    return CandidatesPerBeam(options_->num_beams, end_tokens_.size());
+  }
 
   // One token on: rows[i] are the best candidates_per_beam() candidates of live beam i (fewer where
   // fewer are possible), as BestCandidates() gives them. Requires !finished().
@@ -72,7 +79,7 @@ class BeamSearch {
   }
 
   const GenerationOptions* options_ = nullptr;
-  int32_t eos_token_ = 1;
+  std::span<const int32_t> end_tokens_;
   uint32_t capacity_ = 0;  // ids that a beam can have
   uint32_t length_ = 1;    // ids that every live beam has
   uint32_t live_ = 0;

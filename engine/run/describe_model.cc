@@ -35,9 +35,8 @@ ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
   info.self_kv_heads = KvHeadCounts(groupings.self);
   info.cross_kv_heads = KvHeadCounts(groupings.cross);
   info.n_positions = config.n_positions;
-  info.pad_token_id = config.pad_token_id;
-  info.eos_token_id = config.eos_token_id;
-  info.decoder_start_token_id = config.decoder_start_token_id;
+  info.end_token_ids = config.tokens.ends;
+  info.decoder_start_token_id = config.tokens.start;
   info.self_bytes_per_token = layout.self.bytes_per_token;
   info.cross_bytes_per_token = layout.cross.bytes_per_token;
   info.page_bytes = layout.page_bytes;

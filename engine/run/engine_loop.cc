@@ -20,9 +20,9 @@ Status Unshared(const Status& status) {
 }  // namespace
 
 EngineLoop::EngineLoop(const EngineOptions& options, std::unique_ptr<ModelRunner> runner,
-                       int32_t eos_token_id, uint64_t page_bytes)
+                       std::vector<int32_t> end_tokens, uint64_t page_bytes)
     : options_(options),
-      eos_token_id_(eos_token_id),
+      end_tokens_(std::move(end_tokens)),
       page_bytes_(page_bytes),
       runner_(std::move(runner)),
       pool_(runner_->num_pages()),
@@ -171,7 +171,7 @@ SequenceOutcome EngineLoop::TakeStep(SequenceId id, const SequenceStep& step, Ti
     return {id, step.finished, step.parents};
   }
   for (const int32_t token : step.tokens) {
-    if (token != eos_token_id_) {
+    if (!IsEnd(end_tokens_, token)) {
       Push(a, {TokenEvent::Kind::kToken, token, {}, OkStatus(), {}}, now);
     }
   }
@@ -180,7 +180,7 @@ SequenceOutcome EngineLoop::TakeStep(SequenceId id, const SequenceStep& step, Ti
   local_.generated_tokens += advanced;
   local_.accepted_tokens += advanced - 1;
   const bool finished =
-      step.tokens.back() == eos_token_id_ || a.generated >= a.request.options.max_new_tokens;
+      IsEnd(end_tokens_, step.tokens.back()) || a.generated >= a.request.options.max_new_tokens;
   if (!finished) a.queue->Notify();
   return {id, finished, kOnlyBeam, advanced};
 }
@@ -218,7 +218,7 @@ void EngineLoop::FinishDecoded(SequenceId id, const SequenceStep& step) {
     std::vector<Hypothesis> all = runner_->Hypotheses(id);
     if (!all.empty()) reason = all[0].reason;
     active_[id].queue->SetHypotheses(std::move(all));
-  } else if (step.tokens.back() != eos_token_id_) {
+  } else if (!IsEnd(end_tokens_, step.tokens.back())) {
     reason = FinishReason::kLength;
   }
   Finish(id, reason, OkStatus());

@@ -30,7 +30,7 @@ namespace precis {
 class EngineLoop final : private PageTables {
  public:
   EngineLoop(const EngineOptions& options, std::unique_ptr<ModelRunner> runner,
-             int32_t eos_token_id, uint64_t page_bytes);
+             std::vector<int32_t> end_tokens, uint64_t page_bytes);
   ~EngineLoop() override;
 
   StatusOr<std::shared_ptr<EventQueue>> Submit(SequenceRequest request);
@@ -94,7 +94,7 @@ class EngineLoop final : private PageTables {
   std::span<const PageId> DocumentPages(DocumentId id) const override;
 
   const EngineOptions options_;
-  const int32_t eos_token_id_;
+  const std::vector<int32_t> end_tokens_;
   const uint64_t page_bytes_;
   const SteadyClock clock_;
   std::unique_ptr<ModelRunner> runner_;

@@ -1,6 +1,7 @@
 #include "engine/run/open_model.h"
 
 #include "engine/model/directory_kind.h"
+#include "engine/model/quantized_tensors.h"
 #include "engine/run/describe_model.h"
 
 namespace precis {
@@ -10,6 +11,7 @@ StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
   OpenedModel out;
   PRECIS_ASSIGN_OR_RETURN(out.config, LoadModelConfig(dir));
   PRECIS_ASSIGN_OR_RETURN(out.checkpoint, Checkpoint::Open(dir));
+  PRECIS_RETURN_IF_ERROR(RefuseQuantized(*out.checkpoint, out.config));
   PRECIS_ASSIGN_OR_RETURN(out.attention, ResolveAttention(out.config, *out.checkpoint));
   const LayerGroupings groupings = Groupings(out.config, out.attention);
   out.layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),

@@ -41,7 +41,7 @@ ReadingPlan ReadingPlanner::Truncated(std::string_view what, std::vector<int32_t
                                       bool ends) const {
   const size_t tokens = ids.size();
   ids.resize(limits_.max_source_tokens);
-  if (ends) ids.back() = limits_.eos;
+  if (ends) ids.back() = tokenizer_.end_id();
   ReadingPlan plan = Whole(std::move(ids));
   plan.source_tokens_dropped = static_cast<uint32_t>(tokens - limits_.max_source_tokens);
   plan.warnings.push_back(fmt::format("{} {} tokens; the last {} were left out", what, tokens,
@@ -96,7 +96,7 @@ StatusOr<ReadingPlan> ReadingPlanner::Windows(const char* field, const Parts& pa
     std::vector<int32_t>& ids = plan.passages.emplace_back(parts.prefix);
     const std::span<const int32_t> part = parts.body.subspan(range.begin, range.size());
     ids.insert(ids.end(), part.begin(), part.end());
-    if (parts.ends) ids.push_back(limits_.eos);
+    if (parts.ends) ids.push_back(tokenizer_.end_id());
     longest = std::max(longest, ids.size());
   }
   WarnOfLength("windows have up to", longest, &plan);
@@ -119,7 +119,7 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std:
                                                LongDocumentPolicy policy) const {
   PRECIS_RETURN_IF_ERROR(CheckText(text));
   PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(prefix + std::string(text)));
-  ids.push_back(limits_.eos);
+  ids.push_back(tokenizer_.end_id());
   const size_t tokens = ids.size();
   if (tokens <= limits_.max_source_tokens) {
     ReadingPlan plan = Whole(std::move(ids));
@@ -145,7 +145,7 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanIds(std::vector<int32_t> ids,
     WarnOfLength("the source has", tokens, &plan);
     return plan;
   }
-  const bool ends = ids.back() == limits_.eos;
+  const bool ends = ids.back() == tokenizer_.end_id();
   if (limits_.max_source_tokens < 2) return FieldTooLarge("token_ids", "has more than one token");
   if (policy == LongDocumentPolicy::kWindows) {
     Parts parts;
@@ -160,7 +160,7 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanIds(std::vector<int32_t> ids,
 StatusOr<ReadingPlan> ReadingPlanner::PlanMerge(std::string_view joined, const std::string& prefix,
                                                 bool ends, bool may_split) const {
   PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(prefix + std::string(joined)));
-  if (ends) ids.push_back(limits_.eos);
+  if (ends) ids.push_back(tokenizer_.end_id());
   const size_t tokens = ids.size();
   if (tokens <= limits_.max_source_tokens) {
     ReadingPlan plan = Whole(std::move(ids));

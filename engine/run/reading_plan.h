@@ -1,5 +1,5 @@
 // What of a source is read and in what pieces: whole, its beginning, or overlapping windows. A
-// passage is ids ready for the engine: prefix, a part of the source, </s>.
+// passage is ids ready for the engine: prefix, a part of the source, the tokenizer's </s>.
 //
 // Called by a summary call, in the text pool. Thread rule: const; any thread.
 #pragma once
@@ -32,7 +32,6 @@ class ReadingPlanner {
   struct Limits {
     uint32_t max_source_tokens = 0;
     uint32_t trained_tokens = 0;  // the model's n_positions; 0: it does not say
-    int32_t eos = 1;
   };
 
   ReadingPlanner(const Tokenizer& tokenizer, const Limits& limits)

@@ -16,8 +16,7 @@ constexpr uint32_t kMaxSplits = 3;
 bool IsQueueFull(const Status& status) { return ReasonOf(status) == Reason::kQueueFull; }
 
 ReadingPlanner::Limits LimitsOf(const Engine& engine) {
-  return {engine.options().max_source_tokens, engine.info().n_positions,
-          engine.info().eos_token_id};
+  return {engine.options().max_source_tokens, engine.info().n_positions};
 }
 
 }  // namespace
@@ -92,7 +91,7 @@ void TextCall::CheckEnd() {
 
 StatusOr<ReadingPlan> TextCall::PlanSource() {
   if (auto* ids = std::get_if<std::vector<int32_t>>(&request_.source)) {
-    ends_ = ids->back() == context_.engine.info().eos_token_id;
+    ends_ = ids->back() == context_.tokenizer.end_id();
     return planner_.PlanIds(std::move(*ids), request_.long_document_policy);
   }
   prefix_ = summary_.effective.options.prefix;

@@ -79,7 +79,13 @@ StatusOr<uint32_t> PoolPages(const EngineOptions& options, const Backend& backen
   return static_cast<uint32_t>(pages);
 }
 
-void Warn(const Checkpoint& checkpoint, const GenerationDefaults& defaults) {
+void Warn(const Checkpoint& checkpoint, const ModelConfig& config,
+          const GenerationDefaults& defaults) {
+  for (const std::string& note : config.tokens.notes) spdlog::warn("{}", note);
+  if (config.quantization) {
+    spdlog::warn("{}: quantization_config {} is not applied: the weights are plain ones",
+                 config.file, *config.quantization);
+  }
   for (const std::string& name : checkpoint.UnreadNames()) {
     spdlog::warn("{} is not used", checkpoint.Describe(name));
   }
@@ -129,7 +135,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
   out.info = DescribeModel(dir, config, model.attention, layout);
   if (!options.served_model_name.empty()) out.info.name = options.served_model_name;
   out.info.defaults = std::move(defaults);
-  Warn(*model.checkpoint, out.info.defaults);
+  Warn(*model.checkpoint, config, out.info.defaults);
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, model.checkpoint->Fingerprint());
   out.info.folded = weights.folded;
   out.info.weight_bytes = weights.bytes;

@@ -38,7 +38,7 @@ T5Runner::T5Runner(const EngineOptions& options, ModelConfig config,
       encoder_(config_, weights_, layout_, memory_.pool(), options.encode_slice_rows, allocator),
       decoder_(config_, weights_, layout_, memory_.pool(), options.max_batch, allocator),
       sampler_(config_.vocab_size),
-      picker_(config_.vocab_size, options.max_batch, config_.eos_token_id, *backend_),
+      picker_(config_.vocab_size, options.max_batch, config_.tokens.ends, *backend_),
       sequences_(options.max_sequences),
       tokens_(options.max_batch) {
   copies_.reserve(options.max_batch);
@@ -70,9 +70,9 @@ void T5Runner::Join(SequenceId id, const RunnerSequence& sequence) {
   s.index = sequence.sequence_index;
   drafter_->Join(id, sequence.source_ids, *sequence.options);
   if (s.HasBeams()) {
-    s.search.Start(sequence.options, config_.decoder_start_token_id, config_.eos_token_id);
+    s.search.Start(sequence.options, config_.tokens.start, config_.tokens.ends);
   } else {
-    s.history.Start(sequence.options, config_.decoder_start_token_id);
+    s.history.Start(sequence.options, config_.tokens.start);
   }
   picker_.Reserve(*sequence.options);
 }
@@ -205,7 +205,7 @@ SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows) {
     history.Push(token);
     tokens_[begin + count++] = token;
     const bool ends =
-        token == config_.eos_token_id || history.generated() == options.max_new_tokens;
+        IsEnd(config_.tokens.ends, token) || history.generated() == options.max_new_tokens;
     if (ends || count == rows || token != drafter_->token(id, static_cast<uint32_t>(count))) break;
     ++drafts;
   }
@@ -244,7 +244,7 @@ std::vector<Hypothesis> T5Runner::Hypotheses(SequenceId id) const {
     h.tokens.assign(found.ids.begin() + 1, found.ids.end());
     h.score = found.score;
     h.reason = FinishReason::kLength;
-    if (!h.tokens.empty() && h.tokens.back() == config_.eos_token_id) {
+    if (!h.tokens.empty() && IsEnd(config_.tokens.ends, h.tokens.back())) {
       h.tokens.pop_back();
       h.reason = FinishReason::kEndOfSequence;
     }
@@ -258,7 +258,7 @@ std::vector<Hypothesis> T5Runner::Hypotheses(SequenceId id) const {
 
 // Microseconds of the layer-0 items of `stage` for a document of `tokens` tokens.
 double T5Runner::TimeItems(uint32_t tokens, EncodeStage stage) {
-  std::vector<int32_t> ids(tokens, config_.eos_token_id);
+  std::vector<int32_t> ids(tokens, config_.tokens.start);
   std::vector<PageId> pages(PagesFor(tokens, layout_.cross.slots));
   std::iota(pages.begin(), pages.end(), 0);
   const SteadyClock clock;

@@ -23,7 +23,7 @@ double T5Runner::TimeStep(uint32_t rows) {
   const uint32_t left = num_pages() > self ? num_pages() - self : 1;
   const uint32_t tokens = std::min({kSourceTokens, max_source_tokens_, left * cross_slots()});
   const GenerationOptions greedy;
-  const int32_t start = config_.decoder_start_token_id;
+  const int32_t start = config_.tokens.start;
   picker_.Clear();
   batch_.Clear();
   batch_.self_pages.push_back(0);
@@ -31,7 +31,7 @@ double T5Runner::TimeStep(uint32_t rows) {
     batch_.cross_pages.push_back(static_cast<int32_t>(num_pages() - 1 - i));
   }
   for (uint32_t i = 0; i < rows; ++i) {
-    batch_.tokens.push_back(config_.eos_token_id);
+    batch_.tokens.push_back(start);
     batch_.slots.push_back({static_cast<int32_t>(i / slots), i % slots});
     batch_.self_rows.push_back({0, 1, 0});
     batch_.cross_rows.push_back({0, tokens, 0});

@@ -20,12 +20,12 @@ void BanNgrams(size_t n, std::span<const int32_t> ids, std::vector<ScoreEdit>* e
 }
 
 // Bans the last token of every word whose others were generated just now. The start token
-// may begin a word, as it does for transformers 5.23 (5.5 did not look at it); the end alone is no
+// may begin a word, as it does for transformers 5.23 (5.5 did not look at it); an end alone is no
 // word.
 void BanWords(std::span<const std::vector<int32_t>> words, std::span<const int32_t> ids,
-              int32_t eos_token, std::vector<ScoreEdit>* edits) {
+              std::span<const int32_t> end_tokens, std::vector<ScoreEdit>* edits) {
   for (const std::vector<int32_t>& word : words) {
-    const bool only_end = word.size() == 1 && word[0] == eos_token;
+    const bool only_end = word.size() == 1 && IsEnd(end_tokens, word[0]);
     if (only_end || word.size() - 1 > ids.size()) continue;
     const std::span<const int32_t> tail = ids.last(word.size() - 1);
     if (std::equal(tail.begin(), tail.end(), word.begin())) edits->push_back({word.back(), true});
@@ -37,14 +37,16 @@ void BanWords(std::span<const std::vector<int32_t>> words, std::span<const int32
 // Bans come after the penalty in generate()'s _get_logits_processor(), so that a token has one
 // edit: it is banned, or penalised once, however often it occurs.
 void AppendScoreEdits(const GenerationOptions& options, std::span<const int32_t> ids,
-                      int32_t eos_token, std::vector<ScoreEdit>* edits) {
+                      std::span<const int32_t> end_tokens, std::vector<ScoreEdit>* edits) {
   const auto first = static_cast<ptrdiff_t>(edits->size());
   if (options.repetition_penalty != 1.0f) {
     for (const int32_t id : ids) edits->push_back({id, false});
   }
   if (options.no_repeat_ngram_size > 0) BanNgrams(options.no_repeat_ngram_size, ids, edits);
-  BanWords(options.bad_words, ids, eos_token, edits);
-  if (ids.size() - 1 < options.min_new_tokens) edits->push_back({eos_token, true});
+  BanWords(options.bad_words, ids, end_tokens, edits);
+  if (ids.size() - 1 < options.min_new_tokens) {
+    for (const int32_t id : end_tokens) edits->push_back({id, true});
+  }
   for (const int32_t id : options.suppressed_token_ids) edits->push_back({id, true});
   const auto begin = edits->begin() + first;
   std::sort(begin, edits->end(), [](const ScoreEdit& a, const ScoreEdit& b) {
@@ -56,10 +58,10 @@ void AppendScoreEdits(const GenerationOptions& options, std::span<const int32_t>
       edits->end());
 }
 
-size_t MaxScoreEdits(const GenerationOptions& options) {
+size_t MaxScoreEdits(const GenerationOptions& options, size_t num_ends) {
   const size_t ids = options.max_new_tokens + 1;
   return (options.repetition_penalty != 1.0f ? ids : 0) +
-         (options.no_repeat_ngram_size > 0 ? ids : 0) + options.bad_words.size() + 1 +
+         (options.no_repeat_ngram_size > 0 ? ids : 0) + options.bad_words.size() + num_ends +
          options.suppressed_token_ids.size();
 }
 

@@ -25,9 +25,9 @@ struct ScoreEdit {
 // order of tokens, one each. `ids` begin with the start token, which counts for penalties and
 // n-grams as it does in generate(). Not where a token is forced.
 void AppendScoreEdits(const GenerationOptions& options, std::span<const int32_t> ids,
-                      int32_t eos_token, std::vector<ScoreEdit>* edits);
+                      std::span<const int32_t> end_tokens, std::vector<ScoreEdit>* edits);
 // The most that AppendScoreEdits() appends, before it leaves out what is there twice.
-size_t MaxScoreEdits(const GenerationOptions& options);
+size_t MaxScoreEdits(const GenerationOptions& options, size_t num_ends);
 
 // A number beyond float's range as its end, so that sums and quotients stay numbers.
 float Saturated(float score);

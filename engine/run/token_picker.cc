@@ -3,15 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "common/check.h"
+#include "engine/run/beam_search.h"
 #include "engine/sched/scheduler.h"
 
 namespace precis {
 namespace {
 
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
-constexpr size_t kMostBest = size_t{2} * Scheduler::kMaxBeams;
+constexpr size_t kMostBest = BeamSearch::CandidatesPerBeam(Scheduler::kMaxBeams, kMaxEndTokens);
 
 // `next` comes to its place among the best, if it has one.
 void Insert(const TokenScore& next, ScoreSummary* summary) {
@@ -40,20 +42,21 @@ void AddToSum(float score, ScoreSummary* summary) {
 
 }  // namespace
 
-TokenPicker::TokenPicker(uint32_t vocab_size, uint32_t max_rows, int32_t eos_token,
+TokenPicker::TokenPicker(uint32_t vocab_size, uint32_t max_rows, std::vector<int32_t> end_tokens,
                          Backend& backend)
     : vocab_size_(vocab_size),
-      eos_token_(eos_token),
+      end_tokens_(std::move(end_tokens)),
       backend_(backend),
       best_(max_rows * kMostBest),
       scores_(size_t{max_rows} * vocab_size) {
+  PRECIS_CHECK(end_tokens_.size() <= kMaxEndTokens);
   rows_.reserve(max_rows);
   summaries_.reserve(max_rows);
   sampled_.reserve(max_rows);
 }
 
 void TokenPicker::Reserve(const GenerationOptions& options) {
-  max_edits_ = std::max(max_edits_, MaxScoreEdits(options));
+  max_edits_ = std::max(max_edits_, MaxScoreEdits(options, end_tokens_.size()));
   edits_.reserve(max_edits_ * rows_.capacity());
   edited_.reserve(max_edits_ * rows_.capacity());
   places_.reserve(max_edits_ * rows_.capacity());
@@ -70,10 +73,11 @@ void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32
   PRECIS_CHECK(rows_.size() < rows_.capacity());
   const size_t first = edits_.size();
   const std::optional<int32_t> forced = ForcedToken(options, ids.size());
-  if (!forced) AppendScoreEdits(options, ids, eos_token_, &edits_);
+  if (!forced) AppendScoreEdits(options, ids, end_tokens_, &edits_);
   const bool beams = options.num_beams > 1;
-  const std::span<TokenScore> best =
-      std::span(best_).subspan(rows_.size() * kMostBest, beams ? size_t{2} * options.num_beams : 1);
+  const size_t wanted =
+      beams ? BeamSearch::CandidatesPerBeam(options.num_beams, end_tokens_.size()) : 1;
+  const std::span<TokenScore> best = std::span(best_).subspan(rows_.size() * kMostBest, wanted);
   if (options.Samples()) sampled_.push_back(static_cast<uint32_t>(rows_.size()));
   rows_.push_back({&options, forced, first, edits_.size(), first});
   summaries_.push_back({.best = best, .wants_sum = beams});

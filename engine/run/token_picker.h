@@ -22,7 +22,9 @@ namespace precis {
 
 class TokenPicker final : public VocabularySink {
  public:
-  TokenPicker(uint32_t vocab_size, uint32_t max_rows, int32_t eos_token, Backend& backend);
+  // `end_tokens`: kMaxEndTokens at most.
+  TokenPicker(uint32_t vocab_size, uint32_t max_rows, std::vector<int32_t> end_tokens,
+              Backend& backend);
 
   // Makes room for a request's rows, so that its steps allocate nothing.
   void Reserve(const GenerationOptions& options);
@@ -35,9 +37,9 @@ class TokenPicker final : public VocabularySink {
   void Take(int32_t first_token, size_t count, float* scores) override;
   void Finish();
 
-  // The best tokens of a row, at most one, or 2 * num_beams for a beam (with log-probabilities
-  // then): descending, lower tokens first among equals. None that is impossible; all scores are
-  // finite, those beyond float's range are its end.
+  // The best tokens of a row, at most one, or BeamSearch::CandidatesPerBeam() for a beam (with
+  // log-probabilities then): descending, lower tokens first among equals. None that is impossible;
+  // all scores are finite, those beyond float's range are its end.
   std::span<const TokenScore> best(size_t row) const {
     return summaries_[row].best.first(summaries_[row].num_best);
   }
@@ -64,12 +66,12 @@ class TokenPicker final : public VocabularySink {
   void FinishSampled(const Row& row, size_t index);
 
   const uint32_t vocab_size_;
-  const int32_t eos_token_;
+  const std::vector<int32_t> end_tokens_;
   Backend& backend_;
   size_t max_edits_ = 0;  // of one row
   std::vector<Row> rows_;
   std::vector<ScoreSummary> summaries_;  // [rows]
-  std::vector<TokenScore> best_;         // [max_rows, 2 * the most beams]
+  std::vector<TokenScore> best_;         // [max_rows, the most that a beam wants]
   std::vector<ScoreEdit> edits_;         // of all rows
   std::vector<float> edited_;            // [edits], the score that was taken out
   std::vector<ScorePlace> places_;       // of a panel

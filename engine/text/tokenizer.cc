@@ -30,12 +30,13 @@ std::string Unescape(std::string_view piece) {
 class UnigramTokenizer final : public Tokenizer {
  public:
   UnigramTokenizer(UnigramSpec spec, Normalizer normalizer, AddedTokens added,
-                   std::string_view source)
+                   std::string_view source, int32_t end_id)
       : spec_(std::move(spec)),
         normalizer_(std::move(normalizer)),
         added_(std::move(added)),
         unigram_(spec_),
-        source_(source) {
+        source_(source),
+        end_id_(end_id) {
     surfaces_.reserve(spec_.pieces.size());
     for (const Piece& piece : spec_.pieces) surfaces_.push_back(SurfaceOf(piece));
     for (const AddedToken& token : spec_.added) AddSurface(token);
@@ -75,6 +76,7 @@ class UnigramTokenizer final : public Tokenizer {
     FlushBytes(/*all=*/true, state, out);
   }
 
+  int32_t end_id() const override { return end_id_; }
   uint32_t num_pieces() const override { return static_cast<uint32_t>(spec_.pieces.size()); }
   std::string_view source() const override { return source_; }
 
@@ -135,6 +137,7 @@ class UnigramTokenizer final : public Tokenizer {
   AddedTokens added_;
   Unigram unigram_;  // refers to spec_
   std::string_view source_;
+  const int32_t end_id_;
   std::vector<Surface> surfaces_;  // by id
 };
 
@@ -207,17 +210,37 @@ Status CheckFits(const UnigramSpec& spec, std::string_view source, uint32_t voca
   return OkStatus();
 }
 
+// The token that transformers puts at the end of a text: eos_token of tokenizer_config.json, of
+// which </s> is the default.
+StatusOr<int32_t> FindEnd(const TokenizerFiles& files, const UnigramSpec& spec,
+                          std::string_view source, uint32_t vocab_size) {
+  std::string end = "</s>";
+  if (files.config.is_object() && files.config.contains("eos_token")) {
+    const nlohmann::json& said = files.config["eos_token"];
+    const bool in_object = said.is_object() && said.contains("content");
+    const nlohmann::json& content = in_object ? said["content"] : said;
+    if (content.is_string()) end = content.get<std::string>();
+  }
+  const auto piece = std::ranges::find(spec.pieces, end, &Piece::text);
+  if (piece != spec.pieces.end()) return static_cast<int32_t>(piece - spec.pieces.begin());
+  const auto added = std::ranges::find(spec.added, end, &AddedToken::content);
+  if (added != spec.added.end() && added->id < vocab_size) return static_cast<int32_t>(added->id);
+  return InvalidArgument(
+      fmt::format("{}: no piece is '{}', which closes every source", source, end));
+}
+
 StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t vocab_size) {
   // Both say the same where both are read; another class than T5's reads tokenizer.json alone.
   const bool json_only = !files.has_spiece || (!IsT5Class(files) && files.tokenizer.is_object());
   const std::string_view source = json_only ? kTokenizerJsonFile : kSpieceFile;
   PRECIS_ASSIGN_OR_RETURN(UnigramSpec spec, MakeSpec(files, source));
   PRECIS_RETURN_IF_ERROR(CheckFits(spec, source, vocab_size));
+  PRECIS_ASSIGN_OR_RETURN(const int32_t end_id, FindEnd(files, spec, source, vocab_size));
   auto normalizer = Normalizer::Create(spec);
   if (!normalizer.ok()) return Annotate(normalizer.status(), source);
   PRECIS_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::Create(spec.added, *normalizer));
   return std::unique_ptr<Tokenizer>(std::make_unique<UnigramTokenizer>(
-      std::move(spec), *std::move(normalizer), std::move(added), source));
+      std::move(spec), *std::move(normalizer), std::move(added), source, end_id));
 }
 
 }  // namespace

@@ -40,6 +40,8 @@ class Tokenizer {
   virtual void DecodeNext(int32_t id, DecodeState* state, std::string* out) const = 0;
   // Appends what the last ids left open.
   virtual void DecodeEnd(DecodeState* state, std::string* out) const = 0;
+  // The id of </s>, which closes every source. What ends a summary is the model's to say.
+  virtual int32_t end_id() const = 0;
   virtual uint32_t num_pieces() const = 0;      // added tokens left out
   virtual std::string_view source() const = 0;  // "spiece.model" or "tokenizer.json"
 };

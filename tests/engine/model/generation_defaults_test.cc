@@ -168,11 +168,12 @@ TEST(GenerationDefaults, IsSilentAboutNeutralValuesAndBookkeeping) {
   EXPECT_THAT(defaults->unsupported, IsEmpty());
 }
 
-TEST(GenerationDefaults, ReportsTokenIdsThatDifferFromTheModels) {
-  const auto defaults = Load(R"({"eos_token_id": [1, 2], "decoder_start_token_id": 7})");
+TEST(GenerationDefaults, LeavesTokenIdsToTheModelButATaskHasNone) {
+  const auto defaults =
+      Load(R"({"eos_token_id": [1, 2], "decoder_start_token_id": 7})", R"({"eos_token_id": 5})");
   ASSERT_TRUE(defaults.ok()) << defaults.status();
-  EXPECT_THAT(defaults->unsupported, ElementsAre(HasSubstr("eos_token_id = [1,2]"),
-                                                 HasSubstr("decoder_start_token_id = 7")));
+  EXPECT_THAT(defaults->unsupported,
+              ElementsAre(HasSubstr("task_specific_params.summarization.eos_token_id = 5")));
 }
 
 TEST(GenerationDefaults, WrongTypesNameFileAndKey) {

@@ -50,12 +50,45 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   EXPECT_FLOAT_EQ(c->layer_norm_epsilon, 1e-6f);
   EXPECT_FALSE(c->gated);
   EXPECT_TRUE(c->scale_decoder_outputs);
-  EXPECT_EQ(c->eos_token_id, 1);
+  EXPECT_THAT(c->tokens.ends, ElementsAre(1));
   EXPECT_EQ(c->n_positions, 0u);
   EXPECT_EQ(c->attention_variant, std::nullopt);
-  json mt5 = Minimal();
-  mt5["model_type"] = "mt5";
-  EXPECT_TRUE(Load(mt5)->gated);
+}
+
+// By T5Config().to_dict() and MT5Config().to_dict() of transformers 5.5.4.
+TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
+  const auto t5 = Load({{"model_type", "t5"}});
+  ASSERT_TRUE(t5.ok()) << t5.status();
+  EXPECT_THAT(
+      (std::vector<uint32_t>{t5->vocab_size, t5->d_model, t5->head_dim, t5->d_ff,
+                             t5->num_encoder_layers, t5->num_decoder_layers, t5->num_heads}),
+      ElementsAre(32128, 512, 64, 2048, 6, 6, 8));
+  EXPECT_FALSE(t5->gated);
+  EXPECT_TRUE(t5->scale_decoder_outputs);
+  const auto mt5 = Load({{"model_type", "mt5"}});
+  ASSERT_TRUE(mt5.ok()) << mt5.status();
+  EXPECT_THAT(
+      (std::vector<uint32_t>{mt5->vocab_size, mt5->d_model, mt5->head_dim, mt5->d_ff,
+                             mt5->num_encoder_layers, mt5->num_decoder_layers, mt5->num_heads}),
+      ElementsAre(250112, 512, 64, 1024, 8, 8, 6));
+  EXPECT_TRUE(mt5->gated);
+  EXPECT_FALSE(mt5->scale_decoder_outputs);
+}
+
+// By T5Config.from_dict() of transformers 5.5.4: the other name wins, and the decoder's depth
+// follows num_layers alone.
+TEST(ModelConfig, SizesHaveASecondName) {
+  json config = Minimal();
+  config["hidden_size"] = 32;
+  config["num_hidden_layers"] = 5;
+  config["num_attention_heads"] = 8;
+  config["head_dim"] = 7;
+  const auto c = Load(config);
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_THAT((std::vector<uint32_t>{c->d_model, c->num_encoder_layers, c->num_decoder_layers,
+                                     c->num_heads, c->head_dim}),
+              ElementsAre(32, 5, 2, 8, 7));
+  EXPECT_THAT(ErrorWith("head_dim", 0), HasSubstr("head_dim: must be a whole number"));
 }
 
 TEST(ModelConfig, ReadsEveryFixture) {
@@ -86,6 +119,33 @@ TEST(ModelConfig, ScalesByItsOwnKeyElseByTheTie) {
   config["tie_word_embeddings"] = true;
   config["scale_decoder_outputs"] = false;
   EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "as transformers 5 writes v1.1";
+  config["scale_decoder_outputs"] = nullptr;
+  EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "a null is no";
+  config.erase("scale_decoder_outputs");
+  config["tie_word_embeddings"] = nullptr;
+  EXPECT_TRUE(Load(config)->scale_decoder_outputs) << "not false";
+}
+
+// MT5ForConditionalGeneration of transformers 5.5.4 has no scaling.
+TEST(ModelConfig, NoMt5ScalesWhateverItsFileSays) {
+  json config = Minimal();
+  config["model_type"] = "mt5";
+  EXPECT_FALSE(Load(config)->scale_decoder_outputs);
+  for (const char* key : {"tie_word_embeddings", "scale_decoder_outputs"}) {
+    for (const bool said : {false, true}) {
+      config[key] = said;
+      EXPECT_FALSE(Load(config)->scale_decoder_outputs) << key << " " << said;
+    }
+  }
+}
+
+TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
+  EXPECT_EQ(Load(Minimal())->quantization, std::nullopt);
+  json config = Minimal();
+  config["quantization_config"] = {{"quant_method", "compressed-tensors"}, {"bits", 8}};
+  EXPECT_EQ(Load(config)->quantization, "\"compressed-tensors\"");
+  config["quantization_config"] = {{"bits", 8}};
+  EXPECT_EQ(Load(config)->quantization, "{\"bits\":8}");
 }
 
 TEST(ModelConfig, RefusesOtherModelsByName) {

@@ -13,8 +13,9 @@ using Words = std::vector<std::vector<uint32_t>>;
 
 StatusOr<ResolvedOptions> Resolve(const GenerationOverrides& request,
                                   const GenerationOverrides& checkpoint = {},
-                                  uint32_t vocab_size = 544) {
-  const GenerationLimits limits{.max_new_tokens = 200, .vocab_size = vocab_size};
+                                  uint32_t vocab_size = 544, uint32_t end_tokens = 1) {
+  const GenerationLimits limits{
+      .max_new_tokens = 200, .vocab_size = vocab_size, .end_tokens = end_tokens};
   return ResolveOptions(GenerationDefaults{checkpoint, {}}, request, limits, 0);
 }
 
@@ -93,6 +94,9 @@ TEST(TokenConstraints, SomethingBesidesTheEndMustRemain) {
             "");
   EXPECT_EQ(Refusal({.suppressed_token_ids = {{0, 2, 3}}}, kTiny), "options.suppressed_token_ids");
   EXPECT_EQ(Refusal({.bad_words = Words{{0}, {2}, {3}}}, kTiny), "options.bad_words");
+  EXPECT_TRUE(Resolve({.suppressed_token_ids = {{0}}}, {}, kTiny, /*end_tokens=*/2).ok());
+  EXPECT_FALSE(Resolve({.suppressed_token_ids = {{0, 2}}}, {}, kTiny, /*end_tokens=*/2).ok());
+  EXPECT_TRUE(Resolve({.suppressed_token_ids = {{0, 2, 3}}}, {}, kTiny, /*end_tokens=*/0).ok());
 }
 
 }  // namespace

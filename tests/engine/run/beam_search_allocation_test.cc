@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint32_t kBeams = 16;
 constexpr uint32_t kVocab = 100;
+constexpr int32_t kEnds[] = {1};
 
 TEST(BeamSearchAllocation, NothingAfterStart) {
   GenerationOptions options;
@@ -20,7 +21,7 @@ TEST(BeamSearchAllocation, NothingAfterStart) {
   std::vector<TokenScore> candidates(kBeams * 2 * kBeams);
   std::vector<std::span<const TokenScore>> rows(kBeams);
   BeamSearch search;
-  EXPECT_GT(CountAllocations([&] { search.Start(&options, 0, 1); }), 0u);
+  EXPECT_GT(CountAllocations([&] { search.Start(&options, 0, kEnds); }), 0u);
 
   uint32_t state = 1;
   const auto step = [&] {

@@ -21,6 +21,7 @@ using testing::ElementsAre;
 
 constexpr int32_t kStart = 0;
 constexpr int32_t kEos = 1;
+constexpr int32_t kEnds[] = {kEos};
 
 using Table = std::vector<std::vector<float>>;
 
@@ -31,12 +32,13 @@ const std::vector<float>& RowOf(const Table& table, std::span<const int32_t> ids
 }
 
 // One step with the candidates that the model gives to each live beam.
-void StepOn(const Table& table, const GenerationOptions& options, BeamSearch* search) {
+void StepOn(const Table& table, const GenerationOptions& options, std::span<const int32_t> ends,
+            BeamSearch* search) {
   std::vector<std::vector<TokenScore>> candidates(search->live());
   std::vector<std::span<const TokenScore>> rows;
   for (uint32_t beam = 0; beam < search->live(); ++beam) {
     std::vector<float> scores = RowOf(table, search->ids(beam));
-    ProcessScores(options, search->ids(beam), kEos, scores);
+    ProcessScores(options, search->ids(beam), ends, scores);
     candidates[beam] = BestScores(scores, search->candidates_per_beam());
     rows.push_back(candidates[beam]);
   }
@@ -64,12 +66,15 @@ TEST(BeamSearch, GivesTheIdsAndScoresOfGenerate) {
   const nlohmann::json cases = nlohmann::json::parse(file);
   const auto tables = cases.at("tables").get<std::vector<Table>>();
   std::set<uint32_t> widths;
+  size_t with_several_ends = 0;
   BeamSearch search;  // one for all: Start() forgets what was before
   for (const nlohmann::json& c : cases.at("cases")) {
     const GenerationOptions options = OptionsOf(c);
     widths.insert(options.num_beams);
-    search.Start(&options, kStart, kEos);
-    while (!search.finished()) StepOn(tables[c.at("table")], options, &search);
+    const auto ends = c.value("ends", std::vector<int32_t>{kEos});
+    with_several_ends += ends.size() > 1;
+    search.Start(&options, kStart, ends);
+    while (!search.finished()) StepOn(tables[c.at("table")], options, ends, &search);
 
     const nlohmann::json& ids = c.at("ids");
     ASSERT_EQ(search.num_hypotheses(), ids.size()) << c.dump();
@@ -84,6 +89,7 @@ TEST(BeamSearch, GivesTheIdsAndScoresOfGenerate) {
     if (HasFailure()) return;  // one case says it all
   }
   EXPECT_EQ(widths.size(), 16u);
+  EXPECT_GT(with_several_ends, 100u);
   EXPECT_GT(cases.at("cases").size(), 300u);
 }
 
@@ -97,7 +103,7 @@ class BeamSearchTest : public testing::Test {
     options_.num_beams = beams;
     options_.num_return_sequences = beams;
     options_.max_new_tokens = max_new_tokens;
-    search_.Start(&options_, kStart, kEos);
+    search_.Start(&options_, kStart, kEnds);
   }
   void Step(const Rows& rows) {
     const std::vector<std::span<const TokenScore>> spans(rows.begin(), rows.end());

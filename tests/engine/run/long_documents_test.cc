@@ -40,7 +40,7 @@ class LongDocuments : public SummarizerTest {
     request.long_document_policy = LongDocumentPolicy::kWindows;
     return request;
   }
-  ReadingPlanner Planner() { return {*tokenizer_, {options_.max_source_tokens, n_positions_, 1}}; }
+  ReadingPlanner Planner() { return {*tokenizer_, {options_.max_source_tokens, n_positions_}}; }
   std::string AnswerTo(const std::vector<int32_t>& source) {
     return tokenizer_->Decode(FakeAnswer(source, kNewTokens, 512));
   }

@@ -6,7 +6,8 @@
 
 The "model" looks at the last two tokens only: its logits are row (31 a + 7 b) % rows of a table, a the token before
 the last (0 at the start), b the last. The file holds the log-softmax of the tables, as float32 with enough digits to
-be read back exactly. Searches that a difference of 1e-4 could turn round are left out.
+be read back exactly. Searches that a difference of 1e-4 could turn round are left out. Cases with "ends" have several
+ids that end a sequence; --hf says that generate() of transformers 5.5.4 agrees with all of them.
 """
 import json
 import random
@@ -33,8 +34,8 @@ def row_of(ids, rows):
 class TableModel(Reference):
     """The reference's decoding over a table."""
 
-    def __init__(self, table):
-        self.table, self.config = table, {"eos_token_id": EOS, "decoder_start_token_id": START}
+    def __init__(self, table, ends=EOS):
+        self.table, self.config = table, {"eos_token_id": ends, "decoder_start_token_id": START}
 
     def _start(self, input_ids):
         return None, [START]
@@ -53,7 +54,7 @@ def options_of(rng, width, early, length_penalty):
     return o
 
 
-def hugging_face(table, o):
+def hugging_face(table, o, ends=EOS):
     """The same by transformers: a decoder whose prompt is the start token."""
     from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
     from transformers.modeling_outputs import CausalLMOutput
@@ -69,7 +70,7 @@ def hugging_face(table, o):
             rows = torch.stack([table[row_of(i, len(table))] for i in input_ids.tolist()])
             return CausalLMOutput(logits=rows[:, None])
 
-    config = PretrainedConfig(vocab_size=table.shape[1], num_hidden_layers=1, eos_token_id=EOS, pad_token_id=0,
+    config = PretrainedConfig(vocab_size=table.shape[1], num_hidden_layers=1, eos_token_id=ends, pad_token_id=0,
                               bos_token_id=START)
     kept = {k: v for k, v in o.items() if not (k == "no_repeat_ngram_size" and v == 0)}
     out = Model(config).eval().generate(torch.tensor([[START]]), use_cache=False, do_sample=False, pad_token_id=99,
@@ -77,8 +78,8 @@ def hugging_face(table, o):
     return [[t for t in s if t != 99] for s in out.sequences.tolist()], out.sequences_scores.tolist()
 
 
-def compare(table, o, ids, scores):
-    hf_ids, hf_scores = hugging_face(table, o)
+def compare(table, o, ids, scores, ends=EOS):
+    hf_ids, hf_scores = hugging_face(table, o, ends)
     assert hf_ids == ids, (o, hf_ids, ids)
     assert numpy.allclose(hf_scores, scores, rtol=1e-6, atol=0), (o, hf_scores, scores)
 
@@ -103,11 +104,27 @@ def main():
             compared += 1
         scores = [float(f"{s:.9g}") for s in scores]
         cases.append({"table": which, **o, "early_stopping": str(early).lower(), "ids": ids, "scores": scores})
+    for width, early, length_penalty in grid:  # the same again with several ends; `rng` has given all others theirs
+        o = options_of(rng, width, early, length_penalty)
+        which = rng.randrange(len(TABLES))
+        vocab = TABLES[which][0]
+        ends = sorted(rng.sample(range(vocab), rng.choice([2, 2, 3, min(16, vocab // 2)])))
+        if max(2, 1 + len(ends)) * width + 1 > vocab:  # the reference looks one further than transformers
+            continue
+        ids, scores, margin = TableModel(tables[which], ends).beam_search([], **o)
+        if margin < MARGIN:
+            continue
+        if "--hf" in sys.argv and width > 1:
+            compare(tables[which], o, ids, scores, ends)
+            compared += 1
+        scores = [float(f"{s:.9g}") for s in scores]
+        cases.append({"table": which, **o, "early_stopping": str(early).lower(), "ends": ends, "ids": ids,
+                      "scores": scores})
     log_probs = [[[float(f"{v:.9g}") for v in row] for row in F.log_softmax(t, -1).tolist()] for t in tables]
     lines = ["{", '"tables": [', ",\n".join(json.dumps(t) for t in log_probs), "],", '"cases": [',
              ",\n".join(json.dumps(c) for c in cases), "]", "}", ""]
     (HERE / "beam_cases.json").write_text("\n".join(lines))
-    print(f"{len(cases)} of {len(grid)} searches written, {compared} compared with generate()")
+    print(f"{len(cases)} of {2 * len(grid)} searches written, {compared} compared with generate()")
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@
 namespace precis {
 
 inline void ProcessScores(const GenerationOptions& options, std::span<const int32_t> ids,
-                          int32_t eos_token, std::span<float> scores) {
+                          std::span<const int32_t> end_tokens, std::span<float> scores) {
   if (const std::optional<int32_t> forced = ForcedToken(options, ids.size())) {
     return ForceScore(*forced, options, scores);
   }
   std::vector<ScoreEdit> edits;
-  AppendScoreEdits(options, ids, eos_token, &edits);
+  AppendScoreEdits(options, ids, end_tokens, &edits);
   for (const ScoreEdit& edit : edits) {
     float& score = scores[static_cast<size_t>(edit.token)];
     score = Edited(edit, options, score);

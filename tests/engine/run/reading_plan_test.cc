@@ -24,7 +24,7 @@ class ReadingPlanTest : public testing::Test {
     tokenizer_ = *std::move(tokenizer);
   }
   ReadingPlanner Planner(uint32_t max_source_tokens, uint32_t trained_tokens = 0) {
-    return {*tokenizer_, {max_source_tokens, trained_tokens, kEos}};
+    return {*tokenizer_, {max_source_tokens, trained_tokens}};
   }
   std::vector<int32_t> Ids(const std::string& text) { return tokenizer_->Encode(text).value(); }
   static std::vector<int32_t> Joined(std::vector<int32_t> a, const std::vector<int32_t>& b) {

@@ -15,10 +15,11 @@ using testing::ElementsAre;
 
 constexpr float kBanned = -std::numeric_limits<float>::infinity();
 constexpr int32_t kEos = 1;
+constexpr int32_t kEnds[] = {kEos};
 
 std::vector<float> Processed(const GenerationOptions& options, const std::vector<int32_t>& ids,
-                             std::vector<float> scores) {
-  ProcessScores(options, ids, kEos, scores);
+                             std::vector<float> scores, std::span<const int32_t> ends = kEnds) {
+  ProcessScores(options, ids, ends, scores);
   return scores;
 }
 
@@ -48,6 +49,25 @@ TEST(ProcessScores, BansTheEndBeforeTheMinimumLength) {
   options.min_new_tokens = 2;
   EXPECT_THAT(Processed(options, {0, 2}, {0, 0, 0}), ElementsAre(0, kBanned, 0));
   EXPECT_THAT(Processed(options, {0, 2, 2}, {0, 0, 0}), ElementsAre(0, 0, 0));
+}
+
+// By MinLengthLogitsProcessor and NoBadWordsLogitsProcessor of transformers 5.5.4.
+TEST(ProcessScores, TakesEveryEndForAnEnd) {
+  constexpr int32_t kThree[] = {1, 3, 4};
+  GenerationOptions options;
+  options.min_new_tokens = 1;
+  EXPECT_THAT(Processed(options, {0}, {0, 0, 0, 0, 0}, kThree),
+              ElementsAre(0, kBanned, 0, kBanned, kBanned));
+  EXPECT_THAT(Processed(options, {0}, {0, 0, 0, 0, 0}, {}), ElementsAre(0, 0, 0, 0, 0));
+  options.min_new_tokens = 0;
+  options.bad_words = {{1}, {3}, {2, 4}, {0}};
+  EXPECT_THAT(Processed(options, {0, 2}, {0, 0, 0, 0, 0}, kThree),
+              ElementsAre(kBanned, 0, 0, 0, kBanned));
+  std::vector<ScoreEdit> edits;
+  options.min_new_tokens = 9;
+  options.max_new_tokens = 9;
+  AppendScoreEdits(options, std::vector<int32_t>{0, 2}, kThree, &edits);
+  EXPECT_LE(edits.size(), MaxScoreEdits(options, 3));
 }
 
 TEST(ProcessScores, BansTheLastTokenOfABadWord) {
@@ -121,12 +141,12 @@ TEST(ScoreEdits, AreOneATokenInAscendingOrderAndABanWins) {
   options.no_repeat_ngram_size = 1;
   options.suppressed_token_ids = {9, 4};
   std::vector<ScoreEdit> edits = {{99, false}};  // of another row
-  AppendScoreEdits(options, std::vector<int32_t>{0, 3, 2, 3}, kEos, &edits);
+  AppendScoreEdits(options, std::vector<int32_t>{0, 3, 2, 3}, kEnds, &edits);
   std::vector<int32_t> tokens;
   for (const ScoreEdit& edit : edits) tokens.push_back(edit.token);
   EXPECT_THAT(tokens, ElementsAre(99, 0, 2, 3, 4, 9));
   for (size_t i = 1; i < edits.size(); ++i) EXPECT_TRUE(edits[i].banned) << edits[i].token;
-  EXPECT_LE(edits.size() - 1, MaxScoreEdits(options));
+  EXPECT_LE(edits.size() - 1, MaxScoreEdits(options, 1));
 }
 
 TEST(TokenHistory, HasTheIdsPushedSinceStart) {

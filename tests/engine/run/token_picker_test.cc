@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "engine/run/beam_search.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
@@ -19,7 +20,7 @@ namespace precis {
 namespace {
 
 constexpr uint32_t kVocab = 300;
-constexpr int32_t kEos = 1;
+constexpr int32_t kEnds[] = {1, 8, 29};
 
 struct AskedRow {
   GenerationOptions options;
@@ -45,7 +46,7 @@ class TokenPickerTest : public testing::Test {
   }
 
   const std::unique_ptr<Backend> backend_ = MakeRefBackend().value();
-  TokenPicker picker_{kVocab, 16, kEos, *backend_};
+  TokenPicker picker_{kVocab, 16, {std::begin(kEnds), std::end(kEnds)}, *backend_};
   std::vector<float> panel_;
 };
 
@@ -66,7 +67,7 @@ std::vector<AskedRow> RandomRows(uint32_t seed) {
   for (AskedRow& row : rows) {
     GenerationOptions& o = row.options;
     o.max_new_tokens = 20;
-    const uint32_t beams[] = {1, 1, 4, 16};
+    const uint32_t beams[] = {1, 2, 4, 16};
     o.num_beams = beams[below(4)];
     if (below(2) == 0) o.repetition_penalty = 1.5f;
     if (below(2) == 0) o.no_repeat_ngram_size = 1 + below(3);
@@ -92,8 +93,9 @@ TEST_F(TokenPickerTest, PicksWhatWholeRowsGive) {
     for (size_t i = 0; i < rows.size(); ++i) {
       const bool beams = rows[i].options.num_beams > 1;
       std::vector<float> scores = beams ? LogSoftmax(rows[i].scores) : rows[i].scores;
-      ProcessScores(rows[i].options, rows[i].ids, kEos, scores);
-      const auto want = BestScores(scores, beams ? 2 * rows[i].options.num_beams : 1);
+      ProcessScores(rows[i].options, rows[i].ids, kEnds, scores);
+      const auto want = BestScores(
+          scores, beams ? BeamSearch::CandidatesPerBeam(rows[i].options.num_beams, 3) : 1);
       const std::span<const TokenScore> got = picker_.best(i);
       ASSERT_EQ(got.size(), want.size());
       for (size_t j = 0; j < want.size(); ++j) {
@@ -116,7 +118,7 @@ TEST_F(TokenPickerTest, KeepsAllScoresOfARowThatSamples) {
   Pick(rows, 64);
   for (size_t i = 0; i < rows.size(); ++i) {
     std::vector<float> want = rows[i].scores;
-    ProcessScores(rows[i].options, rows[i].ids, kEos, want);
+    ProcessScores(rows[i].options, rows[i].ids, kEnds, want);
     EXPECT_THAT(picker_.scores(i), testing::ElementsAreArray(want)) << i;
   }
 }

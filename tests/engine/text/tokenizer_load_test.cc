@@ -284,6 +284,20 @@ TEST_F(TokenizerLoad, JsonPartsThatCannotBeHonouredAreRefusedByName) {
   }
 }
 
+TEST_F(TokenizerLoad, KnowsThePieceThatClosesASource) {
+  Write("spiece.model", ReadFile("tests/golden/spiece.model"));
+  EXPECT_EQ((*Tokenizer::Load(dir_, 512))->end_id(), 1);
+  std::filesystem::remove(dir_ + "/spiece.model");
+  json root = SmallJson();
+  std::swap(root["model"]["vocab"][1], root["model"]["vocab"][9]);  // </s> and <sep>
+  root["added_tokens"] = json::array();
+  const auto tokenizer = LoadJson(root);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->end_id(), 9);
+  root["model"]["vocab"][9][0] = "</S>";
+  ExpectJsonRefused(root, "no piece is </s>, which closes every source");
+}
+
 TEST_F(TokenizerLoad, JsonSpecialTokensAreNeverMadeFromText) {
   json root = SmallJson();
   root["added_tokens"].push_back({{"id", 9}, {"content", "<sep>"}, {"special", true}});
