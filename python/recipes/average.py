@@ -14,7 +14,7 @@ import torch
 
 from training import checkpoint
 
-MAY_DIFFER = {"architectures", "torch_dtype", "task_specific_params", "dropout_rate", "separate_lm_head"}
+MAY_DIFFER = {"architectures", "torch_dtype", "task_specific_params", "dropout_rate", *checkpoint.DERIVED}
 
 
 def check_alike(folders):

@@ -51,6 +51,7 @@ class SentencePiece:
     def __init__(self, folder):
         import sentencepiece
         self.pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+        self.end = self.pieces.piece_to_id("</s>")
         self.encode = self.pieces.encode
 
     def decode(self, ids):
@@ -62,6 +63,7 @@ class Tokenizers:
     def __init__(self, folder):
         from tokenizers import Tokenizer
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.end = self.tokenizer.token_to_id("</s>")
         self.decode = self.tokenizer.decode
 
     def encode(self, text):
@@ -86,11 +88,9 @@ def load_transformers(folder, config):
             checkpoint.write(made, tensors, config, folder, torch.float32)
             model = kind.from_pretrained(made, torch_dtype=torch.float32).eval()
     # What the checkpoint asks for by default must not mix into the options that golden.json names.
-    c = model.generation_config
     model.generation_config = transformers.GenerationConfig(
-        decoder_start_token_id=c.decoder_start_token_id, eos_token_id=c.eos_token_id, pad_token_id=c.pad_token_id)
-    if model.generation_config.decoder_start_token_id is None:
-        model.generation_config.decoder_start_token_id = model.config.decoder_start_token_id
+        decoder_start_token_id=config["decoder_start_token_id"], eos_token_id=config["end_token_ids"] or None,
+        pad_token_id=config["pad_token_id"])
     return model
 
 
@@ -98,7 +98,7 @@ class Transformers:
     """The oracle for every grouping that is fixed at load."""
 
     def __init__(self, folder, config):
-        self.model, self.eos = load_transformers(folder, config), config["eos_token_id"]
+        self.model, self.ends = load_transformers(folder, config), config["end_token_ids"]
         self.source = f"transformers {transformers.__version__}"
         # transformers sizes its cache by the encoder's depth, and fails where the decoder is deeper
         deeper = self.model.config.num_decoder_layers > self.model.config.num_layers
@@ -117,11 +117,11 @@ class Transformers:
         """Ids and the smallest gap between the two best logits of a step."""
         out = self._generate(ids, num_beams=1, output_logits=True, **options)
         gaps = [top[0] - top[1] for top in (step[0].float().topk(2).values.tolist() for step in out.logits)]
-        return trim(out.sequences[0], self.eos), min(gaps)
+        return trim(out.sequences[0], self.ends), min(gaps)
 
     def beams(self, ids, options):
         out = self._generate(ids, output_scores=True, **options)
-        return [trim(s, self.eos) for s in out.sequences], out.sequences_scores.tolist()
+        return [trim(s, self.ends) for s in out.sequences], out.sequences_scores.tolist()
 
 
 class Reference:
@@ -161,10 +161,10 @@ def beam_options_of(folder, config, max_new_tokens):
     return options | {"max_length": max_new_tokens + 1}
 
 
-def trim(ids, eos):
-    """Cuts what generate() fills up after </s>."""
+def trim(ids, ends):
+    """Cuts what generate() fills up after the first end."""
     ids = [int(i) for i in ids]
-    return ids[:ids.index(eos, 1) + 1] if eos in ids[1:] else ids
+    return ids[:next((n + 1 for n, i in enumerate(ids) if n > 0 and i in ends), len(ids))]
 
 
 def encoder_summary(x):
@@ -177,11 +177,11 @@ class CaseMaker:
     def __init__(self, oracle, config, tokenizer, args):
         self.oracle, self.tokenizer, self.args = oracle, tokenizer, args
         self.beam_options = beam_options_of(args.dir, config, args.max_new_tokens)
-        self.eos, self.vocabulary = config["eos_token_id"], config["vocab_size"]
+        self.vocabulary = config["vocab_size"]
 
     def make(self, name, text):
         length = self.args.max_source_length
-        ids = self.tokenizer.encode(text)[:length - 1] + [self.eos]
+        ids = self.tokenizer.encode(text)[:length - 1] + [self.tokenizer.end]
         greedy_options = {"max_new_tokens": self.args.max_new_tokens}
         greedy_ids, gap = self.oracle.greedy(ids, greedy_options)
         forced = greedy_ids[:FORCED_STEPS]

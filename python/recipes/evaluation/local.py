@@ -12,19 +12,19 @@ def greedy(model, ids, mask, most, seed=0):
     memory = model.memory(model.encode(ids, mask), mask)
     out = torch.full((len(ids), 1), config["decoder_start_token_id"])
     done = torch.zeros(len(ids), dtype=torch.bool)
+    ends = config["end_token_ids"]
     for _ in range(most):
         best = model.vocabulary(model.decode(memory, out, seed)[:, -1]).argmax(-1)
         out = torch.cat([out, torch.where(done, config["pad_token_id"], best)[:, None]], 1)
-        done |= best == config["eos_token_id"]
+        done |= torch.isin(best, torch.tensor(ends))
         if done.all():
             break
-    ended = (row[1:].tolist() for row in out)
-    return [row[:row.index(config["eos_token_id"])] if config["eos_token_id"] in row else row for row in ended]
+    return [text.until(row[1:].tolist(), ends) for row in out]
 
 
 def summarize(folder, documents, prefix, source_length=512, most=48, batch=32):
     model, pieces = checkpoint.load(folder).eval(), text.read_pieces(folder)
-    eos, known = model.config["eos_token_id"], pieces.get_piece_size()
+    eos, known = text.end_of_text(pieces), pieces.get_piece_size()
     sources = [text.cut(s, source_length, eos) for s in pieces.encode([prefix + d for d in documents])]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     summaries = [None] * len(sources)

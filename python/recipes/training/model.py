@@ -200,6 +200,15 @@ class Stack(nn.Module):
         return bias if self.bidirectional else bias.masked_fill(relative > 0, NEVER)
 
 
+def scales_output(config):
+    """As transformers 5.5.4: T5 by its own key, else by the tie; mT5 never."""
+    if config["model_type"] == "mt5":
+        return False
+    if "scale_decoder_outputs" in config:
+        return bool(config["scale_decoder_outputs"])
+    return config.get("tie_word_embeddings") is not False
+
+
 class T5(nn.Module):
     def __init__(self, config, compute=torch.float32, dropout=0.0):
         super().__init__()
@@ -209,7 +218,7 @@ class T5(nn.Module):
         self.decoder = Stack(config, "decoder", config.get("num_decoder_layers") or config["num_layers"])
         if config.get("separate_lm_head"):
             self.lm_head = Matrix(config["vocab_size"], config["d_model"], config["d_model"] ** -0.5)
-        self.scale_output = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+        self.scale_output = scales_output(config)
 
     def _drop(self, x):
         return drop(x, self.dropout, self.training)

@@ -35,8 +35,21 @@ def read_pieces(folder):
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
 
+def end_of_text(pieces):
+    """The id that closes sources and targets, whichever ids end a summary."""
+    end = pieces.piece_to_id("</s>")
+    if pieces.is_unknown(end):
+        sys.exit("spiece.model: no piece is </s>")
+    return end
+
+
 def cut(ids, length, eos):
     return ids[:length - 1] + [eos]
+
+
+def until(ids, ends):
+    """ids up to the first end, without it."""
+    return next((ids[:n] for n, i in enumerate(ids) if i in ends), ids)
 
 
 def pad(rows, value, multiple=1):
@@ -57,7 +70,7 @@ class Summaries:
     """Document to summary."""
 
     def __init__(self, rows, pieces, config, prefix, source_length, target_length):
-        eos = config["eos_token_id"]
+        eos = end_of_text(pieces)
         documents = pieces.encode([prefix + row["document"] for row in rows])
         summaries = pieces.encode([row["summary"] for row in rows])
         self.pairs = [(cut(d, source_length, eos), cut(s, target_length, eos)) for d, s in zip(documents, summaries)]
@@ -77,7 +90,7 @@ class Spans:
     SHARE, SPAN = 0.15, 3.0
 
     def __init__(self, rows, pieces, config, length):
-        self.eos, self.first_sentinel = config["eos_token_id"], config["vocab_size"] - 1
+        self.eos, self.first_sentinel = end_of_text(pieces), config["vocab_size"] - 1
         spare, spans = config["vocab_size"] - pieces.get_piece_size(), round(round(length * self.SHARE) / self.SPAN)
         if spare < spans:
             sys.exit(f"vocab_size {config['vocab_size']}: {spare} rows behind the pieces, but a text of {length} tokens "

@@ -35,4 +35,8 @@ inline constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                           "more/constrained_gqa_g2",
                                           "more/outlier_channels"};
 
+// What differs between families of models and in their files: ids, scaling, embeddings.
+inline constexpr const char* kFamilies[] = {"families/mt5_several_ends",
+                                            "families/untied_embeddings"};
+
 }  // namespace precis

@@ -103,6 +103,14 @@ INSTANTIATE_TEST_SUITE_P(Ref, Golden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("ref"),
                                           testing::Bool()),
                          Name);
+INSTANTIATE_TEST_SUITE_P(RefFamilies, Golden,
+                         testing::Combine(testing::ValuesIn(kFamilies), testing::Values("ref"),
+                                          testing::Bool()),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(RefFamilies, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kFamilies), testing::Values("ref"),
+                                          testing::Values("bf16", "int8"), testing::Values("bf16")),
+                         RoundedName);
 INSTANTIATE_TEST_SUITE_P(RefBySequence, Golden,
                          testing::Combine(testing::ValuesIn(kBySequence), testing::Values("ref"),
                                           testing::Bool()),
@@ -115,6 +123,10 @@ INSTANTIATE_TEST_SUITE_P(Ref, RoundedGolden,
 #if PRECIS_TEST_CPU_BACKEND
 INSTANTIATE_TEST_SUITE_P(Cpu, Golden,
                          testing::Combine(testing::ValuesIn(kStatic), testing::Values("cpu"),
+                                          testing::Bool()),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(CpuFamilies, Golden,
+                         testing::Combine(testing::ValuesIn(kFamilies), testing::Values("cpu"),
                                           testing::Bool()),
                          Name);
 INSTANTIATE_TEST_SUITE_P(CpuBySequence, Golden,
