@@ -51,6 +51,57 @@ class Model(unittest.TestCase):
                 got = load(name)(ids, torch.ones_like(ids), forced, seed)
                 self.assertLess((got - wanted).abs().max().item(), NEAR)
 
+    def test_an_mt5_is_never_scaled_and_ends_where_its_own_file_says(self):
+        name = "families/mt5_several_ends"
+        ids, forced, case = case_of(name)
+        t5 = load(name)
+        self.assertEqual((t5.config["decoder_start_token_id"], t5.config["end_token_ids"]), (2, [1, 44, 171]))
+        logits = t5(ids, torch.ones_like(ids), forced)[0]
+        wanted = torch.tensor(case["logits"]["top5_values"])
+        self.assertLess((logits.topk(5).values - wanted).abs().max().item(), NEAR)
+        for said in ({"tie_word_embeddings": True}, {"scale_decoder_outputs": True}, {}):
+            self.assertFalse(model.scales_output({"model_type": "mt5", **said}))
+        said = [{}, {"tie_word_embeddings": None}, {"tie_word_embeddings": False}, {"scale_decoder_outputs": None},
+                {"tie_word_embeddings": False, "scale_decoder_outputs": True}]
+        self.assertEqual([model.scales_output({"model_type": "t5", **s}) for s in said], [True, True, False, False, True])
+
+    def test_greedy_stops_at_every_end(self):
+        name = "families/mt5_several_ends"
+        cases = json.loads((recipes_testing.FIXTURES / name / "golden.json").read_text())["cases"]
+        t5, lasts = load(name), set()
+        for case in cases:
+            ids = torch.tensor([case["input_ids"]])
+            got = local.greedy(t5, ids, torch.ones_like(ids), 40)[0]
+            self.assertEqual(got, case["greedy_ids"][1:-1])
+            lasts.add(case["greedy_ids"][-1])
+        self.assertGreater(len(lasts), 1)
+
+    def test_embeddings_that_differ_are_refused(self):
+        with self.assertRaisesRegex(SystemExit, "encoder.embed_tokens.weight and decoder.embed_tokens.weight"):
+            load("families/untied_embeddings")
+
+    def test_an_embedding_under_any_name_is_taken_as_the_server_does(self):
+        cases = json.loads((recipes_testing.ROOT / "tests/engine/model/embedding_ties.json").read_text())
+        for case in cases:
+            tensors = {name: torch.full((3, 2), value) for name, value in case["values"].items()}
+            if case["encoder"] != case["decoder"]:
+                with self.assertRaises(SystemExit):
+                    checkpoint.tied(case, tensors, "x")
+                continue
+            got = checkpoint.tied(case, tensors, "x")
+            self.assertEqual(got["shared.weight"][0, 0], case["encoder"])
+            self.assertEqual(got.get("lm_head.weight", got["shared.weight"])[0, 0], case["lm_head"])
+
+    def test_absent_keys_are_those_of_the_family(self):
+        with tempfile.TemporaryDirectory() as place:
+            for family, sizes in (("t5", (32128, 2048, 6, 6, 8)), ("mt5", (250112, 1024, 8, 8, 6))):
+                (Path(place) / "config.json").write_text(json.dumps({"model_type": family}))
+                config = checkpoint.read_config(place)
+                keys = ("vocab_size", "d_ff", "num_layers", "num_decoder_layers", "num_heads")
+                self.assertEqual(tuple(config[k] for k in keys), sizes)
+                self.assertEqual(config["feed_forward_proj"], {"t5": "relu", "mt5": "gated-gelu"}[family])
+                self.assertEqual((config["decoder_start_token_id"], config["end_token_ids"]), (0, [1]))
+
     def test_a_smoothed_loss_gives_every_piece_its_share(self):
         ids, forced, _ = case_of("wgqa_g2")
         model, mask, share = load("wgqa_g2"), torch.ones_like(ids), 0.2
