@@ -46,12 +46,13 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& types) {
   PRECIS_ASSIGN_OR_RETURN(auto ref, MakeRefBackend());
   SizingBackend backend(std::move(ref));
-  PRECIS_ASSIGN_OR_RETURN(const T5Weights weights, LoadT5Weights(*model.checkpoint, model.config,
-                                                                 model.attention, backend, types,
-                                                                 {.max_source_tokens = 1,
-                                                                  .max_target_tokens = 1,
-                                                                  .max_encode_rows = 1,
-                                                                  .max_decode_rows = 1}));
+  PRECIS_ASSIGN_OR_RETURN(const T5Weights weights,
+                          LoadT5Weights(*model.checkpoint, model.config, model.attention,
+                                        model.embeddings, backend, types,
+                                        {.max_source_tokens = 1,
+                                         .max_target_tokens = 1,
+                                         .max_encode_rows = 1,
+                                         .max_decode_rows = 1}));
   return weights.bytes;
 }
 

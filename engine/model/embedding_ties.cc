@@ -20,6 +20,10 @@ struct Tied {
 
 }  // namespace
 
+bool IsEmbedding(std::string_view name) {
+  return name == kShared || name == kEncoder || name == kDecoder || name == kHead;
+}
+
 StatusOr<EmbeddingNames> ResolveEmbeddings(const Checkpoint& checkpoint,
                                            std::string_view model_type) {
   const auto stored = [&](std::string_view name) {

@@ -18,6 +18,9 @@ struct EmbeddingNames {
   std::string lm_head;
 };
 
+// Whether a tensor is one of the four that EmbeddingNames choose from.
+bool IsEmbedding(std::string_view name);
+
 // As tie_weights() of transformers 5.5.4 does it, whatever tie_word_embeddings says: a name that is
 // not there shares another's matrix, matrices that are there and differ stay apart. The order in
 // which names look for another is the family's. NOT_FOUND where none of the names is there.

@@ -7,7 +7,6 @@
 
 #include "engine/model/cached_norm.h"
 #include "engine/model/channel_scaling.h"
-#include "engine/model/embedding_ties.h"
 #include "engine/model/head_folding.h"
 #include "engine/model/position_bias.h"
 #include "fmt/format.h"
@@ -49,10 +48,12 @@ std::optional<HeadShares> SharesOf(AttentionVariant variant) {
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
-         Backend& backend, const WeightTypes& types, const WeightLimits& limits)
+         const EmbeddingNames& embeddings, Backend& backend, const WeightTypes& types,
+         const WeightLimits& limits)
       : checkpoint_(checkpoint),
         config_(config),
         attention_(attention),
+        embeddings_(embeddings),
         backend_(backend),
         allocator_(backend),
         limits_(limits),
@@ -156,8 +157,7 @@ class Loader {
   }
 
   Status LoadEmbeddings() {
-    PRECIS_ASSIGN_OR_RETURN(const EmbeddingNames names,
-                            ResolveEmbeddings(checkpoint_, config_.model_type));
+    const EmbeddingNames& names = embeddings_;
     const int64_t vocab = config_.vocab_size;
     PRECIS_ASSIGN_OR_RETURN(auto values, Read(names.encoder, vocab, config_.d_model));
     out_.embedding = Embedding(values);
@@ -295,6 +295,7 @@ class Loader {
   Checkpoint& checkpoint_;
   const ModelConfig& config_;
   const ResolvedAttention& attention_;
+  const EmbeddingNames& embeddings_;
   Backend& backend_;
   DeviceAllocator allocator_;
   const WeightLimits limits_;
@@ -305,9 +306,10 @@ class Loader {
 }  // namespace
 
 StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention, Backend& backend,
+                                  const ResolvedAttention& attention,
+                                  const EmbeddingNames& embeddings, Backend& backend,
                                   const WeightTypes& types, const WeightLimits& limits) {
-  return Loader(checkpoint, config, attention, backend, types, limits).Load();
+  return Loader(checkpoint, config, attention, embeddings, backend, types, limits).Load();
 }
 
 }  // namespace precis

@@ -15,6 +15,7 @@
 #include "common/status.h"
 #include "engine/model/attention_variant.h"
 #include "engine/model/checkpoint.h"
+#include "engine/model/embedding_ties.h"
 #include "engine/model/model_config.h"
 #include "kernels/backend.h"
 
@@ -117,7 +118,8 @@ struct T5Weights {
 
 // Reads, folds and packs everything. The error names file and tensor.
 StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention, Backend& backend,
+                                  const ResolvedAttention& attention,
+                                  const EmbeddingNames& embeddings, Backend& backend,
                                   const WeightTypes& types, const WeightLimits& limits);
 
 }  // namespace precis

@@ -72,17 +72,15 @@ uint64_t MemoryNeed::Sum() const {
 
 uint64_t PackedWeightBytes(const OpenedModel& model, const WeightTypes& types) {
   const Checkpoint& checkpoint = *model.checkpoint;
-  const std::vector<std::string> names = checkpoint.names();
-  const bool has_shared = std::ranges::binary_search(names, std::string("shared.weight"));
   uint64_t bytes = 0;
-  for (const std::string& name : names) {
-    if (has_shared && name.ends_with(".embed_tokens.weight")) continue;  // the same once more
+  for (const std::string& name : checkpoint.names()) {
+    if (IsEmbedding(name)) continue;
     bytes += Values(checkpoint, name) * ElementBytes(StoredAs(name, types));
   }
-  if (!checkpoint.Has("lm_head.weight")) {
-    bytes +=
-        uint64_t{model.config.vocab_size} * model.config.d_model * ElementBytes(types.projections);
-  }
+  const EmbeddingNames& used = model.embeddings;
+  const uint64_t embeddings = used.encoder == used.decoder ? 1 : 2;
+  bytes += uint64_t{model.config.vocab_size} * model.config.d_model *
+           (embeddings * ElementBytes(types.others) + ElementBytes(types.projections));
   const uint64_t folded = FoldedAway(model) * ElementBytes(types.projections);
   return bytes > folded ? bytes - folded : 0;
 }
@@ -108,7 +106,7 @@ Status CheckSizes(const OpenedModel& model) {
   const int64_t inner = int64_t{c.num_heads} * c.head_dim;
   const std::string block = "encoder.block.0.layer.";
   const std::tuple<std::string, int64_t, int64_t> expected[] = {
-      {"shared.weight", c.vocab_size, c.d_model},
+      {model.embeddings.encoder, c.vocab_size, c.d_model},
       {block + "0.SelfAttention.q.weight", inner, c.d_model},
       {block + "1.DenseReluDense." + (c.gated ? "wi_0" : "wi") + ".weight", c.d_ff, c.d_model}};
   for (const auto& [name, rows, cols] : expected) {

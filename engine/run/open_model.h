@@ -10,6 +10,7 @@
 #include "common/status.h"
 #include "engine/model/attention_variant.h"
 #include "engine/model/checkpoint.h"
+#include "engine/model/embedding_ties.h"
 #include "engine/model/kv_layout.h"
 #include "engine/model/model_config.h"
 
@@ -19,6 +20,7 @@ struct OpenedModel {
   ModelConfig config;
   std::unique_ptr<Checkpoint> checkpoint;
   ResolvedAttention attention;
+  EmbeddingNames embeddings;
   KvLayout layout;
 };
 

@@ -119,10 +119,10 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
       CheckMemoryBefore(NeedOf(model, types.weights, options, *backend), *backend));
 
   PRECIS_ASSIGN_OR_RETURN(
-      T5Weights weights,
-      LoadT5Weights(*model.checkpoint, config, model.attention, *backend, types.weights,
-                    {options.max_source_tokens, options.max_new_tokens, options.encode_slice_rows,
-                     options.max_batch}));
+      T5Weights weights, LoadT5Weights(*model.checkpoint, config, model.attention, model.embeddings,
+                                       *backend, types.weights,
+                                       {options.max_source_tokens, options.max_new_tokens,
+                                        options.encode_slice_rows, options.max_batch}));
   PRECIS_RETURN_IF_ERROR(
       backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
                         options.max_new_tokens, options.max_batch, options.encode_slice_rows,
