@@ -30,11 +30,11 @@ TEXT = "Precis serves summaries over gRPC. It reads a document and writes a shor
 LONG = 1000  # tokens of a summary that is still being written when the test acts
 
 
-def generate_stubs():
+def generate_stubs(protos):
     # Not grpc_tools: Debian's holds a protoc that is older than `optional`.
     subprocess.run(
         ["protoc", "-Iproto", f"--python_out={STUBS}", f"--grpc_out={STUBS}",
-         f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}"] + PROTOS, check=True)
+         f"--plugin=protoc-gen-grpc={shutil.which('grpc_python_plugin')}"] + protos, check=True)
     sys.path.insert(0, STUBS)
 
 
@@ -127,7 +127,7 @@ def main():
         shutil.rmtree(STUBS, ignore_errors=True)
 
 
-generate_stubs()
+generate_stubs(PROTOS)
 from google.rpc import error_details_pb2 as details_pb2  # noqa: E402
 from google.rpc import status_pb2  # noqa: E402
 from precis.v1 import summarization_pb2 as api  # noqa: E402
