@@ -72,10 +72,12 @@ std::string Limits(const GenerationOptions& o) {
   if (o.repetition_penalty != 1.0f) {
     text += fmt::format(", repetition_penalty {}", o.repetition_penalty);
   }
-  if (o.forced_bos_token_id)
-    text += fmt::format(", forced_bos_token_id {}", *o.forced_bos_token_id);
-  if (o.forced_eos_token_id)
-    text += fmt::format(", forced_eos_token_id {}", *o.forced_eos_token_id);
+  if (!o.forced_bos_token_ids.empty()) {
+    text += fmt::format(", forced_bos_token_id {}", fmt::join(o.forced_bos_token_ids, " "));
+  }
+  if (!o.forced_eos_token_ids.empty()) {
+    text += fmt::format(", forced_eos_token_id {}", fmt::join(o.forced_eos_token_ids, " "));
+  }
   if (!o.suppressed_token_ids.empty()) {
     text += fmt::format(", suppressed_token_ids {}", fmt::join(o.suppressed_token_ids, " "));
   }

@@ -7,6 +7,7 @@
 #include "engine/text/utf8.h"
 #include "engine/token_constraints.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 namespace precis {
 namespace {
@@ -172,6 +173,14 @@ Status ResolveBeams(const GenerationOverrides& checkpoint, const GenerationOverr
   return OkStatus();
 }
 
+// The options of a reply have room for one.
+void WarnOfSeveral(std::string_view which, const std::vector<int32_t>& forced,
+                   std::vector<std::string>* warnings) {
+  if (forced.size() < 2) return;
+  warnings->push_back(fmt::format("the checkpoint forces the {} token to be one of {}", which,
+                                  fmt::join(forced, ", ")));
+}
+
 void ResolvePrefix(const GenerationOverrides& checkpoint, const GenerationOverrides& request,
                    ResolvedOptions* out) {
   Pick(request.prefix, checkpoint.prefix, &out->options.prefix);
@@ -198,6 +207,8 @@ StatusOr<ResolvedOptions> ResolveOptions(const GenerationDefaults& defaults,
       ResolveSampling(checkpoint, request, limits, seed_if_absent, &out.options));
   PRECIS_RETURN_IF_ERROR(ResolveBeams(checkpoint, request, limits, &out));
   PRECIS_RETURN_IF_ERROR(ResolveTokenConstraints(checkpoint, request, limits, &out.options));
+  WarnOfSeveral("first", out.options.forced_bos_token_ids, &out.warnings);
+  WarnOfSeveral("last", out.options.forced_eos_token_ids, &out.warnings);
   ResolvePrefix(checkpoint, request, &out);
   out.options.noise_seed = request.noise_seed.value_or(0);
   out.options.stop = request.stop;

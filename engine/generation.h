@@ -46,8 +46,8 @@ struct GenerationOverrides {
   std::optional<float> top_p;          // 1: all
   std::optional<uint64_t> seed;        // absent: drawn, and said in the reply
   std::optional<uint64_t> noise_seed;  // of attention that subtracts noise
-  std::optional<uint32_t> forced_bos_token_id;
-  std::optional<uint32_t> forced_eos_token_id;
+  std::optional<std::vector<uint32_t>> forced_bos_token_ids;  // of several, any
+  std::optional<std::vector<uint32_t>> forced_eos_token_ids;
   std::optional<std::vector<uint32_t>> suppressed_token_ids;  // empty: none
   std::optional<std::vector<std::vector<uint32_t>>> bad_words;
   std::vector<std::string> stop;
@@ -70,8 +70,8 @@ struct GenerationOptions {
   float top_p = 1.0f;
   uint64_t seed = 0;
   uint64_t noise_seed = 0;
-  std::optional<int32_t> forced_bos_token_id;   // the first token
-  std::optional<int32_t> forced_eos_token_id;   // the last one, where max_new_tokens is reached
+  std::vector<int32_t> forced_bos_token_ids;    // the first token is one of these; empty: any
+  std::vector<int32_t> forced_eos_token_ids;    // the last one, where max_new_tokens is reached
   std::vector<int32_t> suppressed_token_ids;    // never generated, not even where forced
   std::vector<std::vector<int32_t>> bad_words;  // sequences of tokens never generated
   std::vector<std::string> stop;

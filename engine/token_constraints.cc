@@ -45,11 +45,21 @@ Status CheckBadWords(const std::vector<std::vector<uint32_t>>& words,
 
 std::vector<int32_t> ToIds(const std::vector<uint32_t>& ids) { return {ids.begin(), ids.end()}; }
 
-// A suppressed token stays suppressed where it is forced, and then nothing is possible.
-Status CheckForced(std::string_view field, const std::optional<int32_t>& forced,
+// A suppressed token stays suppressed where it is forced; without another one nothing is possible.
+Status CheckForced(std::string_view field, const std::vector<int32_t>& forced,
                    const GenerationOptions& o) {
-  if (!forced || std::ranges::count(o.suppressed_token_ids, *forced) == 0) return OkStatus();
-  return FieldError(field, fmt::format("{} is one of the suppressed tokens", *forced));
+  const auto suppressed = [&](int32_t id) {
+    return std::ranges::count(o.suppressed_token_ids, id) > 0;
+  };
+  if (forced.empty() || !std::ranges::all_of(forced, suppressed)) return OkStatus();
+  return FieldError(field, fmt::format("{} is one of the suppressed tokens", forced.front()));
+}
+
+Status CheckForcedIds(std::string_view field, const std::optional<std::vector<uint32_t>>& ids,
+                      const GenerationLimits& limits) {
+  if (!ids) return OkStatus();
+  for (const uint32_t id : *ids) PRECIS_RETURN_IF_ERROR(CheckId(field, id, limits));
+  return OkStatus();
 }
 
 // Something besides the ends must remain, or no text is possible; only a tiny vocabulary can run
@@ -75,14 +85,10 @@ Status CheckSomeRemain(const GenerationOptions& o, const GenerationLimits& limit
 }  // namespace
 
 Status CheckTokenConstraints(const GenerationOverrides& request, const GenerationLimits& limits) {
-  if (request.forced_bos_token_id) {
-    PRECIS_RETURN_IF_ERROR(
-        CheckId("options.forced_bos_token_id", *request.forced_bos_token_id, limits));
-  }
-  if (request.forced_eos_token_id) {
-    PRECIS_RETURN_IF_ERROR(
-        CheckId("options.forced_eos_token_id", *request.forced_eos_token_id, limits));
-  }
+  PRECIS_RETURN_IF_ERROR(
+      CheckForcedIds("options.forced_bos_token_id", request.forced_bos_token_ids, limits));
+  PRECIS_RETURN_IF_ERROR(
+      CheckForcedIds("options.forced_eos_token_id", request.forced_eos_token_ids, limits));
   if (request.suppressed_token_ids) {
     constexpr std::string_view kField = "options.suppressed_token_ids";
     if (request.suppressed_token_ids->size() > kMaxSuppressedTokens) {
@@ -101,11 +107,11 @@ Status ResolveTokenConstraints(const GenerationOverrides& checkpoint,
   const auto pick = [&](auto member) -> const auto& {
     return (request.*member) ? request.*member : checkpoint.*member;
   };
-  if (const auto& id = pick(&GenerationOverrides::forced_bos_token_id)) {
-    out->forced_bos_token_id = static_cast<int32_t>(*id);
+  if (const auto& ids = pick(&GenerationOverrides::forced_bos_token_ids)) {
+    out->forced_bos_token_ids = ToIds(*ids);
   }
-  if (const auto& id = pick(&GenerationOverrides::forced_eos_token_id)) {
-    out->forced_eos_token_id = static_cast<int32_t>(*id);
+  if (const auto& ids = pick(&GenerationOverrides::forced_eos_token_ids)) {
+    out->forced_eos_token_ids = ToIds(*ids);
   }
   if (const auto& ids = pick(&GenerationOverrides::suppressed_token_ids)) {
     out->suppressed_token_ids = ToIds(*ids);
@@ -114,9 +120,9 @@ Status ResolveTokenConstraints(const GenerationOverrides& checkpoint,
     for (const std::vector<uint32_t>& word : *words) out->bad_words.push_back(ToIds(word));
   }
   PRECIS_RETURN_IF_ERROR(
-      CheckForced("options.forced_bos_token_id", out->forced_bos_token_id, *out));
+      CheckForced("options.forced_bos_token_id", out->forced_bos_token_ids, *out));
   PRECIS_RETURN_IF_ERROR(
-      CheckForced("options.forced_eos_token_id", out->forced_eos_token_id, *out));
+      CheckForced("options.forced_eos_token_id", out->forced_eos_token_ids, *out));
   return CheckSomeRemain(*out, limits);
 }
 

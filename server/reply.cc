@@ -48,11 +48,12 @@ v1::PrefixSource ToPrefixSource(ResolvedOptions::PrefixFrom from) {
 
 // Empty lists are told, so that the options sent back mean the same to any checkpoint.
 void FillTokenConstraints(const GenerationOptions& o, v1::GenerationOptions* out) {
-  if (o.forced_bos_token_id) {
-    out->set_forced_bos_token_id(static_cast<uint32_t>(*o.forced_bos_token_id));
+  // Several, which only a checkpoint can force, have no field; a warning of the reply tells them.
+  if (o.forced_bos_token_ids.size() == 1) {
+    out->set_forced_bos_token_id(static_cast<uint32_t>(o.forced_bos_token_ids[0]));
   }
-  if (o.forced_eos_token_id) {
-    out->set_forced_eos_token_id(static_cast<uint32_t>(*o.forced_eos_token_id));
+  if (o.forced_eos_token_ids.size() == 1) {
+    out->set_forced_eos_token_id(static_cast<uint32_t>(o.forced_eos_token_ids[0]));
   }
   v1::TokenIds* const suppressed = out->mutable_suppressed_token_ids();
   for (const int32_t id : o.suppressed_token_ids) suppressed->add_ids(static_cast<uint32_t>(id));

@@ -47,8 +47,8 @@ void Copy(bool present, From value, std::optional<To>& to) {
 
 // A list that is there and empty means none, whatever the checkpoint says.
 void CopyTokenConstraints(const v1::GenerationOptions& o, GenerationOverrides* out) {
-  Copy(o.has_forced_bos_token_id(), o.forced_bos_token_id(), out->forced_bos_token_id);
-  Copy(o.has_forced_eos_token_id(), o.forced_eos_token_id(), out->forced_eos_token_id);
+  if (o.has_forced_bos_token_id()) out->forced_bos_token_ids.emplace(1, o.forced_bos_token_id());
+  if (o.has_forced_eos_token_id()) out->forced_eos_token_ids.emplace(1, o.forced_eos_token_id());
   if (o.has_suppressed_token_ids()) {
     const auto& ids = o.suppressed_token_ids().ids();
     out->suppressed_token_ids.emplace(ids.begin(), ids.end());

@@ -190,9 +190,7 @@ bool IsNeutral(const ForeignKey& foreign, const json& value) {
 // `only_known`: the object is a model's config, whose other keys are no business of generation.
 void ListUnsupported(const JsonKeys& keys, bool only_known, std::vector<std::string>* out) {
   for (const auto& [key, value] : keys.object().items()) {
-    const bool ours =
-        Contains(kOurs, key) && !(key == "forced_eos_token_id" && HasSeveralForcedEnds(keys));
-    if (value.is_null() || ours || Contains(kHarmless, key)) continue;
+    if (value.is_null() || Contains(kOurs, key) || Contains(kHarmless, key)) continue;
     if (keys.path().empty() && Contains(kTokenIds, key)) continue;
     const ForeignKey* foreign = FindForeign(key);
     if (foreign == nullptr ? only_known : IsNeutral(*foreign, value)) continue;
@@ -219,8 +217,8 @@ void FillFrom(const Said& later, Said* said) {
   FillIfAbsent(&v.temperature, later.values.temperature);
   FillIfAbsent(&v.top_k, later.values.top_k);
   FillIfAbsent(&v.top_p, later.values.top_p);
-  FillIfAbsent(&v.forced_bos_token_id, later.values.forced_bos_token_id);
-  FillIfAbsent(&v.forced_eos_token_id, later.values.forced_eos_token_id);
+  FillIfAbsent(&v.forced_bos_token_ids, later.values.forced_bos_token_ids);
+  FillIfAbsent(&v.forced_eos_token_ids, later.values.forced_eos_token_ids);
   FillIfAbsent(&v.suppressed_token_ids, later.values.suppressed_token_ids);
   FillIfAbsent(&v.bad_words, later.values.bad_words);
   FillIfAbsent(&v.prefix, later.values.prefix);

@@ -30,13 +30,14 @@ std::optional<std::vector<uint32_t>> ToIds(const json& value, size_t min, size_t
 }
 
 Status ReadForced(const JsonKeys& keys, std::string_view key, uint32_t vocab_size,
-                  std::optional<uint32_t>* out) {
+                  std::optional<std::vector<uint32_t>>* out) {
   const json* value = keys.Find(key);
   if (value == nullptr) return OkStatus();
-  *out = ToId(value->is_array() && value->size() == 1 ? value->front() : *value, vocab_size);
+  *out = ToIds(value->is_array() ? *value : json::array({*value}), 1, kMaxEndTokens, vocab_size);
   if (*out) return OkStatus();
-  return keys.Error(key, fmt::format("must be an id of the {} of the vocabulary, not {}",
-                                     vocab_size, ShownJson(*value)));
+  return keys.Error(
+      key, fmt::format("must be an id of the {} of the vocabulary, or 1 to {}, not {}", vocab_size,
+                       kMaxEndTokens, ShownJson(*value)));
 }
 
 Status ReadSuppressed(const JsonKeys& keys, uint32_t vocab_size,
@@ -76,18 +77,11 @@ Status ReadBadWords(const JsonKeys& keys, uint32_t vocab_size,
 Status ReadTokenConstraints(const JsonKeys& keys, uint32_t vocab_size,
                             GenerationOverrides* values) {
   PRECIS_RETURN_IF_ERROR(
-      ReadForced(keys, "forced_bos_token_id", vocab_size, &values->forced_bos_token_id));
-  if (!HasSeveralForcedEnds(keys)) {
-    PRECIS_RETURN_IF_ERROR(
-        ReadForced(keys, "forced_eos_token_id", vocab_size, &values->forced_eos_token_id));
-  }
+      ReadForced(keys, "forced_bos_token_id", vocab_size, &values->forced_bos_token_ids));
+  PRECIS_RETURN_IF_ERROR(
+      ReadForced(keys, "forced_eos_token_id", vocab_size, &values->forced_eos_token_ids));
   PRECIS_RETURN_IF_ERROR(ReadSuppressed(keys, vocab_size, &values->suppressed_token_ids));
   return ReadBadWords(keys, vocab_size, &values->bad_words);
-}
-
-bool HasSeveralForcedEnds(const JsonKeys& keys) {
-  const json* value = keys.Find("forced_eos_token_id");
-  return value != nullptr && value->is_array() && value->size() > 1;
 }
 
 }  // namespace precis

@@ -14,7 +14,4 @@ namespace precis {
 // may say it (engine/generation.h).
 Status ReadTokenConstraints(const JsonKeys& keys, uint32_t vocab_size, GenerationOverrides* values);
 
-// generate() takes several ends; we have one.
-bool HasSeveralForcedEnds(const JsonKeys& keys);
-
 }  // namespace precis

@@ -79,9 +79,9 @@ GenerationOverrides ParseOptions(const Json& j, std::string* problem) {
     } else if (key == "noise_seed") {
       o.noise_seed = value.get<uint64_t>();
     } else if (key == "forced_bos_token_id") {
-      o.forced_bos_token_id = value.get<uint32_t>();
+      o.forced_bos_token_ids.emplace(1, value.get<uint32_t>());
     } else if (key == "forced_eos_token_id") {
-      o.forced_eos_token_id = value.get<uint32_t>();
+      o.forced_eos_token_ids.emplace(1, value.get<uint32_t>());
     } else if (key == "suppress_tokens") {
       o.suppressed_token_ids = value.get<std::vector<uint32_t>>();
     } else if (key == "bad_words_ids") {

@@ -76,16 +76,18 @@ float Edited(const ScoreEdit& edit, const GenerationOptions& options, float scor
   return Saturated(score < 0 ? score * penalty : score / penalty);
 }
 
-std::optional<int32_t> ForcedToken(const GenerationOptions& options, size_t num_ids) {
-  if (num_ids == options.max_new_tokens && options.forced_eos_token_id) {
-    return options.forced_eos_token_id;
+std::span<const int32_t> ForcedTokens(const GenerationOptions& options, size_t num_ids) {
+  if (num_ids == options.max_new_tokens && !options.forced_eos_token_ids.empty()) {
+    return options.forced_eos_token_ids;
   }
-  return num_ids == 1 ? options.forced_bos_token_id : std::nullopt;
+  if (num_ids == 1) return options.forced_bos_token_ids;
+  return {};
 }
 
-void ForceScore(int32_t token, const GenerationOptions& options, std::span<float> scores) {
+void ForceScores(std::span<const int32_t> tokens, const GenerationOptions& options,
+                 std::span<float> scores) {
   std::fill(scores.begin(), scores.end(), kBanned);
-  scores[static_cast<size_t>(token)] = 0;
+  for (const int32_t id : tokens) scores[static_cast<size_t>(id)] = 0;
   for (const int32_t id : options.suppressed_token_ids) scores[static_cast<size_t>(id)] = kBanned;
 }
 

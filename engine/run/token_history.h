@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -36,10 +35,11 @@ float Saturated(float score);
 // is impossible.
 float Edited(const ScoreEdit& edit, const GenerationOptions& options, float score);
 
-// The one token that may follow `num_ids` ids, if there is only one.
-std::optional<int32_t> ForcedToken(const GenerationOptions& options, size_t num_ids);
-// Hides all scores but that of the forced token, which is 0; what is suppressed stays so.
-void ForceScore(int32_t token, const GenerationOptions& options, std::span<float> scores);
+// The tokens of which one must follow `num_ids` ids; empty where nothing is forced.
+std::span<const int32_t> ForcedTokens(const GenerationOptions& options, size_t num_ids);
+// Hides all scores but those of the forced tokens, which are 0; what is suppressed stays so.
+void ForceScores(std::span<const int32_t> tokens, const GenerationOptions& options,
+                 std::span<float> scores);
 
 class TokenHistory {
  public:

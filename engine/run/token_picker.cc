@@ -72,8 +72,8 @@ void TokenPicker::Clear() {
 void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32_t> ids) {
   PRECIS_CHECK(rows_.size() < rows_.capacity());
   const size_t first = edits_.size();
-  const std::optional<int32_t> forced = ForcedToken(options, ids.size());
-  if (!forced) AppendScoreEdits(options, ids, end_tokens_, &edits_);
+  const std::span<const int32_t> forced = ForcedTokens(options, ids.size());
+  if (forced.empty()) AppendScoreEdits(options, ids, end_tokens_, &edits_);
   const bool beams = options.num_beams > 1;
   const size_t wanted =
       beams ? BeamSearch::CandidatesPerBeam(options.num_beams, end_tokens_.size()) : 1;
@@ -131,10 +131,11 @@ void TokenPicker::Finish() {
 
 void TokenPicker::FinishBest(const Row& row, ScoreSummary* summary) {
   const std::span<const int32_t> suppressed = row.options->suppressed_token_ids;
-  if (row.forced) {
-    const bool possible = std::ranges::find(suppressed, *row.forced) == suppressed.end();
-    summary->num_best = possible ? 1 : 0;
-    summary->best[0] = {0, *row.forced};
+  if (!row.forced.empty()) {
+    summary->num_best = 0;
+    for (const int32_t id : row.forced) {
+      if (std::ranges::find(suppressed, id) == suppressed.end()) Insert({0, id}, summary);
+    }
     return;
   }
   float shift = 0;
@@ -155,8 +156,8 @@ void TokenPicker::FinishBest(const Row& row, ScoreSummary* summary) {
 
 void TokenPicker::FinishSampled(const Row& row, size_t index) {
   const std::span<float> all = scores(index);
-  if (row.forced) {
-    ForceScore(*row.forced, *row.options, all);
+  if (!row.forced.empty()) {
+    ForceScores(row.forced, *row.options, all);
   } else {
     for (size_t i = row.first_edit; i < row.end_edit; ++i) {
       float& score = all[static_cast<size_t>(edits_[i].token)];

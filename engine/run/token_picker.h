@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -54,8 +53,8 @@ class TokenPicker final : public VocabularySink {
  private:
   struct Row {
     const GenerationOptions* options;
-    std::optional<int32_t> forced;
-    size_t first_edit;  // of edits_; they end where the next row's begin
+    std::span<const int32_t> forced;  // of the options
+    size_t first_edit;                // of edits_; they end where the next row's begin
     size_t end_edit;
     size_t next_edit;  // the first whose token has not come by
   };

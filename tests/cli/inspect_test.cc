@@ -63,7 +63,7 @@ TEST(InspectCommand, SaysWhatARequestGetsThatSaysNothing) {
                                                      "default choice     greedy\n"
                                                      "default limits     max_new_tokens 128\n"));
   plain.effective.options.temperature = 0.5f;
-  plain.effective.options.forced_bos_token_id = 7;
+  plain.effective.options.forced_bos_token_ids = {7};
   const std::string sampled = FormatInspection(plain, {});
   EXPECT_THAT(sampled, HasSubstr("temperature 0.5, top_k 0, top_p 1\n"));
   EXPECT_THAT(sampled, HasSubstr("forced_bos_token_id 7\n"));

@@ -104,8 +104,10 @@ TEST(GenerationDefaults, ReadsForcedAndForbiddenTokens) {
       Load(R"({"forced_bos_token_id": 0, "forced_eos_token_id": [1], "suppress_tokens": [5, 7]})",
            R"({"forced_bos_token_id": 3, "bad_words_ids": [[8], [9, 10]]})");
   ASSERT_TRUE(defaults.ok()) << defaults.status();
-  EXPECT_EQ(defaults->values.forced_bos_token_id, 0u);
-  EXPECT_EQ(defaults->values.forced_eos_token_id, 1u);
+  EXPECT_THAT(defaults->values.forced_bos_token_ids, Optional(ElementsAre(0)));
+  EXPECT_THAT(defaults->values.forced_eos_token_ids, Optional(ElementsAre(1)));
+  EXPECT_THAT(Load(R"({"forced_eos_token_id": [1, 7]})")->values.forced_eos_token_ids,
+              Optional(ElementsAre(1, 7)));
   EXPECT_THAT(defaults->values.suppressed_token_ids, Optional(ElementsAre(5, 7)));
   EXPECT_THAT(defaults->values.bad_words,
               Optional(ElementsAre(ElementsAre(8), ElementsAre(9, 10))));
@@ -143,13 +145,12 @@ TEST(GenerationDefaults, MissingGenerationConfigReadsTheTopOfTheConfig) {
 TEST(GenerationDefaults, ReportsWhatItCannotHonour) {
   const auto defaults =
       Load(R"({"diversity_penalty": 0.5, "num_beam_groups": 2, "begin_suppress_tokens": [3],
-               "forced_eos_token_id": [1, 2], "penalty_alpha": 0.6, "invented_tomorrow": true})",
+               "penalty_alpha": 0.6, "invented_tomorrow": true})",
            R"({"typical_p": 0.9, "another": 1})");
   ASSERT_TRUE(defaults.ok()) << defaults.status();
   EXPECT_THAT(defaults->unsupported,
               ElementsAre(HasSubstr("generation_config.json: begin_suppress_tokens = [3]"),
                           HasSubstr("generation_config.json: diversity_penalty = 0.5"),
-                          HasSubstr("generation_config.json: forced_eos_token_id = [1,2]"),
                           HasSubstr("generation_config.json: invented_tomorrow = true"),
                           HasSubstr("generation_config.json: num_beam_groups = 2"),
                           HasSubstr("generation_config.json: penalty_alpha = 0.6"),

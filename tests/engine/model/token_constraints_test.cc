@@ -28,39 +28,39 @@ std::string Refusal(const GenerationOverrides& request, uint32_t vocab_size = 54
 TEST(TokenConstraints, NobodyForcesOrForbidsByDefault) {
   const auto resolved = Resolve({});
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_EQ(resolved->options.forced_bos_token_id, std::nullopt);
-  EXPECT_EQ(resolved->options.forced_eos_token_id, std::nullopt);
+  EXPECT_THAT(resolved->options.forced_bos_token_ids, IsEmpty());
+  EXPECT_THAT(resolved->options.forced_eos_token_ids, IsEmpty());
   EXPECT_THAT(resolved->options.suppressed_token_ids, IsEmpty());
   EXPECT_THAT(resolved->options.bad_words, IsEmpty());
 }
 
 TEST(TokenConstraints, TheRequestSpeaksBeforeTheCheckpointAndMaySayNone) {
-  const GenerationOverrides checkpoint{.forced_bos_token_id = 3,
-                                       .forced_eos_token_id = 1,
+  const GenerationOverrides checkpoint{.forced_bos_token_ids = {{3}},
+                                       .forced_eos_token_ids = {{1}},
                                        .suppressed_token_ids = {{5, 6}},
                                        .bad_words = Words{{7}, {8, 9}}};
   auto resolved = Resolve({}, checkpoint);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_EQ(resolved->options.forced_bos_token_id, 3);
-  EXPECT_EQ(resolved->options.forced_eos_token_id, 1);
+  EXPECT_THAT(resolved->options.forced_bos_token_ids, ElementsAre(3));
+  EXPECT_THAT(resolved->options.forced_eos_token_ids, ElementsAre(1));
   EXPECT_THAT(resolved->options.suppressed_token_ids, ElementsAre(5, 6));
   EXPECT_THAT(resolved->options.bad_words, ElementsAre(ElementsAre(7), ElementsAre(8, 9)));
 
-  resolved = Resolve({.forced_bos_token_id = 0,
+  resolved = Resolve({.forced_bos_token_ids = {{0}},
                       .suppressed_token_ids = {std::vector<uint32_t>{}},
                       .bad_words = Words{}},
                      checkpoint);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_EQ(resolved->options.forced_bos_token_id, 0) << "0 is a value";
-  EXPECT_EQ(resolved->options.forced_eos_token_id, 1);
+  EXPECT_THAT(resolved->options.forced_bos_token_ids, ElementsAre(0)) << "0 is a value";
+  EXPECT_THAT(resolved->options.forced_eos_token_ids, ElementsAre(1));
   EXPECT_THAT(resolved->options.suppressed_token_ids, IsEmpty());
   EXPECT_THAT(resolved->options.bad_words, IsEmpty());
 }
 
 TEST(TokenConstraints, IdsOutsideTheVocabularyAreNamedByPlace) {
-  EXPECT_EQ(Refusal({.forced_bos_token_id = 543, .forced_eos_token_id = 543}), "");
-  EXPECT_EQ(Refusal({.forced_bos_token_id = 544}), "options.forced_bos_token_id");
-  EXPECT_EQ(Refusal({.forced_eos_token_id = 0xffffffff}), "options.forced_eos_token_id");
+  EXPECT_EQ(Refusal({.forced_bos_token_ids = {{543}}, .forced_eos_token_ids = {{543}}}), "");
+  EXPECT_EQ(Refusal({.forced_bos_token_ids = {{544}}}), "options.forced_bos_token_id");
+  EXPECT_EQ(Refusal({.forced_eos_token_ids = {{0xffffffff}}}), "options.forced_eos_token_id");
   EXPECT_EQ(Refusal({.suppressed_token_ids = {{1, 543, 544}}}),
             "options.suppressed_token_ids.ids[2]");
   EXPECT_EQ(Refusal({.bad_words = Words{{1}, {2}, {3}, {4, 544}}}), "options.bad_words[3].ids[1]");
@@ -78,13 +78,23 @@ TEST(TokenConstraints, ListsHaveLimits) {
 }
 
 TEST(TokenConstraints, AForcedTokenMayNotBeSuppressed) {
-  EXPECT_EQ(Refusal({.forced_bos_token_id = 5, .suppressed_token_ids = {{4, 5}}}),
+  EXPECT_EQ(Refusal({.forced_bos_token_ids = {{5}}, .suppressed_token_ids = {{4, 5}}}),
             "options.forced_bos_token_id");
-  EXPECT_EQ(Refusal({.forced_eos_token_id = 4, .suppressed_token_ids = {{4, 5}}}),
+  EXPECT_EQ(Refusal({.forced_eos_token_ids = {{4}}, .suppressed_token_ids = {{4, 5}}}),
             "options.forced_eos_token_id");
-  EXPECT_EQ(Refusal({.forced_bos_token_id = 5, .bad_words = Words{{5}}}), "")
+  EXPECT_EQ(Refusal({.forced_bos_token_ids = {{5}}, .bad_words = Words{{5}}}), "")
       << "what is forced is not asked whether it is bad";
-  EXPECT_FALSE(Resolve({.suppressed_token_ids = {{5}}}, {.forced_bos_token_id = 5}).ok());
+  EXPECT_FALSE(Resolve({.suppressed_token_ids = {{5}}}, {.forced_bos_token_ids = {{5}}}).ok());
+}
+
+TEST(TokenConstraints, OfSeveralForcedTokensOneMustRemain) {
+  const GenerationOverrides checkpoint{.forced_eos_token_ids = {{1, 4}}};
+  const auto resolved = Resolve({.suppressed_token_ids = {{4}}}, checkpoint);
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_THAT(resolved->options.forced_eos_token_ids, ElementsAre(1, 4));
+  EXPECT_THAT(resolved->warnings,
+              ElementsAre("the checkpoint forces the last token to be one of 1, 4"));
+  EXPECT_FALSE(Resolve({.suppressed_token_ids = {{1, 4}}}, checkpoint).ok());
 }
 
 TEST(TokenConstraints, SomethingBesidesTheEndMustRemain) {

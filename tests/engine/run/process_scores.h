@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,8 +16,8 @@ namespace precis {
 
 inline void ProcessScores(const GenerationOptions& options, std::span<const int32_t> ids,
                           std::span<const int32_t> end_tokens, std::span<float> scores) {
-  if (const std::optional<int32_t> forced = ForcedToken(options, ids.size())) {
-    return ForceScore(*forced, options, scores);
+  if (const auto forced = ForcedTokens(options, ids.size()); !forced.empty()) {
+    return ForceScores(forced, options, scores);
   }
   std::vector<ScoreEdit> edits;
   AppendScoreEdits(options, ids, end_tokens, &edits);

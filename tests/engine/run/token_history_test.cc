@@ -95,7 +95,7 @@ TEST(ProcessScores, TakesTheEndAloneForNoBadWord) {
 
 TEST(ProcessScores, ForcesTheFirstTokenAtAScoreOf0) {
   GenerationOptions options;
-  options.forced_bos_token_id = 3;
+  options.forced_bos_token_ids = {3};
   options.bad_words = {{3}};
   EXPECT_THAT(Processed(options, {0}, {1, 1, 1, -2}), ElementsAre(kBanned, kBanned, kBanned, 0))
       << "whatever forbids it by an earlier rule";
@@ -106,20 +106,33 @@ TEST(ProcessScores, ForcesTheLastTokenWhereTheLengthEnds) {
   GenerationOptions options;
   options.max_new_tokens = 2;
   options.min_new_tokens = 2;
-  options.forced_eos_token_id = kEos;
+  options.forced_eos_token_ids = {kEos};
   EXPECT_THAT(Processed(options, {0}, {1, 1, 1}), ElementsAre(1, kBanned, 1));
   EXPECT_THAT(Processed(options, {0, 2}, {5, 1, 5}), ElementsAre(kBanned, 0, kBanned));
   options.max_new_tokens = 1;
-  options.forced_bos_token_id = 2;
+  options.forced_bos_token_ids = {2};
   EXPECT_THAT(Processed(options, {0}, {5, 1, 5}), ElementsAre(kBanned, 0, kBanned))
       << "a first token that is the last one";
+}
+
+// By ForcedEOSTokenLogitsProcessor of transformers 5.5.4, which takes a list.
+TEST(ProcessScores, ForcesOneOfSeveral) {
+  GenerationOptions options;
+  options.max_new_tokens = 2;
+  options.forced_bos_token_ids = {2, 3};
+  options.forced_eos_token_ids = {1, 3};
+  options.suppressed_token_ids = {3};
+  EXPECT_THAT(Processed(options, {0}, {5, 5, 5, 5}), ElementsAre(kBanned, kBanned, 0, kBanned));
+  options.suppressed_token_ids = {};
+  EXPECT_THAT(Processed(options, {0}, {5, 5, 5, 5}), ElementsAre(kBanned, kBanned, 0, 0));
+  EXPECT_THAT(Processed(options, {0, 2}, {5, 5, 5, 5}), ElementsAre(kBanned, 0, kBanned, 0));
 }
 
 TEST(ProcessScores, SuppressesAtEveryStepAndAfterAllElse) {
   GenerationOptions options;
   options.max_new_tokens = 2;
   options.suppressed_token_ids = {2, 0, 2};
-  options.forced_eos_token_id = 2;
+  options.forced_eos_token_ids = {2};
   EXPECT_THAT(Processed(options, {0}, {5, 1, 5}), ElementsAre(kBanned, 1, kBanned));
   EXPECT_THAT(Processed(options, {0, 1}, {5, 1, 5}), ElementsAre(kBanned, kBanned, kBanned));
 }
@@ -127,7 +140,7 @@ TEST(ProcessScores, SuppressesAtEveryStepAndAfterAllElse) {
 TEST(ProcessScores, DependsOnTheIdsGivenAndNotOnThoseOfEarlierCalls) {
   GenerationOptions options;
   options.bad_words = {{2, 3}};
-  options.forced_bos_token_id = 2;
+  options.forced_bos_token_ids = {2};
   const std::vector<float> scores = {1, 1, 1, 1};
   const std::vector<float> drafted = Processed(options, {0, 2}, scores);
   EXPECT_EQ(Processed(options, {0}, scores)[2], 0);

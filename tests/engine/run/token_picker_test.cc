@@ -74,8 +74,8 @@ std::vector<AskedRow> RandomRows(uint32_t seed) {
     if (below(2) == 0) o.min_new_tokens = 10;
     if (below(3) == 0) o.suppressed_token_ids = {static_cast<int32_t>(below(20)), 250};
     if (below(3) == 0) o.bad_words = {{7}, {3, 4}};
-    if (below(6) == 0) o.forced_bos_token_id = 17;
-    if (below(6) == 0) o.forced_eos_token_id = 250;
+    if (below(6) == 0) o.forced_bos_token_ids = {17, 40};
+    if (below(6) == 0) o.forced_eos_token_ids = {2, 250};
     row.ids = {0};
     for (uint32_t i = below(20); i > 0; --i) row.ids.push_back(static_cast<int32_t>(2 + below(9)));
     for (uint32_t i = 0; i < kVocab; ++i) {
