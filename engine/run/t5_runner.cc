@@ -19,6 +19,10 @@ uint32_t PagesFor(size_t tokens, uint32_t slots) {
   return static_cast<uint32_t>((tokens + slots - 1) / slots);
 }
 
+// What follows where the options leave no token: an end, or without one the token that generate()
+// takes there.
+int32_t LastResort(const TokenIds& tokens) { return tokens.ends.empty() ? 0 : tokens.ends.front(); }
+
 EncodeShape ShapeOf(const ModelConfig& config, const EngineOptions& options) {
   return {config.num_encoder_layers, config.num_decoder_layers, options.encode_slice_rows};
 }
@@ -197,7 +201,7 @@ SequenceStep T5Runner::Verify(SequenceId id, size_t begin, size_t rows) {
     // Behind a draft it is as it would be without: the tokens before it stand, the next step fails.
     if (!picker_.is_number(begin + count)) break;
     // Where the options leave no token, the sequence ends.
-    const int32_t token = best.empty() ? config_.eos_token_id
+    const int32_t token = best.empty() ? LastResort(config_.tokens)
                           : options.Samples()
                               ? sampler_.Sample(picker_.scores(begin + count), options,
                                                 sequences_[id].index, history.generated())
@@ -227,7 +231,7 @@ SequenceStep T5Runner::StepBeams(Sequence& sequence, size_t begin, size_t rows) 
   }
   if (step.failed) return step;
   // Where the options leave no token, all beams end.
-  const TokenScore end{0, config_.eos_token_id};
+  const TokenScore end{0, LastResort(config_.tokens)};
   if (!possible) beam_scores_.assign(rows, std::span(&end, 1));
   search.Step(beam_scores_);
   step.finished = search.finished();

@@ -287,6 +287,15 @@ TEST_F(TokenizerLoad, JsonPartsThatCannotBeHonouredAreRefusedByName) {
 TEST_F(TokenizerLoad, KnowsThePieceThatClosesASource) {
   Write("spiece.model", ReadFile("tests/golden/spiece.model"));
   EXPECT_EQ((*Tokenizer::Load(dir_, 512))->end_id(), 1);
+  const auto with_config = [this](const std::string& eos_token) {
+    Write("tokenizer_config.json",
+          R"({"tokenizer_class": "T5Tokenizer", "eos_token": )" + eos_token + "}");
+    return (*Tokenizer::Load(dir_, 512))->end_id();
+  };
+  EXPECT_EQ(with_config("\"<unk>\""), 2) << "as T5Tokenizer of transformers 5.5.4";
+  EXPECT_EQ(with_config(R"({"content": "</s>", "lstrip": false})"), 1);
+  EXPECT_EQ(with_config("null"), 1);
+  std::filesystem::remove(dir_ + "/tokenizer_config.json");
   std::filesystem::remove(dir_ + "/spiece.model");
   json root = SmallJson();
   std::swap(root["model"]["vocab"][1], root["model"]["vocab"][9]);  // </s> and <sep>
@@ -295,7 +304,7 @@ TEST_F(TokenizerLoad, KnowsThePieceThatClosesASource) {
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   EXPECT_EQ((*tokenizer)->end_id(), 9);
   root["model"]["vocab"][9][0] = "</S>";
-  ExpectJsonRefused(root, "no piece is </s>, which closes every source");
+  ExpectJsonRefused(root, "no piece is '</s>', which closes every source");
 }
 
 TEST_F(TokenizerLoad, JsonSpecialTokensAreNeverMadeFromText) {
