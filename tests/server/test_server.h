@@ -46,6 +46,7 @@ class FakeTokenizer final : public Tokenizer {
     *out += fmt::format("{} ", id);
   }
   void DecodeEnd(DecodeState*, std::string*) const override {}
+  int32_t end_id() const override { return 1; }
   uint32_t num_pieces() const override { return 512; }
   std::string_view source() const override { return "fake"; }
 };
