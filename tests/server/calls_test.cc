@@ -4,11 +4,6 @@
 #include <string>
 #include <vector>
 
-<<<<<<< HEAD
-#include "grpcpp/generic/generic_stub.h"
-=======
-#include "gmock/gmock.h"
->>>>>>> 0d894fc (tests/server: bytes that are no message in a file of their own)
 #include "gtest/gtest.h"
 #include "tests/server/test_server.h"
 
