@@ -115,8 +115,12 @@ void UnreadReplies::EndCall(const Waiting& call, Duration waited) {
                   call.bytes, Seconds(waited));
   if (!call.reply->End(why)) return;
   metrics_.CountUnread(call.reply->method_);
-  spdlog::info("unread id={} method={} message=\"{}\"", call.reply->request_id_,
-               MethodName(call.reply->method_), why);
+  LogEvent(spdlog::level::info, "unread",
+           LogFields()
+               .Word("id", call.reply->request_id_)
+               .Word("method", MethodName(call.reply->method_))
+               .Count("bytes", call.bytes)
+               .Milliseconds("waited_ms", Seconds(waited) * 1e3));
 }
 
 void UnreadReply::Set(uint64_t bytes) {
