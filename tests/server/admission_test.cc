@@ -109,6 +109,38 @@ TEST(Admission, WaitsUntilIdleAndNoLonger) {
   giver.join();
 }
 
+TEST(Admission, AFreedPlaceIsForOthersAndAnEndStillWaitsForItsReply) {
+  Admission admission({.max_requests = 1, .max_tokens = 100});
+  auto permit = admission.TryAdmit(kAnybody, 7);
+  ASSERT_TRUE(permit.ok());
+  permit->FreePlace();
+  permit->FreePlace();  // idempotent
+  EXPECT_EQ(admission.requests(), 0u);
+  EXPECT_EQ(admission.tokens(), 0u);
+  EXPECT_TRUE(admission.TryAdmit(kAnybody, 1).ok());
+  AdmissionPermit moved = *std::move(permit);
+  moved.SetTokens(50);
+  EXPECT_EQ(admission.tokens(), 0u) << "it counts no more";
+  EXPECT_FALSE(admission.WaitIdle(std::chrono::milliseconds(5)));
+  moved.Release();
+  EXPECT_TRUE(admission.WaitIdle(std::chrono::seconds(30)));
+}
+
+TEST(Admission, AskingForRoomTakesNone) {
+  Admission admission({.max_requests = 1, .max_tokens = 100});
+  int woken = 0;
+  int key = 0;
+  Duration wait{0};
+  const auto wake = [&woken] { ++woken; };
+  EXPECT_TRUE(admission.HasRoomOrWait(kAnybody, &key, wake, &wait));
+  EXPECT_EQ(admission.requests(), 0u);
+  auto taken = admission.TryAdmit(kAnybody, 1);
+  EXPECT_FALSE(admission.HasRoomOrWait(kAnybody, &key, wake, &wait));
+  taken->FreePlace();
+  EXPECT_EQ(woken, 1) << "a freed place is room";
+  EXPECT_TRUE(admission.HasRoomOrWait(kAnybody, &key, wake, &wait));
+}
+
 TEST(Admission, NeverHoldsMoreThanItsLimitUnderManyThreads) {
   Admission admission({.max_requests = 3, .max_tokens = 1000});
   std::atomic<int> held{0}, most{0};
