@@ -52,12 +52,13 @@ TEST(MetricsEndpoint, SaysWhatTheProcessTakes) {
   HttpClient client(server.server().metrics_port());
   const std::string before = client.Get("/metrics").body;
   std::vector<int> more;
-  for (int i = 0; i < 10; ++i) more.push_back(dup(STDERR_FILENO));
+  for (int i = 0; i < 100; ++i) more.push_back(dup(STDERR_FILENO));
   std::vector<char> memory(64 << 20, 'x');
   const std::string after = client.Get("/metrics").body;
   for (const int fd : more) close(fd);
 
-  EXPECT_EQ(ValueOf(after, "process_open_fds"), ValueOf(before, "process_open_fds") + 10);
+  // The server opens some of its own at any time.
+  EXPECT_NEAR(ValueOf(after, "process_open_fds") - ValueOf(before, "process_open_fds"), 100, 20);
   EXPECT_GE(ValueOf(after, "process_resident_memory_bytes"),
             ValueOf(before, "process_resident_memory_bytes") + (48 << 20));
   EXPECT_GE(ValueOf(after, "process_virtual_memory_bytes"),
