@@ -45,6 +45,23 @@ TEST_F(SummarizerTest, TokenIdsAreTakenAsTheyAre) {
   EXPECT_EQ(summary->sequences[0].token_ids, FakeAnswer(ids, 40, 512));
 }
 
+// The fake's search finds two.
+TEST_F(SummarizerTest, FewerSequencesThanAskedForAreWarnedOf) {
+  SummarizeRequest request = Request(std::vector<int32_t>{9, 12, 33});
+  request.options.num_beams = 3;
+  request.options.num_return_sequences = 3;
+  auto summary = Run(request);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->sequences.size(), 2u);
+  EXPECT_THAT(
+      summary->warnings,
+      ElementsAre("3 sequences were asked for, and with these options only 2 are possible"));
+  request.options.num_return_sequences = 2;
+  summary = Run(request);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_THAT(summary->warnings, testing::IsEmpty());
+}
+
 TEST_F(SummarizerTest, AStopStringCutsTheTextBeforeIt) {
   const std::vector<int32_t> ids = {9, 35, 33};
   const auto whole = Run(Request(ids));
