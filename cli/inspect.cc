@@ -89,6 +89,12 @@ std::string Limits(const GenerationOptions& o) {
 void AddDefaults(const Inspection& inspection, std::string& out) {
   const GenerationOptions& o = inspection.effective.options;
   Line(out, "prefix", o.prefix.empty() ? "none" : '"' + JsonEscape(o.prefix) + '"');
+  Line(out, "start, ends",
+       fmt::format("{}; {}", inspection.info.decoder_start_token_id,
+                   inspection.info.end_token_ids.empty()
+                       ? "none"
+                       : fmt::format("{}", fmt::join(inspection.info.end_token_ids, " "))));
+  for (const std::string& note : inspection.notes) Line(out, "note", note);
   Line(out, "default choice", Choice(o));
   Line(out, "default limits", Limits(o));
   for (const std::string& warning : inspection.effective.warnings) Line(out, "warning", warning);

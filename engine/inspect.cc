@@ -76,6 +76,7 @@ StatusOr<Inspection> InspectWithoutGuard(const std::string& model_dir, const std
   out.info = DescribeModel(model_dir, model.config, model.attention, model.layout);
   PRECIS_RETURN_IF_ERROR(
       CollectFolding(checkpoint, model.config, model.attention, &out.info.folded));
+  out.notes = model.config.tokens.notes;
   PRECIS_ASSIGN_OR_RETURN(out.info.defaults, LoadGenerationDefaults(model_dir));
   for (const std::string& name : checkpoint.names()) {
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));

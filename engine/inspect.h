@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/status.h"
 #include "engine/generation.h"
@@ -16,6 +17,7 @@ struct Inspection {
   uint64_t parameters = 0;   // values in the file's tensors
   std::string tokenizer;     // "spiece.model, 8000 pieces"
   Status without_tokenizer;  // why there is none: then all else holds, but nothing can be served
+  std::vector<std::string> notes;  // on token ids, as the server logs them
   // What a request gets that says nothing, on a server with default limits.
   ResolvedOptions effective;
 

@@ -59,9 +59,15 @@ TEST(InspectCommand, SaysWhatARequestGetsThatSaysNothing) {
   EXPECT_THAT(text, HasSubstr("default limits     max_new_tokens "));
   Inspection plain = *demo;
   plain.effective = {};
-  EXPECT_THAT(FormatInspection(plain, {}), HasSubstr("prefix             none\n"
-                                                     "default choice     greedy\n"
-                                                     "default limits     max_new_tokens 128\n"));
+  plain.info.decoder_start_token_id = 2;
+  plain.info.end_token_ids = {1, 106};
+  plain.notes = {"config.json says no start"};
+  EXPECT_THAT(FormatInspection(plain, {}),
+              HasSubstr("prefix             none\n"
+                        "start, ends        2; 1 106\n"
+                        "note               config.json says no start\n"
+                        "default choice     greedy\n"
+                        "default limits     max_new_tokens 128\n"));
   plain.effective.options.temperature = 0.5f;
   plain.effective.options.forced_bos_token_ids = {7};
   const std::string sampled = FormatInspection(plain, {});
