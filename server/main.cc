@@ -194,7 +194,8 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::fputs("precis-server: not enough memory: an allocation failed\n", stderr);
   } catch (const std::system_error& error) {
-    std::fprintf(stderr, "precis-server: a thread could not be started: %s\n", error.what());
+    std::fprintf(stderr, "precis-server: not enough memory: a thread could not be started: %s\n",
+                 error.what());
   }
   return 1;
 }
