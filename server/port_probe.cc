@@ -22,6 +22,8 @@ namespace {
 constexpr std::string_view kHello{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33};
 constexpr size_t kFrameHeader = 9;
 constexpr char kSettings = 4;
+// Of a record of TLS.
+constexpr char kAlert = 21, kHandshake = 22;
 
 Status Failed(const char* what) {
   return Unavailable(errno == EAGAIN || errno == EINPROGRESS
@@ -62,21 +64,32 @@ Status AskPlain(int fd) {
   return CheckHello({answer, size});
 }
 
+// Says hello and hears whether TLS answers. It goes no further: a server that demands certificates
+// would refuse this client, and log it, each time.
 Status AskTls(int fd) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()),
                                                              SSL_CTX_free);
   const std::unique_ptr<SSL, void (*)(SSL*)> ssl(
       context == nullptr ? nullptr : SSL_new(context.get()), SSL_free);
-  constexpr unsigned char kProtocols[] = {2, 'h', '2'};
-  if (ssl == nullptr || SSL_set_fd(ssl.get(), fd) != 1 ||
-      SSL_set_alpn_protos(ssl.get(), kProtocols, sizeof(kProtocols)) != 0) {
+  BIO* const in = BIO_new(BIO_s_mem());
+  BIO* const out = BIO_new(BIO_s_mem());
+  if (ssl == nullptr || in == nullptr || out == nullptr) {
+    BIO_free(in);
+    BIO_free(out);
     return Internal("OpenSSL has no memory for TLS");
   }
-  errno = 0;
-  SSL_connect(ssl.get());  // its own opinion does not matter
-  if (BIO_number_read(SSL_get_rbio(ssl.get())) > 0) return OkStatus();
-  if (errno == 0) return Unavailable("it was closed without an answer");
-  return Failed("TLS handshake");
+  SSL_set_bio(ssl.get(), in, out);  // its own from here on
+  constexpr unsigned char kProtocols[] = {2, 'h', '2'};
+  SSL_set_alpn_protos(ssl.get(), kProtocols, sizeof(kProtocols));
+  SSL_connect(ssl.get());  // writes the hello, and wants an answer
+  char* hello = nullptr;
+  const long size = BIO_get_mem_data(out, &hello);
+  if (send(fd, hello, static_cast<size_t>(size), MSG_NOSIGNAL) < 0) return Failed("sending");
+  char type = 0;
+  const ssize_t got = recv(fd, &type, 1, 0);
+  if (got < 0) return Failed("waiting for an answer");
+  if (got == 0) return Unavailable("it was closed without an answer");
+  return type == kHandshake || type == kAlert ? OkStatus() : Unavailable("the answer is not TLS");
 }
 
 }  // namespace

@@ -11,9 +11,9 @@
 
 namespace precis {
 
-// OK once HTTP/2 was answered at `target`, or with `tls` the handshake: any answer will do, since a
-// server that demands certificates refuses this client. `expect` is told the client's own address
-// before it connects. UNAVAILABLE says how far it came.
+// OK once HTTP/2 was answered at `target`, or with `tls` the first words of a handshake, which is
+// not finished. `expect` is told the client's own address before it connects. UNAVAILABLE says how
+// far it came.
 Status AskPort(const SocketAddress& target, bool tls, Duration timeout,
                const std::function<void(const SocketAddress&)>& expect);
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -26,8 +27,10 @@ namespace {
 constexpr std::chrono::seconds kFlush{2};
 // Once the server drains, a client that takes nothing of its reply for so long is not waited for.
 constexpr std::chrono::seconds kDrainUnread{5};
-// The same where nothing was under way: clients that keep a connection open are all that there is.
-constexpr std::chrono::milliseconds kIdleFlush{100};
+// After that nothing of ours is on the way, but what gRPC has. Connections that clients keep open
+// are no reason to wait.
+constexpr std::chrono::milliseconds kLastFlush{100};
+constexpr std::chrono::milliseconds kLook{1};
 // Files of tokens and certificates are looked at so often.
 constexpr std::chrono::seconds kReloadInterval{1};
 // The server's own port is asked so often, and may take so long to answer: a machine that is busy
@@ -152,14 +155,13 @@ Status Server::Listen() {
 
 void Server::BeginDrain() {
   if (health_ != nullptr) health_->SetDraining();
-  const bool first = !core_->gate.closed();
   core_->gate.Close();
-  if (first) {
-    ends_idle_ =
-        core_->admission.requests() == 0 && core_->live.Empty() && core_->unread.bytes() == 0;
-  }
   core_->live.DrainAll();
   core_->unread.Hurry(kDrainUnread);
+}
+
+bool Server::IsQuiet() {
+  return core_->admission.requests() == 0 && core_->live.Empty() && core_->unread.bytes() == 0;
 }
 
 void Server::Stop() {
@@ -168,7 +170,9 @@ void Server::Stop() {
   port_watch_.reset();
   core_->gate.Stop();
   core_->live.AbortAll(StoppedError());
-  listening_->Stop(ends_idle_ ? Duration(kIdleFlush) : Duration(kFlush));
+  const auto end = std::chrono::steady_clock::now() + kFlush;
+  while (!IsQuiet() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kLook);
+  listening_->Stop(kLastFlush);
   if (admin_ != nullptr) admin_->Stop();
 }
 

@@ -3,7 +3,6 @@
 // Owner: main, or a test. Thread rule: one thread calls it; BeginDrain and Stop from any.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,6 +65,7 @@ class Server {
   Status LoadSecrets();
   Status OpenMetrics();
   Status Listen();
+  bool IsQuiet();  // no call of ours is under way, and no reply is unread
   void AddArguments(grpc::ServerBuilder& builder) const;
 
   // In this order: each uses those above it.
@@ -89,7 +89,6 @@ class Server {
   std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<PortWatch> port_watch_;  // null without a watchdog
   std::unique_ptr<AdminPort> admin_;       // null without --admin-socket
-  std::atomic<bool> ends_idle_{false};     // nothing was under way when the drain began
 };
 
 }  // namespace precis
