@@ -152,7 +152,10 @@ void ParseBatch(const Json& j, std::vector<GoldenCase>* out) {
 
 StatusOr<GoldenFile> LoadGolden(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) return NotFound(fmt::format("{}: there is no such file", path));
+  if (!in) {
+    return NotFound(fmt::format(
+        "{}: there is no such file; python/recipes/golden.py makes one, with transformers", path));
+  }
   GoldenFile out;
   std::string at = "the whole file";
   try {

@@ -215,8 +215,8 @@ def read_texts(path):
     """(name, text) of every document."""
     rows = [{"text": text} for text in BUILT_IN]
     if path is not None:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [(row.get("id", f"text_{n}"), row["text"]) for n, row in enumerate(rows, 1)] or sys.exit(f"{path}: no texts")
+        rows = files.read_jsonl(path, ("text",))
+    return [(row.get("id", f"text_{n}"), row["text"]) for n, row in enumerate(rows, 1)]
 
 
 def main():

@@ -33,8 +33,8 @@ def replace_text(path, text):
     unfinished.replace(path)
 
 
-def read_jsonl(path):
-    """Rows with a document and a summary; anything else is an error that names the line."""
+def read_jsonl(path, keys=("document", "summary")):
+    """Rows with these texts; anything else is an error that names the line."""
     rows = []
     try:
         lines = Path(path).read_text(encoding="utf-8").split("\n")
@@ -47,7 +47,7 @@ def read_jsonl(path):
             row = json.loads(line)
         except json.JSONDecodeError as e:
             sys.exit(f"{path}:{number}: no JSON: {e}")
-        for key in ("document", "summary"):
+        for key in keys:
             if not isinstance(row, dict) or not isinstance(row.get(key), str) or not row[key].strip():
                 sys.exit(f"{path}:{number}: '{key}' is no text")
         rows.append(row)

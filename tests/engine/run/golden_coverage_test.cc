@@ -131,5 +131,13 @@ TEST(Goldens, EnterTheBf16Paths) {
                          "append: head_dim 64 bf16", "paged attention: merged chunks"}));
 }
 
+TEST(GoldenFile, SaysHowToMakeOneThatIsMissing) {
+  const auto golden = LoadGolden("tests/golden/none/golden.json");
+  ASSERT_EQ(golden.status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(std::string(golden.status().message()),
+            "tests/golden/none/golden.json: there is no such file; python/recipes/golden.py makes "
+            "one, with transformers");
+}
+
 }  // namespace
 }  // namespace precis

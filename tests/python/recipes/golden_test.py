@@ -2,6 +2,7 @@
 import contextlib
 import io
 import json
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -41,6 +42,17 @@ class Golden(unittest.TestCase):
     def test_heads_that_follow_keys_are_left_to_the_reference(self):
         folder = recipes_testing.FIXTURES / "kdgqa_g2"
         self.assertEqual(golden.make_oracle(folder, checkpoint.read_config(folder)).source, "reference.py")
+
+    def test_texts_that_cannot_be_read_are_named_by_their_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            texts = Path(folder) / "texts.jsonl"
+            for said, wrong in {":1: no JSON": "plain text\n", ":2: 'text' is no text": '{"text": "a"}\n{"document": "b"}\n',
+                                ": no texts": "\n"}.items():
+                texts.write_text(wrong)
+                with self.assertRaisesRegex(SystemExit, re.escape(f"{texts}{said}")):
+                    golden.read_texts(texts)
+            texts.write_text('{"id": "mine", "text": "a"}\n\n{"text": "b"}\n')
+            self.assertEqual(golden.read_texts(texts), [("mine", "a"), ("text_2", "b")])
 
     def test_a_file_names_its_oracle_and_its_cases(self):
         folder = recipes_testing.FIXTURES / "wgqa_g2"
