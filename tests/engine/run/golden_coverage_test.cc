@@ -133,7 +133,7 @@ TEST(Goldens, EnterTheBf16Paths) {
 
 TEST(GoldenFile, SaysHowToMakeOneThatIsMissing) {
   const auto golden = LoadGolden("tests/golden/none/golden.json");
-  ASSERT_EQ(golden.status().code(), StatusCode::kNotFound);
+  ASSERT_EQ(golden.status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(std::string(golden.status().message()),
             "tests/golden/none/golden.json: there is no such file; python/recipes/golden.py makes "
             "one, with transformers");
