@@ -157,7 +157,8 @@ TEST(CudaBeams, GoOnAsTheHostsDo) {
     options.num_beams = width;
     options.max_new_tokens = 8;
     BeamSearch search;
-    search.Start(&options, 0, 1);
+    const int32_t ends[] = {1};
+    search.Start(&options, 0, ends);
     std::vector<float> totals = {0.0f};
     for (uint32_t step = 0; step < 4; ++step) {
       const Candidates candidates(search.live(), 2 * width, 20 + step);
