@@ -8,26 +8,12 @@
 #include <cstring>
 
 #include "fmt/format.h"
+#include "server/descriptor.h"
 
 namespace precis {
 namespace {
 
 constexpr size_t kMaxBytes = 1u << 20;
-
-// Closes at the end of a scope.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 Status CheckMode(const struct stat& info, const std::string& path, FileRule rule) {
   if (!S_ISREG(info.st_mode)) {
@@ -51,7 +37,7 @@ StatusOr<std::string> ReadGuardedFile(const std::string& path, FileRule rule) {
   // Without waiting for the writer of a pipe; what was opened is what is checked.
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
-  if (file.get() < 0 || fstat(file.get(), &info) != 0) {
+  if (!file || fstat(file.get(), &info) != 0) {
     return InvalidArgument(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
   }
   PRECIS_RETURN_IF_ERROR(CheckMode(info, path, rule));
