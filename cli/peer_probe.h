@@ -13,7 +13,7 @@ enum class PeerSpeech { kTls, kPlain, kUnknown };
 // that come back: of a TLS record, or of HTTP/2. kUnknown for all else.
 PeerSpeech AskPeer(const std::string& server);
 
-// A line for a call that nobody answered: that the server speaks TLS and we did not, or the other
+// A line for a call that got no answer: that the server speaks TLS and we did not, or the other
 // way round. Empty where that is not so. `encrypted`: what we did.
 std::string TlsMismatch(const std::string& server, bool encrypted);
 

@@ -12,7 +12,7 @@ namespace {
 
 // Files, event loops, the log, scrapes: an idle server has less than half of this.
 constexpr uint64_t kReserved = 64;
-// More help nobody, and some libraries walk through all that there could be.
+// More do not help, and some libraries walk through all that there could be.
 constexpr uint64_t kMostDescriptors = 1u << 16;
 constexpr uint64_t kSidePort = 128;
 constexpr uint64_t kFewest = 4;

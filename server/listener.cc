@@ -66,7 +66,7 @@ std::string WhyNotUnix(int error, const std::string& path) {
   }
 }
 
-// Makes way for a socket at `path`: only what nobody listens on is removed.
+// Makes way for a socket at `path`: only a socket without a listener is removed.
 Status ClearPath(const std::string& path) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) return OkStatus();

@@ -12,7 +12,7 @@
 namespace precis {
 
 // OK once HTTP/2 was answered at `target`, or with `tls` the first words of a handshake, which is
-// not finished. `expect` is told the client's own address before it connects. UNAVAILABLE says how
+// not finished. `expect` receives the client's own address before it connects. UNAVAILABLE says how
 // far it came.
 Status AskPort(const SocketAddress& target, bool tls, Duration timeout,
                const std::function<void(const SocketAddress&)>& expect);

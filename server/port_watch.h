@@ -1,5 +1,5 @@
 // Asks now and then whether the server's own port still answers. When it does not, health goes off,
-// so that nobody is sent to a door that stays shut; when it does again, health comes back.
+// so that no client is sent to a port that does not answer; when it does again, health comes back.
 //
 // Owner: the server. Thread rule: has a thread of its own.
 #pragma once

@@ -69,7 +69,7 @@ void SummaryTask::OnAccepted(uint32_t source_tokens) {
   permit.SetTokens(source_tokens + new_tokens_);
   {
     MutexLock lock(mutex_);
-    // Nobody else gives it back meanwhile: the engine still holds.
+    // No one else gives it back meanwhile: the engine still holds.
     permit_ = std::move(permit);
   }
   if (auto reply = sink()) reply->Accepted(source_tokens);
@@ -144,7 +144,7 @@ void SummaryTask::Record(const Status& status) {
 }
 
 void SummaryTask::EngineLetGo() {
-  // Out of the lock: it wakes who waits for a place. Nobody else gives it back meanwhile: the
+  // Out of the lock: it wakes who waits for a place. No one else gives it back meanwhile: the
   // engine's hold ends below.
   AdmissionPermit permit;
   {

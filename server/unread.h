@@ -1,7 +1,7 @@
 // Replies that are made and that their clients have not taken yet. All of them together are bounded
 // by bytes, and each by the time since its client last took something. Beyond a bound a call is
 // ended (ABORTED, outcome "unread"): for too many bytes the calls that have waited longest go
-// first, so that one who does not read costs nobody who does.
+// first, so that a client that does not read costs no client that does.
 //
 // Owner: the server; outlives every call. Thread rule: any thread; calls are ended in a thread of
 // its own, outside every lock.

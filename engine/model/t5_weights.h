@@ -95,7 +95,7 @@ struct WeightTypes {
 
 struct T5Weights {
   WeightTypes types;
-  std::optional<HeadShares> head_shares;     // where query heads are dealt out by the norms of keys
+  std::optional<HeadShares> head_shares;     // where the norms of keys assign query heads
   bool subtracts_noise = false;              // pgqa
   DeviceArray<std::byte> embedding;          // [vocab, d_model] of types.others
   DeviceArray<std::byte> decoder_embedding;  // the decoder's own; empty where it reads `embedding`

@@ -32,7 +32,7 @@ class Window:
 
     def has_room(self, now: float) -> bool:
         # When the server's time has come one call may try, also when none of ours has ended: others' may
-        # have, and ours may all be streams that nobody reads.
+        # have, and ours may all be streams without a reader.
         return self.out + 1 <= self._limit or now >= self._try_at
 
     def next_try(self) -> float:
