@@ -6,8 +6,8 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -71,11 +71,11 @@ Acceptor::Acceptor(Listener listener, ConnectionLimits limits, std::string optio
       limits_(limits),
       option_(std::move(option)),
       metrics_(metrics),
-      take_(std::move(take)),
       port_(listener_.port()),
       local_(listener_.local()),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spare_(OpenSpare()) {
+      spare_(OpenSpare()),
+      hand_over_(std::move(take)) {
   PRECIS_CHECK(bool(wake_));  // at start, before any client
   thread_ = std::thread([this] { Loop(); });
 }
@@ -85,6 +85,7 @@ void Acceptor::Stop() {
   const uint64_t one = 1;
   PRECIS_CHECK(write(wake_.get(), &one, sizeof(one)) == sizeof(one));
   thread_.join();
+  hand_over_.Close();
   listener_.Close();
 }
 
@@ -107,12 +108,15 @@ void Acceptor::Loop() {
   }
   while (true) {
     const bool watches = !open_.empty() && limits_.unanswered_bytes != 0;
-    const milliseconds flood_look = kFloodLook + milliseconds(open_.size() / kConnectionsPerMs);
-    poll(polled.data(), polled.size(), static_cast<int>((watches ? flood_look : kLook).count()));
+    milliseconds pause = kLook;
+    if (watches) pause = kFloodLook + milliseconds(open_.size() / kConnectionsPerMs);
+    if (hand_over_.Busy()) pause = std::min(pause, HandOver::kPatience);
+    poll(polled.data(), polled.size(), static_cast<int>(pause.count()));
     if (polled[0].revents != 0) return;
     for (size_t i = 1; i < polled.size(); ++i) {
       if (polled[i].revents != 0) AcceptAll(polled[i].fd);
     }
+    hand_over_.Loosen();
     const auto now = std::chrono::steady_clock::now();
     if (watches && now - flood_looked_ >= kFloodLook) {
       flood_looked_ = now;
@@ -149,10 +153,10 @@ void Acceptor::TakeIn(Descriptor fd, const SocketAddress& peer) {
     return Refuse(verdict == Verdict::kFull ? RefusedConnection::kFull
                                             : RefusedConnection::kAddressFull);
   }
-  struct stat info {};
+  const auto identity = SocketIdentity::Of(fd.get());
   SocketAddress there;
   // Who has left already is no error, as it would be to gRPC.
-  if (fstat(fd.get(), &info) != 0 || getpeername(fd.get(), there.get(), &there.size) != 0) return;
+  if (!identity || getpeername(fd.get(), there.get(), &there.size) != 0) return;
   if (peer.family() != AF_UNIX) {
     const int on = 1;
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -160,10 +164,10 @@ void Acceptor::TakeIn(Descriptor fd, const SocketAddress& peer) {
                sizeof(kUnacknowledgedMs));
   }
   if (!own) {
-    open_.push_back({.fd = fd.get(), .inode = info.st_ino, .address = address});
+    open_.push_back({.socket = *identity, .address = address});
     ++of_address_[address];
   }
-  take_(fd.Release());
+  hand_over_.Add(std::move(fd));
 }
 
 Acceptor::Verdict Acceptor::Judge(const std::string& address) {
@@ -184,7 +188,7 @@ Acceptor::Verdict Acceptor::Judge(const std::string& address) {
 void Acceptor::Sweep() {
   swept_ = std::chrono::steady_clock::now();
   std::erase_if(open_, [this](const Open& open) {
-    if (IsOpen(open)) return false;
+    if (open.socket.IsOpen()) return false;
     const auto found = of_address_.find(open.address);
     if (--found->second == 0) of_address_.erase(found);
     return true;
@@ -192,14 +196,9 @@ void Acceptor::Sweep() {
   if (metrics_ != nullptr) metrics_->SetConnections(open_.size());
 }
 
-bool Acceptor::IsOpen(const Open& open) {
-  struct stat info {};
-  return fstat(open.fd, &info) == 0 && info.st_ino == open.inode && S_ISSOCK(info.st_mode);
-}
-
 void Acceptor::CutFloods() {
   for (Open& open : open_) {
-    const std::optional<TcpProgress> now = ReadTcpProgress(open.fd);
+    const std::optional<TcpProgress> now = ReadTcpProgress(open.socket.fd);
     if (!now) continue;
     // Less than before: the number is another socket's by now, which the next sweep sees.
     if (now->sent != open.sent || now->received < open.received) {
@@ -207,10 +206,9 @@ void Acceptor::CutFloods() {
       open.received = now->received;
     }
     if (now->received - open.received <= limits_.unanswered_bytes) continue;
-    // Through a number of our own, so that what is cut is what was looked at. gRPC sees the end of
-    // the connection and closes it.
-    const Descriptor own(fcntl(open.fd, F_DUPFD_CLOEXEC, 0));
-    if (!own || !IsOpen({.fd = own.get(), .inode = open.inode, .address = {}})) continue;
+    // gRPC sees the end of the connection and closes it.
+    const Descriptor own = open.socket.Hold();
+    if (!own) continue;
     const linger reset{.l_onoff = 1, .l_linger = 0};  // the kernel keeps nothing for it, either
     setsockopt(own.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     shutdown(own.get(), SHUT_RDWR);

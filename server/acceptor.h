@@ -4,10 +4,8 @@
 // more, headers with nothing, and gRPC 1.51 would keep them all. docs/decisions/own_acceptor.md
 // says why this is not gRPC's.
 //
-// Owner: a server or a port. Thread rule: has a thread of its own; Stop and Expect from any.
+// Owner: a server or a port. Thread rule: has two threads of its own; Stop and Expect from any.
 #pragma once
-
-#include <sys/types.h>
 
 #include <functional>
 #include <map>
@@ -18,6 +16,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "server/connection_limits.h"
+#include "server/hand_over.h"
 #include "server/listener.h"
 #include "server/metrics.h"
 
@@ -26,6 +25,7 @@ namespace precis {
 class Acceptor {
  public:
   // Owns the socket from then on, and closes it itself: that is how the acceptor learns of the end.
+  // It may keep its thread while bytes come: others are accepted and served meanwhile.
   using Take = std::function<void(int fd)>;
 
   // Accepts from now on. `metrics` may be null. `option` is named in the log.
@@ -43,11 +43,9 @@ class Acceptor {
   const SocketAddress& local() const { return local_; }
 
  private:
-  // A socket that was passed on. Descriptors are used again, inodes are not: so it is known whether
-  // it is still open.
+  // A socket that was passed on.
   struct Open {
-    int fd;
-    ino_t inode;
+    SocketIdentity socket;
     std::string address;
     uint64_t sent = 0;      // bytes that we had sent when last looked at,
     uint64_t received = 0;  // and that had come by then
@@ -60,7 +58,6 @@ class Acceptor {
   Verdict Judge(const std::string& address);
   void Sweep();
   void CutFloods();
-  static bool IsOpen(const Open& open);
   void Refuse(RefusedConnection why);
   // False when there is nothing to give up.
   bool DropOneWithoutDescriptors(int listening);
@@ -70,7 +67,6 @@ class Acceptor {
   const ConnectionLimits limits_;
   const std::string option_;
   ServerMetrics* const metrics_;
-  const Take take_;
   const int port_;
   const SocketAddress local_;
   Descriptor wake_;
@@ -85,6 +81,7 @@ class Acceptor {
 
   Mutex mutex_;
   std::string expected_ PRECIS_GUARDED_BY(mutex_);
+  HandOver hand_over_;
   std::thread thread_;
 };
 

@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engine/model_info.h"
@@ -57,10 +59,13 @@ class Kept {
 class AcceptorTest : public testing::Test {
  protected:
   void Start(ConnectionLimits limits, const std::string& address = "127.0.0.1:0") {
+    StartWith(limits, address, [this](int fd) { kept_.Take(fd); });
+  }
+  void StartWith(ConnectionLimits limits, const std::string& address, Acceptor::Take take) {
     auto listener = Listener::Open(address, "--listen");
     ASSERT_TRUE(listener.ok()) << listener.status();
     acceptor_ = std::make_unique<Acceptor>(*std::move(listener), limits, "--listen", &metrics_,
-                                           [this](int fd) { kept_.Take(fd); });
+                                           std::move(take));
   }
   // From 127.0.0.`last`: all of 127.0.0.0/8 is this machine's.
   Descriptor Connect(int last = 1) {
@@ -229,6 +234,84 @@ TEST_F(AcceptorTest, LeavesAloneWhoGetsAnswers) {
   }));
   EXPECT_GT(sent, 20u << 20) << "it was cut";
   EXPECT_EQ(Value("precis_refused_connections_total", "flood"), 0);
+}
+
+// Takes connections as gRPC 1.51 may: reads from each until nothing comes, then keeps it.
+class ReadingOn {
+ public:
+  explicit ReadingOn(Kept* kept) : kept_(kept) {}
+  void Take(int fd) {
+    char bytes[1 << 16];
+    pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
+    while (!let_go_ && poll(&polled, 1, /*ms=*/20) == 1) {
+      if (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0) break;
+      send(fd, "a", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    kept_->Take(fd);
+  }
+  void LetGo() { let_go_ = true; }
+
+ private:
+  Kept* const kept_;
+  std::atomic<bool> let_go_ = false;
+};
+
+// Sends to its connection without a pause, and reads nothing, until it is told to end.
+class Sender {
+ public:
+  explicit Sender(const Descriptor& to) : thread_([this, fd = to.get()] { Send(fd); }) {}
+  ~Sender() {
+    end_ = true;
+    thread_.join();
+  }
+  size_t sent() const { return sent_; }
+
+ private:
+  void Send(int fd) {
+    const std::string bytes(1u << 16, 'd');
+    char answers[4096];
+    while (!end_) {
+      const ssize_t took = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (took > 0) sent_ += static_cast<size_t>(took);
+      while (recv(fd, answers, sizeof(answers), MSG_DONTWAIT) > 0) {
+      }
+    }
+  }
+
+  std::atomic<bool> end_ = false;
+  std::atomic<size_t> sent_ = 0;
+  std::thread thread_;
+};
+
+TEST_F(AcceptorTest, WhoSendsWithoutPauseHoldsNobodyUp) {
+  ReadingOn reading(&kept_);
+  // A filter of the socket makes way for the others. There is none for unix sockets.
+  StartWith({.total = 3, .per_address = 3}, "127.0.0.1:0", [&](int fd) { reading.Take(fd); });
+  const Descriptor busy = Connect();
+  {
+    const Sender sender(busy);
+    ASSERT_TRUE(Eventually([&] { return sender.sent() > 1u << 20; }));
+    const Descriptor other = Connect();
+    EXPECT_TRUE(Holds(2));
+    const size_t before = sender.sent();
+    EXPECT_TRUE(Eventually([&] {
+      kept_.Read(/*answer=*/false);
+      return sender.sent() > before + (8u << 20);
+    })) << "what was dropped is sent again, and what follows comes";
+  }
+  reading.LetGo();
+}
+
+TEST_F(AcceptorTest, StopEndsWhatCannotBeHandedOver) {
+  const std::string path = testing::TempDir() + "/precis_acceptor_stop.sock";
+  ReadingOn reading(&kept_);
+  StartWith({.total = 3, .per_address = 3}, "unix:" + path, [&](int fd) { reading.Take(fd); });
+  const Descriptor busy(socket(AF_UNIX, SOCK_STREAM, 0));
+  const SocketAddress& to = acceptor_->local();
+  ASSERT_EQ(connect(busy.get(), to.get(), to.size), 0);
+  const Sender sender(busy);
+  ASSERT_TRUE(Eventually([&] { return sender.sent() > 1u << 20; }));
+  acceptor_->Stop();
 }
 
 TEST_F(AcceptorTest, StopGivesTheAddressBackAndKeepsConnections) {
