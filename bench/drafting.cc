@@ -19,8 +19,8 @@
 
 #include "bench/random_checkpoint.h"
 #include "common/check.h"
-#include "engine/run/blocking_run.h"
-#include "engine/run/draft_planner.h"
+#include "tools/verify/blocking_run.h"
+#include "engine/drafting/draft_planner.h"
 #include "engine/run/forwarding_runner.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"

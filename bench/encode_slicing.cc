@@ -15,7 +15,7 @@
 #include "bench/random_checkpoint.h"
 #include "common/check.h"
 #include "common/mutex.h"
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "nlohmann/json.hpp"
 

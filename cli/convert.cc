@@ -4,9 +4,9 @@
 #include <ostream>
 #include <vector>
 
-#include "cli/command.h"
+#include "cli/base/command.h"
 #include "cli/inspect.h"
-#include "engine/machine.h"
+#include "engine/api/machine.h"
 #include "fmt/format.h"
 
 namespace precis::cli {

@@ -6,8 +6,8 @@
 #include <iosfwd>
 #include <string>
 
-#include "cli/bench_look.h"
-#include "engine/convert.h"
+#include "cli/base/look.h"
+#include "tools/convert/convert.h"
 
 namespace precis::cli {
 

@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-#include "cli/command.h"
+#include "cli/base/command.h"
 #include "cli/convert.h"
 
 namespace precis::cli {

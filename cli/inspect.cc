@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "common/log.h"
-#include "engine/machine.h"
+#include "engine/api/machine.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 

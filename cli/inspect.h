@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/inspect.h"
+#include "tools/inspect/inspect.h"
 
 namespace precis::cli {
 

@@ -2,7 +2,7 @@
 #include <iostream>
 #include <memory>
 
-#include "cli/command.h"
+#include "cli/base/command.h"
 #include "cli/inspect.h"
 
 namespace precis::cli {

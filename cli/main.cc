@@ -6,8 +6,8 @@
 #include <new>
 #include <string>
 
-#include "cli/command.h"
-#include "cli/typed_words.h"
+#include "cli/base/command.h"
+#include "cli/base/typed_words.h"
 #include "common/streams.h"
 
 namespace precis::cli {

@@ -2,7 +2,7 @@
 
 #include <ostream>
 
-#include "cli/command.h"
+#include "cli/base/command.h"
 #include "fmt/format.h"
 
 namespace precis::cli {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <iosfwd>
 
-#include "engine/verify.h"
+#include "tools/verify/verify.h"
 
 namespace precis::cli {
 

@@ -2,8 +2,8 @@
 #include <iostream>
 #include <memory>
 
-#include "cli/command.h"
-#include "cli/device_flag.h"
+#include "cli/base/command.h"
+#include "cli/base/device_flag.h"
 #include "cli/verify.h"
 
 namespace precis::cli {

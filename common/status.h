@@ -16,7 +16,7 @@ using absl::OkStatus;
 using absl::Status;
 using absl::StatusOr;
 
-// What a client can act on; server/errors.cc maps each to the words on the wire.
+// What a client can act on; server/observe/errors.cc maps each to the words on the wire.
 enum class Reason { kQueueFull, kPoolFull, kQuota, kTooLarge, kDraining, kStopped, kDeviceFailed };
 
 Status InvalidArgument(std::string_view message);

@@ -2,13 +2,13 @@
 
 #include <utility>
 
-#include "engine/machine.h"
+#include "engine/api/machine.h"
 #include "engine/run/engine_loop.h"
 #include "engine/run/event_queue.h"
-#include "engine/run/memory_errors.h"
+#include "engine/load/memory_errors.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/t5_runner.h"
-#include "engine/too_long.h"
+#include "engine/api/too_long.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
 

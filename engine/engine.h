@@ -14,9 +14,9 @@
 
 #include "common/clock.h"
 #include "common/status.h"
-#include "engine/engine_stats.h"
-#include "engine/generation.h"
-#include "engine/model_info.h"
+#include "engine/api/engine_stats.h"
+#include "engine/api/generation.h"
+#include "engine/api/model_info.h"
 #include "engine/sched/priority.h"
 
 namespace precis {
@@ -31,7 +31,7 @@ inline constexpr const char* kDevices[] = {"auto", "cpu", "cuda", "ref"};
 
 struct EngineOptions {
   std::string model_dir;
-  std::string served_model_name;  // empty: the checkpoint's (engine/model/model_name.h)
+  std::string served_model_name;  // empty: the checkpoint's (engine/model/checkpoint/model_name.h)
   std::string device = "auto";    // of kDevices
   std::string isa = "auto";       // pins kernels to one instruction set, for a fleet of mixed CPUs
   std::string dtype = "auto";     // weights: f32, bf16, int8; auto: bf16 where the device has it

@@ -9,7 +9,7 @@
 
 #include "common/status.h"
 #include "precis/admin/v1/admin.grpc.pb.h"
-#include "server/listening_server.h"
+#include "server/net/listening_server.h"
 
 namespace precis {
 

@@ -1,6 +1,6 @@
 #include "server/engine_collector.h"
 
-#include "server/metric_families.h"
+#include "server/observe/metric_families.h"
 
 namespace precis {
 

@@ -8,8 +8,8 @@
 #include "engine/engine.h"
 #include "prometheus/collectable.h"
 #include "prometheus/metric_family.h"
-#include "server/admission.h"
-#include "server/unread.h"
+#include "server/admission/admission.h"
+#include "server/admission/unread.h"
 
 namespace precis {
 

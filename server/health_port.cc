@@ -6,10 +6,10 @@
 #include "grpcpp/ext/health_check_service_server_builder_option.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/connection_limits.h"
-#include "server/health.h"
-#include "server/listener.h"
-#include "server/transport.h"
+#include "server/net/connection_limits.h"
+#include "server/observe/health.h"
+#include "server/net/listener.h"
+#include "server/security/transport.h"
 
 namespace precis {
 namespace {

@@ -14,7 +14,7 @@
 #include "common/status.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "server/listening_server.h"
+#include "server/net/listening_server.h"
 
 namespace precis {
 

@@ -18,15 +18,15 @@
 #include "common/log.h"
 #include "common/streams.h"
 #include "fmt/format.h"
-#include "server/address.h"
-#include "server/config.h"
+#include "server/config/address.h"
+#include "server/config/config.h"
 #include "server/health_port.h"
 #include "server/openmp_wait.h"
 #include "server/out_of_memory.h"
 #include "server/probe.h"
 #include "server/server.h"
 #include "server/startup.h"
-#include "server/transport.h"
+#include "server/security/transport.h"
 
 namespace precis {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "prometheus/text_serializer.h"
-#include "server/process_collector.h"
+#include "server/observe/process_collector.h"
 
 namespace precis {
 namespace {

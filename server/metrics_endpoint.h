@@ -9,8 +9,8 @@
 
 #include "common/status.h"
 #include "prometheus/collectable.h"
-#include "server/http_listener.h"
-#include "server/metrics.h"
+#include "server/http/http_listener.h"
+#include "server/observe/metrics.h"
 
 namespace precis {
 

@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/machine.h"
+#include "engine/api/machine.h"
 #include "fmt/format.h"
 
 namespace precis {

@@ -13,8 +13,8 @@
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_certificate_verifier.h"
 #include "grpcpp/security/tls_credentials_options.h"
-#include "server/address.h"
-#include "server/tls_identity.h"
+#include "server/config/address.h"
+#include "server/security/tls_identity.h"
 
 namespace precis {
 namespace {

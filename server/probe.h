@@ -5,7 +5,7 @@
 
 #include "common/clock.h"
 #include "common/status.h"
-#include "server/options.h"
+#include "server/config/options.h"
 
 namespace precis {
 

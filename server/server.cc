@@ -12,12 +12,12 @@
 #include "fmt/format.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/address.h"
-#include "server/connection_limits.h"
-#include "server/listener.h"
-#include "server/port_probe.h"
-#include "server/transport.h"
-#include "server/wire.h"
+#include "server/config/address.h"
+#include "server/net/connection_limits.h"
+#include "server/net/listener.h"
+#include "server/net/port_probe.h"
+#include "server/security/transport.h"
+#include "server/net/wire.h"
 
 namespace precis {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "common/log.h"
-#include "engine/machine.h"
+#include "engine/api/machine.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "google/protobuf/stubs/logging.h"

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "common/status.h"
-#include "engine/model_info.h"
-#include "server/options.h"
+#include "engine/api/model_info.h"
+#include "server/config/options.h"
 
 namespace precis {
 

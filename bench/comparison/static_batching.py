@@ -11,7 +11,7 @@ ARRIVALS_OVER_BOUND = 10  # as the command: a queue that grows must have the tim
 
 
 def poisson_arrivals(seed, rate_per_s, count):
-    """The arrivals of `precis bench serving` with that seed (engine/bench/arrivals.cc)."""
+    """The arrivals of `precis bench serving` with that seed (tools/bench/arrivals.cc)."""
     state, at, arrivals = seed & MASK, 0.0, []
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) & MASK

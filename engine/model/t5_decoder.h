@@ -10,7 +10,7 @@
 
 #include "engine/model/grouped_attention.h"
 #include "engine/model/kv_layout.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint/model_config.h"
 #include "engine/model/t5_encoder.h"
 #include "engine/model/t5_weights.h"
 #include "kernels/backend.h"

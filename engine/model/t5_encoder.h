@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/model/kv_layout.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint/model_config.h"
 #include "engine/model/t5_weights.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "common/status.h"
-#include "engine/model/attention_variant.h"
-#include "engine/model/checkpoint.h"
-#include "engine/model/embedding_ties.h"
-#include "engine/model/model_config.h"
+#include "engine/model/grouping/attention_variant.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/embedding_ties.h"
+#include "engine/model/checkpoint/model_config.h"
 #include "kernels/backend.h"
 
 namespace precis {

@@ -10,7 +10,7 @@
 
 #include "common/status.h"
 #include "engine/engine.h"
-#include "engine/generation.h"
+#include "engine/api/generation.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"
 

@@ -1,6 +1,6 @@
 // What the engine loop decides of a step, apart from threads, queues and events: how much encoder
 // work and how many drafts it may hold, and what the time that it took teaches. The loop runs on
-// it, and so does the simulated one (engine/bench/simulated_load.h).
+// it, and so does the simulated one (tools/bench/simulated_load.h).
 //
 // Owner: the engine loop. Thread rule: the step thread.
 #pragma once
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/run/encode_pace.h"
+#include "engine/sched/encode_pace.h"
 #include "engine/run/model_runner.h"
 #include "engine/sched/scheduler.h"
 

@@ -7,8 +7,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "engine/run/draft_planner.h"
-#include "engine/run/prompt_lookup.h"
+#include "engine/drafting/draft_planner.h"
+#include "engine/drafting/prompt_lookup.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/scheduler.h"
 

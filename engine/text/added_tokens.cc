@@ -5,7 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "engine/text/utf8.h"
+#include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 
 namespace precis {

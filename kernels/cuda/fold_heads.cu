@@ -1,5 +1,5 @@
 // FoldHeads at load: a thread an element of the grouped projection, its heads summed up in double
-// in their order, rounded step by step as engine/model/head_folding.cc does it.
+// in their order, rounded step by step as engine/model/grouping/head_folding.cc does it.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/kernels.h"
 

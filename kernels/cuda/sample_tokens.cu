@@ -1,4 +1,4 @@
-// SampleTokens: a block a row draws one token as engine/run/sampler.cc does: temperature, then
+// SampleTokens: a block a row draws one token as engine/decoding/sampler.cc does: temperature, then
 // top-k, then top-p, then the inverse of the distribution's sum in the order of ids. Thresholds are
 // found four bits at a time: of each such digit a pass over the row has every thread add up what
 // its tokens weigh, in sums of its own, so nothing is sorted and nothing depends on who comes

@@ -28,7 +28,7 @@ def grid(engine="openvino", dtype="bf16-w8", encode_s=0.1, step_s=0.01):
 class StaticBatching(unittest.TestCase):
     def test_arrivals_are_those_of_the_command(self):
         arrivals = static.poisson_arrivals(1, 2, 3)
-        # Also in tests/engine/bench/arrivals_test.cc.
+        # Also in tests/tools/bench/arrivals_test.cc.
         self.assertAlmostEqual(arrivals[0], 0.4180027673851796, places=12)
         self.assertAlmostEqual(arrivals[2], 2.8730610485262593, places=12)
 
@@ -219,7 +219,7 @@ class Overview(unittest.TestCase):
 
 class Traces(unittest.TestCase):
     def test_the_file_is_the_trace_that_is_built_in(self):
-        source = (ROOT / "engine/bench/work_trace.cc").read_text()
+        source = (ROOT / "tools/bench/work_trace.cc").read_text()
         built_in = [tuple(map(int, pair)) for pair in re.findall(r"\{(\d+), (\d+)\}", source)]
         self.assertEqual(report.read_trace(ROOT / "bench/comparison/trace.csv"), built_in)
 

@@ -2,7 +2,7 @@
 
 #include <sstream>
 
-#include "cli/command.h"
+#include "cli/base/command.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -5,7 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/engine/model/checkpoint_files.h"
+#include "tests/engine/model/checkpoint/checkpoint_files.h"
 
 namespace precis::cli {
 namespace {

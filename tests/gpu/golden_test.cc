@@ -4,7 +4,7 @@
 #include <string>
 #include <tuple>
 
-#include "engine/verify.h"
+#include "tools/verify/verify.h"
 #include "tests/engine/run/golden_fixtures.h"
 #include "tests/gpu/device_testing.h"
 

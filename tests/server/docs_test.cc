@@ -7,11 +7,11 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "server/config_table.h"
+#include "server/config/config_table.h"
 #include "server/engine_collector.h"
-#include "server/errors.h"
-#include "server/open_inference_tensors.h"
-#include "server/process_collector.h"
+#include "server/observe/errors.h"
+#include "server/open_inference/tensors.h"
+#include "server/observe/process_collector.h"
 #include "tests/server/test_server.h"
 
 namespace precis {

@@ -9,7 +9,7 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/health.h"
+#include "server/observe/health.h"
 #include "server/probe.h"
 #include "tests/server/test_server.h"
 

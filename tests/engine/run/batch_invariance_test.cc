@@ -10,7 +10,7 @@
 #include <tuple>
 #include <vector>
 
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"

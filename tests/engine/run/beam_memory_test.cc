@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
 

@@ -2,8 +2,8 @@
 // is said of it, and what becomes of the pages.
 #include <thread>
 
-#include "engine/run/blocking_run.h"
-#include "engine/run/document_index.h"
+#include "tools/verify/blocking_run.h"
+#include "engine/sched/document_index.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/fake_runner.h"
 

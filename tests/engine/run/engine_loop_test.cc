@@ -2,7 +2,7 @@
 #include <random>
 #include <thread>
 
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/fake_runner.h"

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "engine/engine.h"
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "gtest/gtest.h"
 
 namespace precis {

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <limits>
 
-#include "engine/run/blocking_run.h"
+#include "tools/verify/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/model_info.h"
+#include "engine/api/model_info.h"
 #include "engine/run/model_runner.h"
 
 namespace precis {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "engine/run/golden_file.h"
+#include "tools/verify/golden_file.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"

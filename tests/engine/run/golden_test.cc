@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "absl/strings/match.h"
-#include "engine/verify.h"
+#include "tools/verify/verify.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

@@ -8,7 +8,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/engine/run/drafts_testing.h"
+#include "tests/engine/drafting/drafts_testing.h"
 #include "tests/engine/run/guarded_backend.h"
 #include "tests/engine/run/recording_backend.h"
 #include "tests/support/allocation_counter.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "engine/text/tokenizer.h"
-#include "engine/text/utf8.h"
+#include "engine/text/unicode/utf8.h"
 #include "gtest/gtest.h"
 
 namespace precis {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/run/blocking_run.h"
-#include "engine/run/open_device.h"
+#include "tools/verify/blocking_run.h"
+#include "engine/load/open_device.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "engine/verify.h"
+#include "tools/verify/verify.h"
 #include "gtest/gtest.h"
 
 namespace precis {

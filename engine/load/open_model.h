@@ -1,0 +1,30 @@
+// What a directory says of a model before any weight is read: shared by the loader, inspect and
+// benchmarks.
+//
+// Called while loading. Thread rule: functions, no state.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/status.h"
+#include "engine/model/grouping/attention_variant.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/embedding_ties.h"
+#include "engine/model/kv_layout.h"
+#include "engine/model/checkpoint/model_config.h"
+
+namespace precis {
+
+struct OpenedModel {
+  ModelConfig config;
+  std::unique_ptr<Checkpoint> checkpoint;
+  ResolvedAttention attention;
+  EmbeddingNames embeddings;
+  KvLayout layout;
+};
+
+// kv: the type of keys and values. The error names file and key or tensor.
+StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv);
+
+}  // namespace precis

@@ -1,0 +1,43 @@
+// Folding K and V heads into groups at load time, so that a decode step of WGQA is one of GQA:
+//   W'[g] = sum over h in group(g) of w[h] * W[h]     (docs/design/attention_variants.md; mean
+// pooling: Ainslie et al. 2023; learned weights: Chinnakonduru and Mohapatra 2024).
+// Called by the weight loader, before any cast. Thread rule: functions, no state.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/model/grouping/attention_variant.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/model_config.h"
+
+namespace precis {
+
+enum class FoldKind {
+  kMean,    // w[h] = 1 / size of the group; no head weights
+  kScalar,  // head_weights [H, 1]
+  kColumn,  // head_weights [H, head_dim]: one a head and output dimension
+  kRow,     // head_weights [H, d_model]: one a head and input dimension
+};
+
+// weight [H * head_dim, d_model] -> [groups * head_dim, d_model]. Sums in double.
+std::vector<float> FoldHeads(std::span<const float> weight, uint32_t head_dim, uint32_t d_model,
+                             const HeadGrouping& grouping, FoldKind kind,
+                             std::span<const float> head_weights);
+
+// `which` ('k' or 'v') of the decoder attention at `prefix`
+// ("decoder.block.0.layer.0.SelfAttention.") with one head a group: [groups * head_dim, d_model],
+// folded if the checkpoint keeps all heads. `what_was_folded` (may be null) gets one line such as
+// "8 heads into 2, learned weights wk1 [8, 1]", empty where nothing was folded.
+StatusOr<std::vector<float>> ReadGroupedProjection(Checkpoint& checkpoint,
+                                                   const ModelConfig& config,
+                                                   const ResolvedAttention& attention,
+                                                   const HeadGrouping& grouping,
+                                                   std::string_view prefix, char which,
+                                                   std::string* what_was_folded);
+
+}  // namespace precis

@@ -1,0 +1,52 @@
+// The files of a directory that say what its tokenizer is, and what they say of added tokens, read
+// as transformers 5 reads them for T5's tokenizer.
+// Called by the tokenizer's Load. Thread rule: functions of their arguments.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/text/unigram/unigram_spec.h"
+#include "nlohmann/json.hpp"
+
+namespace precis {
+
+inline constexpr std::string_view kSpieceFile = "spiece.model";
+inline constexpr std::string_view kTokenizerJsonFile = "tokenizer.json";
+
+struct TokenizerFiles {
+  std::string spiece;  // its bytes; empty where it is not there
+  bool has_spiece = false;
+  // Objects; null where the file is not there.
+  nlohmann::json tokenizer;           // tokenizer.json
+  nlohmann::json config;              // tokenizer_config.json
+  nlohmann::json added_tokens;        // added_tokens.json
+  nlohmann::json special_tokens_map;  // special_tokens_map.json
+};
+
+// Errors name the file. NOT_FOUND if there is no tokenizer at all.
+StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& model_dir);
+
+// The model of a tokenizer.json. What cannot be honoured is refused by name.
+StatusOr<UnigramSpec> ParseTokenizerJson(const nlohmann::json& root);
+// Whether a tokenizer.json has the pieces, scores and rules of characters of `spec`, which is
+// spiece.model's; T5's sentinels may follow.
+Status CheckSameModel(const nlohmann::json& root, const UnigramSpec& spec);
+
+// Whether transformers rebuilds T5's tokenizer from the pieces, as it does for T5's own class;
+// another class does what tokenizer.json says.
+bool IsT5Class(const TokenizerFiles& files);
+
+// Errors begin with the name of the file that is wrong. Ordered for UnigramSpec::added.
+StatusOr<std::vector<AddedToken>> ListAddedTokens(const TokenizerFiles& files);
+
+// Enters the added tokens into a spec that has the pieces of spiece.model or tokenizer.json.
+// Special ones become control pieces. Refuses a token that transformers would give another id than
+// the file says, and rules of spaces under which text cannot be cut as it does. Errors as above.
+Status ApplyAddedTokens(const TokenizerFiles& files, std::vector<AddedToken> tokens,
+                        UnigramSpec* spec);
+
+}  // namespace precis

@@ -1,0 +1,16 @@
+// ModelStreamInfer: requests in, answers out as they come, each with its request's id; a request
+// that fails fails alone (server/calls/request_stream.h).
+//
+// Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
+#pragma once
+
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/calls/core.h"
+
+namespace precis {
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* OpenInferStream(
+    ServerCore& core, grpc::CallbackServerContext* context);
+
+}  // namespace precis

@@ -1,0 +1,15 @@
+// ModelInfer: one request of one or more texts, one answer.
+//
+// Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
+#pragma once
+
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/calls/core.h"
+
+namespace precis {
+
+grpc::ServerUnaryReactor* OpenInfer(ServerCore& core, grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer& request, grpc::ByteBuffer* response);
+
+}  // namespace precis

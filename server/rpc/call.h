@@ -1,0 +1,50 @@
+// How a call about one document begins: through the gate, parsed, checked, with a place in the
+// queue.
+//
+// Called by the reactors. Thread rule: any thread.
+#pragma once
+
+#include <utility>
+
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/calls/core.h"
+#include "server/calls/request.h"
+#include "server/net/wire.h"
+
+namespace precis {
+
+struct OpenedCall {
+  Ticket ticket;
+  SummarizeRequest request;
+  AdmissionPermit permit;
+};
+
+// After the gate; the order is that of cost.
+template <typename Message>
+Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall* call) {
+  Message message;
+  PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
+  PRECIS_ASSIGN_OR_RETURN(call->request,
+                          ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
+  BindToClient(call->ticket.client, &call->request);
+  PRECIS_ASSIGN_OR_RETURN(
+      call->permit, core.admission.TryAdmit(call->ticket.client,
+                                            EstimateCost(call->request, core.summarizer.engine())));
+  return OkStatus();
+}
+
+// A refusal is named and recorded here; the caller sends it. What is accepted names itself.
+template <typename Message>
+Status OpenCall(ServerCore& core, grpc::CallbackServerContext* context, Method method,
+                const grpc::ByteBuffer& bytes, OpenedCall* call) {
+  Status status = core.gate.Enter(context, method, &call->ticket);
+  if (status.ok()) status = CheckAndAdmit<Message>(core, bytes, call);
+  if (!status.ok()) {
+    NameCall(call->ticket, status, context);
+    RecordOutcome(core, call->ticket, status, nullptr);
+  }
+  return status;
+}
+
+}  // namespace precis

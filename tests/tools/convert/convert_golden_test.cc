@@ -1,0 +1,126 @@
+// Converted checkpoints, served: what a fold gives is what its source gives.
+#include <cmath>
+#include <string>
+
+#include "tools/verify/golden_file.h"
+#include "engine/run/t5_runner.h"
+#include "tools/verify/verify.h"
+#include "gmock/gmock.h"
+#include "tests/tools/convert/convert_testing.h"
+
+namespace precis {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::CopyAsMha;
+using testing::CopyFixture;
+using testing::TempDir;
+
+VerifyOptions OptionsFor(const std::string& dir) {
+  VerifyOptions options;
+  options.engine.model_dir = dir;
+  options.engine.device = PRECIS_TEST_CPU_BACKEND ? "cpu" : "ref";
+  options.engine.threads = 2;
+  options.engine.dtype = options.engine.kv_dtype = "f32";
+  options.engine.pool_bytes = 64u << 20;
+  options.engine.max_source_tokens = 256;
+  options.engine.max_new_tokens = 64;
+  return options;
+}
+
+// Every id, score and logit of the fixture's golden.json by the checkpoint in `dir`.
+void ExpectGolden(const std::string& fixture, const std::string& dir) {
+  fs::copy("tests/golden/" + fixture + "/golden.json", dir + "/golden.json");
+  const auto report = Verify(OptionsFor(dir), {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  for (const VerifyCheck& check : report->checks) {
+    EXPECT_TRUE(check.passed) << fixture << ": " << check.name << ": " << check.detail;
+  }
+  EXPECT_GE(report->passed(), 10u);
+}
+
+std::vector<float> LogitsOf(const std::string& dir, const GoldenCase& c) {
+  auto loaded = T5Runner::Load(OptionsFor(dir).engine);
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  return loaded->runner->Logits(c.input_ids, c.decoder_input_ids);
+}
+
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - b[i]));
+  return largest;
+}
+
+TEST(ConvertGolden, MhaPooledToGqaIsTheGqaFixture) {
+  const TempDir dir;
+  CopyAsMha("gqa_g2_from_mha", dir / "source");
+  for (const char* variant : {"gqa", "wgqa"}) {
+    ConvertOptions options;
+    options.source = dir / "source";
+    options.destination = dir / variant;
+    options.variant = variant;
+    options.kv_heads = 2;
+    ASSERT_TRUE(Convert(options).ok());
+    ExpectGolden("gqa_g2_from_mha", dir / variant);
+  }
+}
+
+// Searched groupings have no golden of their own: the repeated heads are served as they are.
+TEST(ConvertGolden, SearchedGroupingsAnswerLikeTheirHeadsRepeated) {
+  const TempDir dir;
+  CopyAsMha("qcqa", dir / "source");
+  const auto golden = LoadGolden("tests/golden/qcqa/golden.json");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  const std::vector<float> ungrouped = LogitsOf(dir / "source", golden->cases[1]);
+  for (const char* variant : {"simgqa", "qcqa"}) {
+    ConvertOptions options;
+    options.source = dir / "source";
+    options.destination = dir / variant;
+    options.variant = variant;
+    options.kv_heads = 4;
+    ASSERT_TRUE(Convert(options).ok());
+    ConvertOptions fold;
+    fold.source = options.destination;
+    fold.destination = dir / (std::string(variant) + "_mha");
+    fold.fold = "mha";
+    ASSERT_TRUE(Convert(fold).ok());
+    const std::vector<float> grouped = LogitsOf(options.destination, golden->cases[1]);
+    EXPECT_LE(LargestDifference(grouped, LogitsOf(fold.destination, golden->cases[1])), 1e-5);
+    EXPECT_GT(LargestDifference(grouped, ungrouped), 1e-2) << variant;
+  }
+}
+
+class ConvertGoldenFold : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ConvertGoldenFold, AnswersAsItsSource) {
+  const std::string fixture = GetParam();
+  const auto golden = LoadGolden("tests/golden/" + fixture + "/golden.json");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  const TempDir dir;
+  CopyFixture(fixture, dir / "source");
+  for (const char* to : {"gqa", "mha"}) {
+    if (std::string(to) == "gqa" && (fixture == "qcqa" || fixture == "simgqa_g2")) continue;
+    ConvertOptions options;
+    options.source = dir / "source";
+    options.destination = dir / to;
+    options.fold = to;
+    const auto report = Convert(options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    for (const GoldenCase& c : golden->cases) {
+      if (c.decoder_input_ids.empty()) continue;
+      const double difference =
+          LargestDifference(LogitsOf(dir / "source", c), LogitsOf(dir / to, c));
+      EXPECT_LE(difference, 1e-5) << to << " " << c.name;
+    }
+    // The bits of a fold to gqa are those that the loader folds (convert_test).
+    if (std::string(to) == "mha") ExpectGolden(fixture, dir / to);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ConvertGoldenFold,
+                         ::testing::Values("wgqa_g2", "wmqa", "colwgqa_g2", "rowwgqa_g2",
+                                           "rand_wgqa_g4", "simgqa_g2", "qcqa"));
+
+}  // namespace
+}  // namespace precis

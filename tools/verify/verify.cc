@@ -1,0 +1,357 @@
+#include "tools/verify/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "engine/model/checkpoint/directory_kind.h"
+#include "tools/verify/blocking_run.h"
+#include "tools/verify/golden_file.h"
+#include "engine/load/memory_errors.h"
+#include "engine/run/t5_runner.h"
+#include "engine/text/tokenizer.h"
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+// Limits of tests/golden/README.md. Tokens are demanded of f32 only: rounded weights may decide
+// near ties otherwise.
+constexpr double kF32Limit = 2e-4;
+constexpr double kScoreLimit = 1e-4;  // relative
+
+constexpr RoundedLimits kBf16Limits = {0.08, 1.0, 0.90};
+constexpr RoundedLimits kInt8KvLimits = {0.12, 1.6, 0.88};
+constexpr RoundedLimits kInt8Limits = {0.32, 2.67, 0.77};
+
+// Share of positions whose splits must be golden where norms are rounded: the fixtures have 0.56 or
+// more.
+constexpr double kLeastGoldenSplits = 0.25;
+
+struct Errors {
+  double max = 0;
+  double sum = 0;
+  uint64_t count = 0;
+  void Add(double got, double want) {
+    const double error = std::abs(got - want);
+    // A NaN must not pass for a small error.
+    max = std::isnan(error) ? HUGE_VAL : std::max(max, error);
+    sum += error;
+    ++count;
+  }
+  double mean() const { return count == 0 ? 0 : sum / static_cast<double>(count); }
+};
+
+std::string Ids(const std::vector<int32_t>& ids) { return fmt::format("{}", fmt::join(ids, " ")); }
+
+class Verifier {
+ public:
+  Verifier(const VerifyOptions& options, const std::function<void(const VerifyCheck&)>& on_check)
+      : options_(options), on_check_(on_check) {}
+
+  StatusOr<VerifyReport> Run() {
+    EngineOptions& o = options_.engine;
+    if (o.dtype == "auto") o.dtype = "f32";
+    PRECIS_RETURN_IF_ERROR(CheckModelDirectory(o.model_dir));
+    PRECIS_ASSIGN_OR_RETURN(golden_, LoadGolden(o.model_dir + "/golden.json"));
+    FitLimits();
+    PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(o));
+    const DType weights = loaded.runner->weights().types.projections;
+    const DType kv = loaded.runner->layout().self.layers[0].dtype;
+    exact_ = weights == DType::kF32 && kv == DType::kF32;
+    limits_ = LimitsFor(weights, kv);
+    CheckTokenizer(loaded.info);
+    for (const GoldenCase& c : golden_.cases) CheckNumbers(c, *loaded.runner);
+    if (!exact_) CheckSplits();
+    if (!exact_) CheckSameBest();
+    if (exact_) PRECIS_RETURN_IF_ERROR(CheckTokens(std::move(loaded)));
+    return std::move(report_);
+  }
+
+ private:
+  void Report(std::string name, bool passed, std::string detail) {
+    report_.checks.push_back({std::move(name), passed, std::move(detail)});
+    if (on_check_) on_check_(report_.checks.back());
+  }
+
+  // The cases decide how long sources and summaries may get.
+  void FitLimits() {
+    uint32_t source = 1;
+    uint32_t target = 1;
+    for (const auto* list : {&golden_.cases, &golden_.batched}) {
+      for (const GoldenCase& c : *list) {
+        source = std::max(source, static_cast<uint32_t>(c.input_ids.size()));
+        target = std::max(target, static_cast<uint32_t>(c.decoder_input_ids.size()));
+        for (const GoldenRun& run : c.runs) {
+          target = std::max(target, run.options.max_new_tokens.value_or(1));
+        }
+      }
+    }
+    options_.engine.max_source_tokens = source;
+    options_.engine.max_new_tokens = target;
+  }
+
+  void CheckTokenizer(const ModelInfo& info) {
+    namespace fs = std::filesystem;
+    const std::string& dir = options_.engine.model_dir;
+    if (!fs::exists(dir + "/spiece.model") && !fs::exists(dir + "/tokenizer.json")) return;
+    auto tokenizer = Tokenizer::Load(dir, info.vocab_size);
+    if (!tokenizer.ok()) {
+      Report("tokenizer", false, std::string(tokenizer.status().message()));
+      return;
+    }
+    for (const GoldenCase& c : golden_.cases) {
+      if (!c.text) continue;
+      auto ids = (*tokenizer)->Encode(*c.text);
+      if (!ids.ok()) {
+        Report(c.name + ": tokens", false, std::string(ids.status().message()));
+        continue;
+      }
+      if (c.max_source_length && ids->size() > *c.max_source_length - 1) {
+        ids->resize(*c.max_source_length - 1);
+      }
+      ids->push_back((*tokenizer)->end_id());
+      Report(c.name + ": tokens", *ids == c.input_ids,
+             *ids == c.input_ids ? fmt::format("{} ids", ids->size()) : "other ids: " + Ids(*ids));
+    }
+  }
+
+  void CheckNumbers(const GoldenCase& c, T5Runner& runner) {
+    if (c.encoder && exact_) CheckEncoder(c, runner);
+    if (c.logits && !c.decoder_input_ids.empty()) CheckLogits(c, runner);
+  }
+
+  void CheckEncoder(const GoldenCase& c, T5Runner& runner) {
+    const std::vector<float> x = runner.Encode(c.input_ids);
+    const size_t d = runner.config().d_model;
+    Errors errors;
+    for (const GoldenRow& row : c.encoder->rows) {
+      for (size_t i = 0; i < row.head8.size(); ++i) {
+        errors.Add(x[row.position * d + i], row.head8[i]);
+        errors.Add(x[(row.position + 1) * d - row.tail8.size() + i], row.tail8[i]);
+      }
+    }
+    double sum = 0;
+    double abs_sum = 0;
+    for (const float v : x) {
+      sum += v;
+      abs_sum += std::abs(v);
+    }
+    const auto n = static_cast<double>(x.size());
+    errors.Add(sum / n, c.encoder->mean);
+    errors.Add(abs_sum / n, c.encoder->abs_mean);
+    Report(c.name + ": encoder", errors.max <= kF32Limit,
+           fmt::format("largest difference {:.2g}", errors.max));
+  }
+
+  // Where a rounded norm handed a query head to another KV head, a position's numbers say nothing,
+  // nor do those after it, whose keys follow from it.
+  size_t PositionsWithGoldenSplits(const GoldenCase& c, const std::vector<HeadSplit>& splits) {
+    size_t first_other = c.decoder_input_ids.size();
+    for (const GoldenSplits& golden : c.head_splits) {
+      for (const HeadSplit& split : splits) {
+        if (split.layer != golden.layer || split.cross != golden.cross) continue;
+        const size_t at = split.cross ? 0 : split.position;
+        const bool same = at < golden.positions.size() && split.heads == golden.positions[at];
+        if (!same) first_other = std::min<size_t>(first_other, split.position);
+      }
+    }
+    return first_other;
+  }
+
+  void CheckLogits(const GoldenCase& c, T5Runner& runner) {
+    std::vector<HeadSplit> splits;
+    const uint64_t noise_seed = c.runs.empty() ? 0 : c.runs[0].options.noise_seed.value_or(0);
+    const std::vector<float> logits =
+        runner.Logits(c.input_ids, c.decoder_input_ids, noise_seed, &splits);
+    const size_t vocab = runner.config().vocab_size;
+    const size_t comparable = PositionsWithGoldenSplits(c, splits);
+    if (!c.head_splits.empty()) {
+      Report(c.name + ": head splits", !exact_ || comparable == c.decoder_input_ids.size(),
+             fmt::format("{} of {} positions have the golden ones", comparable,
+                         c.decoder_input_ids.size()));
+      dealt_positions_ += c.decoder_input_ids.size();
+      comparable_positions_ += comparable;
+    }
+    Errors errors;
+    for (const auto& [position, row] : c.logits->rows) {
+      if (position >= comparable) continue;
+      for (size_t i = 0; i < row.size(); ++i) {
+        errors.Add(logits[position * vocab + i], row[i]);
+      }
+    }
+    uint32_t same_best = 0;
+    const size_t positions = std::min(c.logits->top_ids.size(), comparable);
+    for (size_t t = 0; t < positions; ++t) {
+      const float* row = logits.data() + t * vocab;
+      for (size_t i = 0; i < c.logits->top_ids[t].size(); ++i) {
+        errors.Add(row[c.logits->top_ids[t][i]], c.logits->top_values[t][i]);
+      }
+      const auto best = static_cast<int32_t>(std::max_element(row, row + vocab) - row);
+      same_best += best == c.logits->top_ids[t][0];
+    }
+    const double same =
+        positions == 0 ? 1.0 : double{1} * same_best / static_cast<double>(positions);
+    same_best_ += same_best;
+    positions_ += positions;
+    const bool passed = exact_ ? errors.max <= kF32Limit && same_best == positions
+                               : errors.mean() <= limits_.mean && errors.max <= limits_.largest;
+    Report(c.name + ": logits", passed,
+           fmt::format("largest difference {:.2g}, mean {:.2g}, same best token {:.0f} %",
+                       errors.max, errors.mean(), 100 * same));
+  }
+
+  // Some positions must be left to compare, or heads are dealt out by another rule than the golden
+  // one.
+  void CheckSplits() {
+    if (dealt_positions_ == 0) return;
+    const double share =
+        static_cast<double>(comparable_positions_) / static_cast<double>(dealt_positions_);
+    Report(
+        "all cases: head splits", share >= kLeastGoldenSplits,
+        fmt::format("{} of {} positions were compared", comparable_positions_, dealt_positions_));
+  }
+
+  // One case has too few positions to ask for a share of them.
+  void CheckSameBest() {
+    if (positions_ == 0) return;
+    const double same = static_cast<double>(same_best_) / static_cast<double>(positions_);
+    Report("all cases: best tokens", same >= limits_.share,
+           fmt::format("{} of {} positions have the same best token", same_best_, positions_));
+  }
+
+  struct Pending {
+    const GoldenCase* golden_case;
+    const GoldenRun* run;
+    StatusOr<BlockingRun> submitted;
+  };
+
+  Status CheckTokens(T5Runner::Loaded loaded) {
+    const int32_t start = loaded.info.decoder_start_token_id;
+    const std::vector<int32_t> ends = loaded.info.end_token_ids;
+    PRECIS_ASSIGN_OR_RETURN(auto engine,
+                            Engine::CreateWithRunner(options_.engine, std::move(loaded.runner),
+                                                     std::move(loaded.info)));
+    std::vector<Pending> pending;
+    const auto settle = [&] {
+      for (Pending& p : pending) Compare(p, start, ends);
+      pending.clear();
+    };
+    for (const GoldenCase& c : golden_.cases) {
+      for (const GoldenRun& run : c.runs) {
+        pending.push_back({&c, &run, Submit(*engine, c, run)});
+        if (!options_.mixed) settle();
+      }
+    }
+    settle();
+    for (const GoldenCase& c : golden_.batched) {
+      for (const GoldenRun& run : c.runs) {
+        pending.push_back({&c, &run, Submit(*engine, c, run)});
+      }
+    }
+    settle();
+    return OkStatus();
+  }
+
+  StatusOr<BlockingRun> Submit(Engine& engine, const GoldenCase& c, const GoldenRun& run) {
+    if (!run.problem.empty()) return Unimplemented(run.problem);
+    PRECIS_ASSIGN_OR_RETURN(const ResolvedOptions resolved,
+                            ResolveOptions({}, run.options, engine.generation_limits(), 0));
+    return BlockingRun::Submit(engine, c.input_ids, resolved.options);
+  }
+
+  void Compare(Pending& p, int32_t start, std::span<const int32_t> ends) {
+    const std::string name = p.golden_case->name + ": " + p.run->name;
+    if (!p.submitted.ok()) {
+      Report(name, false, "cannot be run: " + std::string(p.submitted.status().message()));
+      return;
+    }
+    const RunResult result = p.submitted->Wait();
+    if (!result.status.ok()) {
+      Report(name, false, std::string(result.status.message()));
+      return;
+    }
+    if (p.run->scores.empty()) {
+      const std::vector<int32_t>& want = p.run->sequences.at(0);
+      CompareIds(name, WithEnds(result.tokens, result.reason, start, ends, want), want);
+    } else {
+      CompareBeams(name, *p.run, result, start, ends);
+    }
+  }
+
+  // A result has no end; of several it is taken for the one of `want`.
+  static std::vector<int32_t> WithEnds(const std::vector<int32_t>& tokens, FinishReason reason,
+                                       int32_t start, std::span<const int32_t> ends,
+                                       const std::vector<int32_t>& want) {
+    std::vector<int32_t> ids = {start};
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    if (reason == FinishReason::kEndOfSequence) {
+      ids.push_back(!want.empty() && IsEnd(ends, want.back()) ? want.back() : ends.front());
+    }
+    return ids;
+  }
+
+  void CompareIds(const std::string& name, const std::vector<int32_t>& ids,
+                  const std::vector<int32_t>& want) {
+    Report(name, ids == want,
+           ids == want ? fmt::format("{} ids", ids.size())
+                       : fmt::format("got {}, want {}", Ids(ids), Ids(want)));
+  }
+
+  void CompareBeams(const std::string& name, const GoldenRun& run, const RunResult& result,
+                    int32_t start, std::span<const int32_t> ends) {
+    if (result.hypotheses.size() != run.sequences.size()) {
+      Report(name, false,
+             fmt::format("{} sequences, want {}", result.hypotheses.size(), run.sequences.size()));
+      return;
+    }
+    double worst = 0;
+    for (size_t i = 0; i < run.sequences.size(); ++i) {
+      const Hypothesis& h = result.hypotheses[i];
+      const std::vector<int32_t> ids = WithEnds(h.tokens, h.reason, start, ends, run.sequences[i]);
+      if (ids != run.sequences[i]) {
+        CompareIds(fmt::format("{}, sequence {}", name, i), ids, run.sequences[i]);
+        return;
+      }
+      const double want = run.scores.at(i);
+      worst = std::max(worst, std::abs(h.score - want) / std::max(std::abs(want), 1e-12));
+    }
+    Report(
+        name, worst <= kScoreLimit,
+        fmt::format("{} sequences, scores differ by {:.1g} at most", run.sequences.size(), worst));
+  }
+
+  VerifyOptions options_;
+  const std::function<void(const VerifyCheck&)>& on_check_;
+  GoldenFile golden_;
+  bool exact_ = true;
+  RoundedLimits limits_ = kBf16Limits;  // where not exact
+  size_t same_best_ = 0;                // positions of all cases whose best token is the golden one
+  size_t positions_ = 0;
+  size_t dealt_positions_ = 0;       // of all cases whose heads are dealt out
+  size_t comparable_positions_ = 0;  // of those, with the golden splits up to there
+  VerifyReport report_;
+};
+
+}  // namespace
+
+RoundedLimits LimitsFor(DType weights, DType kv) {
+  if (weights == DType::kI8) return kInt8Limits;
+  return kv == DType::kI8 ? kInt8KvLimits : kBf16Limits;
+}
+
+uint32_t VerifyReport::passed() const {
+  return static_cast<uint32_t>(
+      std::count_if(checks.begin(), checks.end(), [](const VerifyCheck& c) { return c.passed; }));
+}
+
+uint32_t VerifyReport::failed() const { return static_cast<uint32_t>(checks.size()) - passed(); }
+
+StatusOr<VerifyReport> Verify(const VerifyOptions& options,
+                              const std::function<void(const VerifyCheck&)>& on_check) {
+  return WithMemoryErrors([&] { return Verifier(options, on_check).Run(); });
+}
+
+}  // namespace precis
