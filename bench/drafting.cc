@@ -19,13 +19,13 @@
 
 #include "bench/random_checkpoint.h"
 #include "common/check.h"
-#include "tools/verify/blocking_run.h"
 #include "engine/drafting/draft_planner.h"
 #include "engine/run/forwarding_runner.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
 #include "kernels/splitmix.h"
 #include "nlohmann/json.hpp"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

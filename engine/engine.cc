@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "engine/api/machine.h"
+#include "engine/api/too_long.h"
+#include "engine/load/memory_errors.h"
 #include "engine/run/engine_loop.h"
 #include "engine/run/event_queue.h"
-#include "engine/load/memory_errors.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/t5_runner.h"
-#include "engine/api/too_long.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
 

@@ -9,12 +9,12 @@
 #include "fmt/format.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "server/net/connection_limits.h"
-#include "server/observe/errors.h"
-#include "server/net/listener.h"
-#include "server/server.h"
-#include "server/security/transport.h"
 #include "server/config/version.h"
+#include "server/net/connection_limits.h"
+#include "server/net/listener.h"
+#include "server/observe/errors.h"
+#include "server/security/transport.h"
+#include "server/server.h"
 
 namespace precis {
 namespace {

@@ -7,8 +7,8 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "server/net/connection_limits.h"
-#include "server/observe/health.h"
 #include "server/net/listener.h"
+#include "server/observe/health.h"
 #include "server/security/transport.h"
 
 namespace precis {

@@ -24,9 +24,9 @@
 #include "server/openmp_wait.h"
 #include "server/out_of_memory.h"
 #include "server/probe.h"
+#include "server/security/transport.h"
 #include "server/server.h"
 #include "server/startup.h"
-#include "server/security/transport.h"
 
 namespace precis {
 namespace {

@@ -16,8 +16,8 @@
 #include "server/net/connection_limits.h"
 #include "server/net/listener.h"
 #include "server/net/port_probe.h"
-#include "server/security/transport.h"
 #include "server/net/wire.h"
+#include "server/security/transport.h"
 
 namespace precis {
 namespace {

@@ -5,13 +5,13 @@
 #include <memory>
 #include <utility>
 
+#include "cli/base/command.h"
+#include "cli/model/device_flag.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/bench_serving.h"
 #include "cli/bench/bench_throughput.h"
-#include "cli/base/command.h"
-#include "cli/client/connect.h"
-#include "cli/base/device_flag.h"
 #include "cli/bench/grpc_load.h"
+#include "cli/client/connect.h"
 #include "cli/client/peer_probe.h"
 
 namespace precis::cli {

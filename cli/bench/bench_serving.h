@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/base/look.h"
+#include "cli/model/look.h"
 #include "tools/bench/serving.h"
 
 namespace precis::cli {

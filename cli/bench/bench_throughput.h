@@ -6,7 +6,7 @@
 #include <iosfwd>
 #include <string>
 
-#include "cli/base/look.h"
+#include "cli/model/look.h"
 #include "tools/bench/throughput.h"
 
 namespace precis::cli {

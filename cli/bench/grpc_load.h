@@ -6,8 +6,8 @@
 #include <string>
 
 #include "common/status.h"
-#include "tools/bench/load.h"
 #include "precis/v1/summarization.grpc.pb.h"
+#include "tools/bench/load.h"
 
 namespace precis::cli {
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string_view>
 
-#include "engine/text/unicode/utf8.h"
 #include "engine/api/token_constraints.h"
+#include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 

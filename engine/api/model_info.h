@@ -10,7 +10,7 @@
 namespace precis {
 
 struct ModelInfo {
-  std::string name;          // that it is served under (engine/model/checkpoint/model_name.h)
+  std::string name;          // that it is served under (engine/model/config/model_name.h)
   std::string fingerprint;   // 16 hex digits over config and weights
   std::string architecture;  // "T5 v1.0 (relu, tied)", ...
   std::string attention_variant;

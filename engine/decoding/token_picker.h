@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "engine/api/generation.h"
-#include "engine/model/t5_decoder.h"
 #include "engine/decoding/token_history.h"
+#include "engine/model/t5_decoder.h"
 #include "kernels/backend.h"
 
 namespace precis {

@@ -1,6 +1,6 @@
 #include "engine/load/describe_model.h"
 
-#include "engine/model/checkpoint/model_name.h"
+#include "engine/model/config/model_name.h"
 #include "fmt/format.h"
 
 namespace precis {

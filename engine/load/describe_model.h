@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/grouping/attention_variant.h"
-#include "engine/model/kv_layout.h"
-#include "engine/model/checkpoint/model_config.h"
 #include "engine/api/model_info.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/config/attention_variant.h"
+#include "engine/model/kv_layout.h"
 
 namespace precis {
 

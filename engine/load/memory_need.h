@@ -7,11 +7,11 @@
 #include <cstdint>
 
 #include "common/status.h"
-#include "engine/engine.h"
 #include "engine/api/machine.h"
-#include "engine/model/checkpoint/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/api/engine_options.h"
 #include "engine/load/open_model.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/t5_weights.h"
 #include "kernels/backend.h"
 
 namespace precis {

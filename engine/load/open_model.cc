@@ -1,8 +1,8 @@
 #include "engine/load/open_model.h"
 
-#include "engine/model/checkpoint/directory_kind.h"
-#include "engine/model/checkpoint/quantized_tensors.h"
 #include "engine/load/describe_model.h"
+#include "engine/model/checkpoint/directory_kind.h"
+#include "engine/model/config/quantized_tensors.h"
 
 namespace precis {
 

@@ -6,12 +6,12 @@
 
 #include "common/log.h"
 #include "engine/api/machine.h"
-#include "engine/model/checkpoint/generation_defaults.h"
 #include "engine/load/describe_model.h"
 #include "engine/load/load_types.h"
 #include "engine/load/memory_need.h"
 #include "engine/load/open_device.h"
 #include "engine/load/open_model.h"
+#include "engine/model/config/generation_defaults.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/checkpoint/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/t5_weights.h"
 #include "kernels/device_allocator.h"
 

@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/config/model_config.h"
 #include "engine/model/grouped_attention.h"
 #include "engine/model/kv_layout.h"
-#include "engine/model/checkpoint/model_config.h"
 #include "engine/model/t5_encoder.h"
 #include "engine/model/t5_weights.h"
 #include "kernels/backend.h"

@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/model/config/model_config.h"
 #include "engine/model/kv_layout.h"
-#include "engine/model/checkpoint/model_config.h"
 #include "engine/model/t5_weights.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"

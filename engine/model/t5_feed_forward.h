@@ -3,7 +3,7 @@
 // Called by both; the buffers are the caller's. Thread rule: the step thread.
 #pragma once
 
-#include "engine/model/checkpoint/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/t5_weights.h"
 #include "kernels/backend.h"
 

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/model/grouping/cached_norm.h"
 #include "engine/model/channel_scaling.h"
+#include "engine/model/grouping/cached_norm.h"
 #include "engine/model/grouping/head_folding.h"
 #include "engine/model/position_bias.h"
 #include "fmt/format.h"

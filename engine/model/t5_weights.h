@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "common/status.h"
-#include "engine/model/grouping/attention_variant.h"
 #include "engine/model/checkpoint/checkpoint.h"
-#include "engine/model/checkpoint/embedding_ties.h"
-#include "engine/model/checkpoint/model_config.h"
+#include "engine/model/config/embedding_ties.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/config/attention_variant.h"
 #include "kernels/backend.h"
 
 namespace precis {

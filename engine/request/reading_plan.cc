@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "common/check.h"
-#include "engine/text/unicode/utf8.h"
 #include "engine/api/too_long.h"
+#include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 
 namespace precis {

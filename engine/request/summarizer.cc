@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "common/mutex.h"
+#include "engine/api/too_long.h"
 #include "engine/load/memory_errors.h"
 #include "engine/request/summary_call.h"
 #include "engine/request/text_pool.h"
 #include "engine/request/waiting_calls.h"
 #include "engine/text/tokenizer.h"
-#include "engine/api/too_long.h"
 #include "fmt/format.h"
 
 namespace precis {

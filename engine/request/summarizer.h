@@ -15,8 +15,8 @@
 
 #include "common/clock.h"
 #include "common/status.h"
-#include "engine/engine.h"
 #include "engine/api/generation.h"
+#include "engine/engine.h"
 
 namespace precis {
 

@@ -18,9 +18,9 @@
 #include "engine/engine.h"
 #include "engine/request/reading_plan.h"
 #include "engine/request/sequence_round.h"
+#include "engine/request/summarizer.h"
 #include "engine/request/text_pool.h"
 #include "engine/request/waiting_calls.h"
-#include "engine/request/summarizer.h"
 #include "engine/text/tokenizer.h"
 
 namespace precis {

@@ -15,15 +15,16 @@
 #include "common/bounded_queue.h"
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "engine/engine.h"
 #include "engine/api/engine_stats.h"
-#include "engine/sched/document_index.h"
+#include "engine/api/engine_options.h"
+#include "engine/api/sequence.h"
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
 #include "engine/run/paced_steps.h"
-#include "engine/sched/tenant_ids.h"
+#include "engine/sched/document_index.h"
 #include "engine/sched/page_pool.h"
 #include "engine/sched/scheduler.h"
+#include "engine/sched/tenant_ids.h"
 
 namespace precis {
 

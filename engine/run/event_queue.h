@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "common/check.h"
-#include "engine/engine.h"
+#include "engine/api/sequence.h"
 
 namespace precis {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "common/status.h"
-#include "engine/engine.h"
 #include "engine/api/generation.h"
+#include "engine/api/sequence.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"
 

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/engine.h"
-#include "engine/sched/encode_pace.h"
+#include "engine/api/engine_options.h"
 #include "engine/run/model_runner.h"
+#include "engine/sched/encode_pace.h"
 #include "engine/sched/scheduler.h"
 
 namespace precis {

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/text/unicode/word_character.h"
 #include "engine/text/unigram/normalizer.h"
 #include "engine/text/unigram/piece_trie.h"
 #include "engine/text/unigram/unigram_spec.h"
-#include "engine/text/unicode/word_character.h"
 
 namespace precis {
 

@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "engine/text/added_tokens.h"
-#include "engine/text/unigram/normalizer.h"
 #include "engine/text/files/tokenizer_files.h"
+#include "engine/text/unicode/utf8.h"
+#include "engine/text/unigram/normalizer.h"
 #include "engine/text/unigram/unigram.h"
 #include "engine/text/unigram/unigram_spec.h"
-#include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 
 namespace precis {

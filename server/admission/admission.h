@@ -16,8 +16,8 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/status.h"
-#include "server/config/client.h"
 #include "server/admission/client_use.h"
+#include "server/config/client.h"
 
 namespace precis {
 

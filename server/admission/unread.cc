@@ -12,7 +12,8 @@
 namespace precis {
 namespace {
 
-constexpr absl::StatusCode kUnread = absl::StatusCode::kAborted;  // its outcome: server/observe/errors.cc
+constexpr absl::StatusCode kUnread =
+    absl::StatusCode::kAborted;  // its outcome: server/observe/errors.cc
 
 }  // namespace
 

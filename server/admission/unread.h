@@ -19,8 +19,8 @@
 #include "common/mutex.h"
 #include "common/status.h"
 #include "grpcpp/server_context.h"
-#include "server/security/gate.h"
 #include "server/observe/metrics.h"
+#include "server/security/call_context.h"
 
 namespace precis {
 

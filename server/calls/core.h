@@ -9,13 +9,13 @@
 #include "common/log.h"
 #include "engine/request/summarizer.h"
 #include "server/admission/admission.h"
-#include "server/security/authenticator.h"
-#include "server/security/gate.h"
-#include "server/observe/inference_counters.h"
-#include "server/calls/live_calls.h"
-#include "server/observe/metrics.h"
-#include "server/config/options.h"
 #include "server/admission/unread.h"
+#include "server/calls/live_calls.h"
+#include "server/config/options.h"
+#include "server/observe/inference_counters.h"
+#include "server/observe/metrics.h"
+#include "server/security/authenticator.h"
+#include "server/security/call_context.h"
 
 namespace precis {
 

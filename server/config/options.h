@@ -28,10 +28,11 @@ struct ServerOptions {
   bool insecure = false;      // allows plain text beyond loopback: anybody can read along
   bool reflection = true;     // tells any client the names of our messages
 
-  std::string tls_cert;        // PEM, the chain behind it; empty: no encryption
-  std::string tls_key;         // its private key
-  std::string tls_client_ca;   // PEM: clients need a certificate of one of these; empty: none
-  std::string auth_tokens;     // file of who may call (server/security/bearer_tokens.h); empty: everybody may
+  std::string tls_cert;       // PEM, the chain behind it; empty: no encryption
+  std::string tls_key;        // its private key
+  std::string tls_client_ca;  // PEM: clients need a certificate of one of these; empty: none
+  std::string
+      auth_tokens;  // file of who may call (server/security/bearer_tokens.h); empty: everybody may
   ClientLimits client_limits;  // of each client, unless its line in auth_tokens says otherwise
 
   uint32_t max_connections = 1024;             // open at once; costs memory and a descriptor each

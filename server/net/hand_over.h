@@ -14,8 +14,8 @@
 #include <thread>
 
 #include "common/clock.h"
-#include "common/mutex.h"
 #include "common/descriptor.h"
+#include "common/mutex.h"
 
 namespace precis {
 

@@ -17,8 +17,8 @@ namespace precis {
 
 class PortWatch {
  public:
-  // `ask` is server/net/port_probe.h's question. A failure is asked again at once: only two in a row
-  // count, since a busy machine may be late.
+  // `ask` is server/net/port_probe.h's question. A failure is asked again at once: only two in a
+  // row count, since a busy machine may be late.
   PortWatch(Duration interval, std::function<Status()> ask, Health& health, ServerMetrics& metrics);
   ~PortWatch();  // waits for a question under way
 

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "fmt/format.h"
-#include "server/observe/errors.h"
-#include "server/security/gate.h"
-#include "server/open_inference/options.h"
 #include "server/calls/request.h"
+#include "server/observe/errors.h"
+#include "server/open_inference/options.h"
+#include "server/security/call_context.h"
 
 namespace precis {
 namespace {

@@ -15,8 +15,8 @@
 #include "engine/engine.h"
 #include "engine/request/summarizer.h"
 #include "inference/open_inference.pb.h"
-#include "server/open_inference/tensors.h"
 #include "server/config/options.h"
+#include "server/open_inference/tensors.h"
 
 namespace precis {
 

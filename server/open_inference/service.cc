@@ -2,14 +2,14 @@
 
 #include <chrono>
 
-#include "server/observe/errors.h"
 #include "server/calls/missing_message.h"
+#include "server/config/version.h"
+#include "server/net/wire.h"
+#include "server/observe/errors.h"
 #include "server/open_inference/model.h"
 #include "server/open_inference/request.h"
 #include "server/open_inference/stream_call.h"
 #include "server/open_inference/unary_call.h"
-#include "server/config/version.h"
-#include "server/net/wire.h"
 
 namespace precis {
 namespace {

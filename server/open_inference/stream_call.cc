@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "server/calls/request_stream.h"
+#include "server/net/wire.h"
 #include "server/observe/errors.h"
 #include "server/open_inference/reply.h"
 #include "server/open_inference/request.h"
 #include "server/open_inference/tasks.h"
-#include "server/calls/request_stream.h"
-#include "server/net/wire.h"
 
 namespace precis {
 namespace {

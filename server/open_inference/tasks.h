@@ -14,8 +14,8 @@
 #include "engine/request/summarizer.h"
 #include "server/admission/admission.h"
 #include "server/calls/core.h"
-#include "server/open_inference/request.h"
 #include "server/calls/task.h"
+#include "server/open_inference/request.h"
 
 namespace precis {
 

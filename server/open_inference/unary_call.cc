@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "common/mutex.h"
+#include "server/net/wire.h"
 #include "server/observe/errors.h"
 #include "server/open_inference/reply.h"
 #include "server/open_inference/request.h"
 #include "server/open_inference/tasks.h"
-#include "server/net/wire.h"
 
 namespace precis {
 namespace {

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "fmt/format.h"
-#include "server/rpc/call.h"
-#include "server/observe/errors.h"
-#include "server/rpc/reply.h"
 #include "server/calls/request_stream.h"
 #include "server/calls/task.h"
 #include "server/net/wire.h"
+#include "server/observe/errors.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reply.h"
 
 namespace precis {
 namespace {

@@ -1,4 +1,5 @@
-// SummarizeMany: documents in, results out in the order they are done (server/calls/request_stream.h).
+// SummarizeMany: documents in, results out in the order they are done
+// (server/calls/request_stream.h).
 //
 // Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
 #pragma once

@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "common/mutex.h"
-#include "server/rpc/call.h"
-#include "server/rpc/reply.h"
 #include "server/calls/task.h"
 #include "server/net/wire.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reply.h"
 
 namespace precis {
 namespace {

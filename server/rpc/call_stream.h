@@ -1,5 +1,6 @@
 // StreamSummarize: the events of one request, in order, as fast as the client reads and no faster;
-// what it has not read waits here, never in the engine, and not for ever (server/admission/unread.h).
+// what it has not read waits here, never in the engine, and not for ever
+// (server/admission/unread.h).
 //
 // Owner: itself, until gRPC says that the call is over. Thread rule: gRPC's.
 #pragma once

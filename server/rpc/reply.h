@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "engine/engine.h"
 #include "engine/api/model_info.h"
+#include "engine/engine.h"
 #include "engine/request/summarizer.h"
 #include "precis/v1/summarization.pb.h"
 

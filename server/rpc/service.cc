@@ -1,11 +1,11 @@
 #include "server/rpc/service.h"
 
+#include "server/calls/missing_message.h"
+#include "server/net/wire.h"
 #include "server/rpc/call_many.h"
 #include "server/rpc/call_stream.h"
 #include "server/rpc/call_unary.h"
-#include "server/calls/missing_message.h"
 #include "server/rpc/reply.h"
-#include "server/net/wire.h"
 
 namespace precis {
 

@@ -7,7 +7,7 @@
 #include <charconv>
 
 #include "fmt/format.h"
-#include "server/security/gate.h"
+#include "server/security/call_context.h"
 
 namespace precis {
 namespace {

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "fmt/format.h"
 #include "common/descriptor.h"
+#include "fmt/format.h"
 
 namespace precis {
 namespace {

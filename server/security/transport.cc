@@ -7,9 +7,9 @@
 
 #include "fmt/format.h"
 #include "server/config/address.h"
+#include "server/security/bearer_tokens.h"
 #include "server/security/guarded_file.h"
 #include "server/security/tls_identity.h"
-#include "server/security/bearer_tokens.h"
 
 namespace precis {
 namespace {
@@ -70,8 +70,8 @@ Status CheckAccess(const ServerOptions& options) {
 void AddStrangerLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   // gRPC 1.51 unpacks a message whole before it looks at its size: a thousand times its bytes. What
-  // comes packed by gzip is unpacked in server/net/wire.cc, up to the limit; of deflate we could not
-  // tell that it is packed.
+  // comes packed by gzip is unpacked in server/net/wire.cc, up to the limit; of deflate we could
+  // not tell that it is packed.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
 }

@@ -4,9 +4,9 @@
 #include <string>
 #include <tuple>
 
-#include "tools/verify/verify.h"
 #include "tests/engine/run/golden_fixtures.h"
 #include "tests/gpu/device_testing.h"
+#include "tools/verify/verify.h"
 
 namespace precis {
 namespace {

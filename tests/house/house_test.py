@@ -15,13 +15,14 @@ CLEAN = {
     "kernels/cpu/gemm.cc": '#include "hwy/highway.h"\n#include "kernels/ops.h"\n',
     "kernels/cpu/simd-inl.h": "// Vectors.\n",
     "kernels/ref/ops.cc": '#include "kernels/ops.h"\n',
-    "kernels/backend.cc": '#include "kernels/cpu/gemm.h"\n',
-    "engine/engine.h": '// Engine.\n#pragma once\n#include "kernels/ops.h"\n',
+    "engine/api/options.h": '// Options.\n#pragma once\n',
+    "engine/engine.h": '// Engine.\n#pragma once\n#include "engine/api/options.h"\n#include "kernels/ops.h"\n',
     "engine/sched/plan.h": '// Plan.\n#pragma once\n#include "common/status.h"\n',
-    "engine/text/text.h": '// Text.\n#pragma once\n#include "engine/engine.h"\n',
-    "server/main.cc": '#include <grpcpp/grpcpp.h>\n#include "engine/text/text.h"\n'
+    "engine/request/text.h": '// Text.\n#pragma once\n#include "engine/engine.h"\n',
+    "tools/verify/verify.h": '// Verify.\n#pragma once\n#include "engine/sched/plan.h"\n',
+    "server/main.cc": '#include <grpcpp/grpcpp.h>\n#include "engine/request/text.h"\n'
     '#include "precis/v1/summarization.pb.h"\n#include "prometheus/counter.h"\n',
-    "cli/main.cc": '#include "google/rpc/status.pb.h"\n#include "engine/engine.h"\n',
+    "cli/main.cc": '#include "google/rpc/status.pb.h"\n#include "tools/verify/verify.h"\n',
     "tests/any_test.cc": '#include "server/main.h"\n#include "kernels/cpu/gemm.h"\n',
     "scripts/demo": "#!/bin/sh\n",
     "build/made.h": '#include "../elsewhere.h"\n',
@@ -29,7 +30,7 @@ CLEAN = {
 
 # Path, text put in place of or beside the clean tree's, words of the complaint.
 PLANTED = [
-    ("common/clock.h", '// C.\n#pragma once\n#include "engine/engine.h"\n', "not allowed in common/"),
+    ("common/clock.h", '// C.\n#pragma once\n#include "server/main.h"\n', "not allowed in common/"),
     ("kernels/ref/ops.cc", '#include "engine/engine.h"\n', "not allowed in kernels/"),
     ("kernels/ref/ops.cc", '#include "kernels/cpu/gemm.h"\n', "another's"),
     ("engine/run/x.cc", '#include "kernels/cpu/gemm.h"\n', "not allowed in engine/"),
@@ -44,6 +45,9 @@ PLANTED = [
     ("server/x.cc", '#include "kernels/ops.h"\n', "not allowed in server/"),
     ("cli/x.cc", '#include "server/main.h"\n', "not allowed in cli/"),
     ("cli/x.cc", '#include "tests/any.h"\n', "not allowed in cli/"),
+    ("cli/x.cc", '#include "engine/engine.h"\n', "not allowed in cli/"),
+    ("tools/verify/x.cc", '#include "server/main.h"\n', "not allowed in tools/"),
+    ("engine/engine.h", '// E.\n#pragma once\n#include "engine/request/text.h"\n', "circle of folders"),
     ("cli/x.cc", "#include <prometheus/counter.h>\n", "may know prometheus"),
     ("cli/x.cc", '#include "main.h"\n', "from the root"),
     ("cli/x.cc", '#include "../engine/engine.h"\n', "from the root"),
@@ -77,6 +81,10 @@ class HouseTest(unittest.TestCase):
                 self.assertEqual(len(found), 1, found)
                 self.assertTrue(found[0].startswith(path), found)
                 self.assertIn(words, found[0])
+
+    def test_a_folder_of_too_many_sources_is_found(self):
+        many = {f"cli/x{i}.cc": "" for i in range(25)}
+        self.assertEqual(self.found({**CLEAN, **many}), ["cli/: 26 sources, split past 25"])
 
 
 if __name__ == "__main__":

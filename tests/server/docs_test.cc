@@ -10,8 +10,8 @@
 #include "server/config/config_table.h"
 #include "server/engine_collector.h"
 #include "server/observe/errors.h"
-#include "server/open_inference/tensors.h"
 #include "server/observe/process_collector.h"
+#include "server/open_inference/tensors.h"
 #include "tests/server/test_server.h"
 
 namespace precis {

@@ -6,14 +6,14 @@
 #include <memory>
 #include <utility>
 
-#include "tools/bench/latency.h"
+#include "engine/sched/scheduler.h"
+#include "fmt/format.h"
 #include "tools/bench/check_range.h"
+#include "tools/bench/latency.h"
 #include "tools/bench/limit/machine_limit.h"
 #include "tools/bench/measured_engine.h"
 #include "tools/bench/profile.h"
-#include "engine/sched/scheduler.h"
 #include "tools/bench/work_trace.h"
-#include "fmt/format.h"
 
 namespace precis {
 namespace {

@@ -13,13 +13,13 @@
 
 #include "common/clock.h"
 #include "common/status.h"
+#include "engine/engine.h"
+#include "engine/load/load_types.h"
+#include "engine/run/t5_runner.h"
 #include "tools/bench/latency.h"
 #include "tools/bench/limit/bench_runner.h"
 #include "tools/bench/limit/op_recorder.h"
-#include "engine/engine.h"
 #include "tools/bench/load.h"
-#include "engine/load/load_types.h"
-#include "engine/run/t5_runner.h"
 #include "tools/bench/work_trace.h"
 
 namespace precis {

@@ -5,9 +5,9 @@
 #include <map>
 #include <string>
 
-#include "tools/bench/limit/measure_machine.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
+#include "tools/bench/limit/measure_machine.h"
 
 namespace precis {
 namespace {

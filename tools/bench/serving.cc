@@ -5,10 +5,10 @@
 #include <memory>
 #include <utility>
 
+#include "fmt/format.h"
 #include "tools/bench/arrivals.h"
 #include "tools/bench/check_range.h"
 #include "tools/bench/measured_engine.h"
-#include "fmt/format.h"
 
 namespace precis {
 namespace {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "common/status.h"
-#include "tools/bench/throughput.h"
 #include "tools/bench/load.h"
+#include "tools/bench/throughput.h"
 #include "tools/bench/work_trace.h"
 
 namespace precis {

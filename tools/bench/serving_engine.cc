@@ -8,8 +8,8 @@
 #include "tools/bench/measured_engine.h"
 #include "tools/bench/offline.h"
 #include "tools/bench/profile.h"
-#include "tools/bench/simulated_load.h"
 #include "tools/bench/serving.h"
+#include "tools/bench/simulated_load.h"
 
 namespace precis {
 namespace {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "common/status.h"
-#include "tools/bench/limit/simulated_clock.h"
 #include "engine/engine.h"
-#include "tools/bench/load.h"
 #include "engine/run/model_runner.h"
+#include "tools/bench/limit/simulated_clock.h"
+#include "tools/bench/load.h"
 
 namespace precis {
 

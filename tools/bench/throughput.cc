@@ -5,12 +5,12 @@
 #include <memory>
 #include <utility>
 
+#include "fmt/format.h"
 #include "tools/bench/check_range.h"
 #include "tools/bench/limit/machine_limit.h"
 #include "tools/bench/measured_engine.h"
 #include "tools/bench/offline.h"
 #include "tools/bench/profile.h"
-#include "fmt/format.h"
 
 namespace precis {
 namespace {

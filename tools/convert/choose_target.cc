@@ -5,12 +5,12 @@
 #include <optional>
 #include <utility>
 
+#include "engine/load/load_types.h"
+#include "engine/model/kv_layout.h"
+#include "fmt/format.h"
 #include "tools/convert/capacity.h"
 #include "tools/convert/head_similarity.h"
 #include "tools/convert/partition_search.h"
-#include "engine/model/kv_layout.h"
-#include "engine/load/load_types.h"
-#include "fmt/format.h"
 
 namespace precis {
 namespace {

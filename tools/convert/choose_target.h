@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/model_config.h"
+#include "kernels/dtype.h"
 #include "tools/convert/convert.h"
 #include "tools/convert/convert_plan.h"
 #include "tools/convert/convert_work.h"
-#include "engine/model/checkpoint/checkpoint.h"
-#include "engine/model/checkpoint/model_config.h"
-#include "kernels/dtype.h"
 
 namespace precis {
 

@@ -10,16 +10,16 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/load/load_types.h"
+#include "engine/model/checkpoint/directory_kind.h"
+#include "engine/model/checkpoint/json_file.h"
+#include "fmt/format.h"
 #include "tools/convert/capacity_curve.h"
 #include "tools/convert/choose_target.h"
 #include "tools/convert/convert_plan.h"
 #include "tools/convert/convert_work.h"
 #include "tools/convert/new_directory.h"
 #include "tools/convert/stored_values.h"
-#include "engine/model/checkpoint/directory_kind.h"
-#include "engine/model/checkpoint/json_file.h"
-#include "engine/load/load_types.h"
-#include "fmt/format.h"
 
 namespace precis {
 namespace {

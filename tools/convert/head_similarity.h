@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/checkpoint/model_config.h"
+#include "engine/model/config/model_config.h"
 
 namespace precis {
 

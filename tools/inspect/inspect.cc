@@ -3,17 +3,17 @@
 #include <utility>
 
 #include "engine/engine.h"
-#include "engine/model/grouping/cached_norm.h"
-#include "engine/model/checkpoint/generation_defaults.h"
-#include "engine/model/grouping/head_folding.h"
-#include "engine/model/t5_weights.h"
 #include "engine/load/describe_model.h"
 #include "engine/load/load_types.h"
 #include "engine/load/memory_errors.h"
 #include "engine/load/open_model.h"
-#include "tools/inspect/sizing_backend.h"
+#include "engine/model/config/generation_defaults.h"
+#include "engine/model/grouping/cached_norm.h"
+#include "engine/model/grouping/head_folding.h"
+#include "engine/model/t5_weights.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
+#include "tools/inspect/sizing_backend.h"
 
 namespace precis {
 namespace {

@@ -6,13 +6,13 @@
 #include <memory>
 #include <utility>
 
-#include "engine/model/checkpoint/directory_kind.h"
-#include "tools/verify/blocking_run.h"
-#include "tools/verify/golden_file.h"
 #include "engine/load/memory_errors.h"
+#include "engine/model/checkpoint/directory_kind.h"
 #include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
+#include "tools/verify/blocking_run.h"
+#include "tools/verify/golden_file.h"
 
 namespace precis {
 namespace {

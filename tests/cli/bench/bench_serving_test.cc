@@ -3,8 +3,8 @@
 
 #include <sstream>
 
-#include "cli/bench/bench_throughput.h"
 #include "cli/base/command.h"
+#include "cli/bench/bench_throughput.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

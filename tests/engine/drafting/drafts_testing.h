@@ -11,11 +11,11 @@
 #include <utility>
 #include <vector>
 
-#include "tools/verify/blocking_run.h"
-#include "engine/run/forwarding_runner.h"
 #include "engine/drafting/prompt_lookup.h"
+#include "engine/run/forwarding_runner.h"
 #include "engine/run/t5_runner.h"
 #include "kernels/forwarding_backend.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 

@@ -53,9 +53,9 @@ TEST(MemoryNeed, APoolBeyondAllNumbersDoesNotWrapRound) {
 
 // The estimate from headers is what loading comes to.
 TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
-  for (const char* dir : {"models/demo", "tests/golden/gqa_g2", "tests/golden/t5_v11_gated_untied",
-                          "tests/golden/wmqa", "tests/golden/sharded",
-                          "tests/golden/families/untied_embeddings"}) {
+  for (const char* dir :
+       {"models/demo", "tests/golden/gqa_g2", "tests/golden/t5_v11_gated_untied",
+        "tests/golden/wmqa", "tests/golden/sharded", "tests/golden/families/untied_embeddings"}) {
     SCOPED_TRACE(dir);
     EngineOptions options;
     options.model_dir = dir;

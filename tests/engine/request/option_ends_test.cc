@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "tools/verify/blocking_run.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

@@ -10,11 +10,11 @@
 #include <tuple>
 #include <vector>
 
-#include "tools/verify/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
 #include "kernels/forwarding_backend.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "tools/verify/blocking_run.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

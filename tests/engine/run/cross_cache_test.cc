@@ -2,10 +2,10 @@
 // is said of it, and what becomes of the pages.
 #include <thread>
 
-#include "tools/verify/blocking_run.h"
 #include "engine/sched/document_index.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/fake_runner.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

@@ -2,11 +2,11 @@
 #include <random>
 #include <thread>
 
-#include "tools/verify/blocking_run.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/run/fake_runner.h"
 #include "tests/support/eventually.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "engine/engine.h"
-#include "tools/verify/blocking_run.h"
 #include "gtest/gtest.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

@@ -3,12 +3,12 @@
 #include <atomic>
 #include <limits>
 
-#include "tools/verify/blocking_run.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/forwarding_backend.h"
 #include "tests/support/eventually.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

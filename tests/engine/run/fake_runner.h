@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/engine.h"
 #include "engine/api/model_info.h"
+#include "engine/engine.h"
 #include "engine/run/model_runner.h"
 
 namespace precis {

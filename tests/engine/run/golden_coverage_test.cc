@@ -5,13 +5,13 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "tools/verify/golden_file.h"
 #include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/forwarding_backend.h"
+#include "tools/verify/golden_file.h"
 
 namespace precis {
 namespace {

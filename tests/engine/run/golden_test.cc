@@ -7,11 +7,11 @@
 #include <tuple>
 
 #include "absl/strings/match.h"
-#include "tools/verify/verify.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/run/golden_fixtures.h"
+#include "tools/verify/verify.h"
 
 namespace precis {
 namespace {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/model/grouping/head_folding.h"
 #include "engine/decoding/beam_search.h"
 #include "engine/decoding/sampler.h"
+#include "engine/model/grouping/head_folding.h"
 #include "gtest/gtest.h"
 #include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/kernel_testing.h"

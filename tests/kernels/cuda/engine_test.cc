@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "tools/verify/blocking_run.h"
 #include "engine/load/open_device.h"
 #include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
@@ -17,6 +16,7 @@
 #include "spdlog/spdlog.h"
 #include "tests/kernels/cuda/emulated_gemm.h"
 #include "tests/simt/runtime.h"
+#include "tools/verify/blocking_run.h"
 
 namespace precis {
 namespace {

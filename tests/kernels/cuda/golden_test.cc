@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <string>
 
-#include "tools/verify/verify.h"
 #include "gtest/gtest.h"
+#include "tools/verify/verify.h"
 
 namespace precis {
 namespace {

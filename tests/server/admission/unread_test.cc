@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/server/net/raw_http2.h"
 #include "tests/server/observe/ledger.h"
 #include "tests/server/open_inference/client.h"
-#include "tests/server/net/raw_http2.h"
 
 namespace precis {
 namespace {

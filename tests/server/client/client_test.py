@@ -102,7 +102,7 @@ class ClientTest(unittest.TestCase):
         self.assertEqual(documented, scraped)
 
     def test_sigterm_in_mid_stream_finishes_the_stream_and_refuses_others(self):
-        server = self.start()
+        server = self.start("--drain-timeout", "300s")  # long enough on any machine
         stream = server.stub.StreamSummarize(long_request(api.StreamSummarizeRequest))
         read_until_delta(stream)
         self.assertGreater(server.leased_pages(), 0)

@@ -16,8 +16,8 @@
 
 #include "engine/api/model_info.h"
 #include "gtest/gtest.h"
-#include "server/observe/metrics.h"
 #include "server/net/wire.h"
+#include "server/observe/metrics.h"
 #include "tests/support/eventually.h"
 
 namespace precis {

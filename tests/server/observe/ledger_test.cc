@@ -7,9 +7,9 @@
 
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
+#include "tests/server/net/raw_http2.h"
 #include "tests/server/observe/ledger.h"
 #include "tests/server/open_inference/client.h"
-#include "tests/server/net/raw_http2.h"
 
 namespace precis {
 namespace {

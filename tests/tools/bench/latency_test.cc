@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "tools/bench/latency.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/bench/latency.h"
 
 namespace precis {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "common/clock.h"
-#include "tools/bench/serving.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/bench/serving.h"
 
 namespace precis {
 namespace {

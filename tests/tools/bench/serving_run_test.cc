@@ -3,11 +3,11 @@
 #include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
 #include "tools/bench/measured_engine.h"
 #include "tools/bench/serving.h"
 #include "tools/bench/throughput.h"
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
 
 namespace precis {
 namespace {

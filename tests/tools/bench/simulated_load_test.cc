@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "tools/bench/arrivals.h"
-#include "tools/bench/serving.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/bench/arrivals.h"
+#include "tools/bench/serving.h"
 
 namespace precis {
 namespace {

@@ -4,9 +4,9 @@
 #include <numeric>
 #include <vector>
 
-#include "tools/convert/capacity_curve.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/convert/capacity_curve.h"
 
 namespace precis {
 namespace {

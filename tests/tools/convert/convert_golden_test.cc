@@ -2,11 +2,11 @@
 #include <cmath>
 #include <string>
 
-#include "tools/verify/golden_file.h"
 #include "engine/run/t5_runner.h"
-#include "tools/verify/verify.h"
 #include "gmock/gmock.h"
 #include "tests/tools/convert/convert_testing.h"
+#include "tools/verify/golden_file.h"
+#include "tools/verify/verify.h"
 
 namespace precis {
 namespace {

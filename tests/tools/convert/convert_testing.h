@@ -6,14 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "tools/convert/convert.h"
-#include "engine/model/grouping/attention_variant.h"
 #include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/config/attention_variant.h"
 #include "engine/model/grouping/head_folding.h"
-#include "engine/model/checkpoint/model_config.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"
+#include "tools/convert/convert.h"
 
 namespace precis::testing {
 

@@ -6,9 +6,9 @@
 #include <random>
 #include <vector>
 
-#include "tools/convert/head_similarity.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/convert/head_similarity.h"
 
 namespace precis {
 namespace {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "tools/bench/limit/op_recorder.h"
 #include "engine/run/forwarding_runner.h"
+#include "tools/bench/limit/op_recorder.h"
 
 namespace precis {
 

@@ -6,10 +6,10 @@
 
 #include <memory>
 
+#include "engine/run/forwarding_runner.h"
 #include "tools/bench/limit/machine_limit.h"
 #include "tools/bench/limit/op_recorder.h"
 #include "tools/bench/limit/simulated_clock.h"
-#include "engine/run/forwarding_runner.h"
 
 namespace precis {
 

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "tools/bench/limit/op_recorder.h"
 #include "kernels/dtype.h"
+#include "tools/bench/limit/op_recorder.h"
 
 namespace precis {
 

@@ -5,9 +5,9 @@
 #pragma once
 
 #include "common/status.h"
+#include "kernels/backend.h"
 #include "tools/bench/limit/machine_limit.h"
 #include "tools/bench/limit/op_recorder.h"
-#include "kernels/backend.h"
 
 namespace precis {
 

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "common/clock.h"
-#include "tools/bench/limit/op_cost.h"
 #include "kernels/forwarding_backend.h"
+#include "tools/bench/limit/op_cost.h"
 
 namespace precis {
 

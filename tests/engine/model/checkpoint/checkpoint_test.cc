@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "engine/model/grouping/attention_variant.h"
+#include "engine/model/config/attention_variant.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"

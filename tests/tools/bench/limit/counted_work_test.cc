@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "tools/bench/limit/op_recorder.h"
 #include "engine/run/t5_runner.h"
 #include "gtest/gtest.h"
+#include "tools/bench/limit/op_recorder.h"
 
 namespace precis {
 namespace {

@@ -1,9 +1,9 @@
 // A simulated document takes what the recorded ops of a real run would take at their limit.
 #include "tools/bench/limit/limit_runner.h"
 
+#include "gtest/gtest.h"
 #include "tools/bench/measured_engine.h"
 #include "tools/bench/simulated_load.h"
-#include "gtest/gtest.h"
 
 namespace precis {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <vector>
 
-#include "tools/bench/limit/measure_machine.h"
 #include "gtest/gtest.h"
+#include "tools/bench/limit/measure_machine.h"
 
 namespace precis {
 namespace {

@@ -1,0 +1,215 @@
+#include "engine/model/config/attention_variant.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "fmt/format.h"
+
+namespace precis {
+namespace {
+
+constexpr std::string_view kSayIt = "; say attention_variant in config.json";
+
+bool IsWeighted(AttentionVariant variant) {
+  return variant == AttentionVariant::kWgqa || variant == AttentionVariant::kColWgqa ||
+         variant == AttentionVariant::kRowWgqa;
+}
+
+std::vector<std::string> AttentionPrefixes(const ModelConfig& config) {
+  std::vector<std::string> prefixes;
+  for (uint32_t layer = 0; layer < config.num_decoder_layers; ++layer) {
+    prefixes.push_back(DecoderAttentionPrefix(layer, /*cross=*/false));
+    prefixes.push_back(DecoderAttentionPrefix(layer, /*cross=*/true));
+  }
+  return prefixes;
+}
+
+// The name of the first decoder attention's tensor called `suffix`, empty if none has one.
+std::string FirstWith(const ModelConfig& config, const Checkpoint& checkpoint,
+                      std::string_view suffix) {
+  for (const std::string& prefix : AttentionPrefixes(config)) {
+    const std::string name = prefix + std::string(suffix);
+    if (checkpoint.Has(name)) return name;
+  }
+  return "";
+}
+
+// Rows of k.weight in heads; every decoder attention must agree.
+StatusOr<uint32_t> StoredHeads(const ModelConfig& config, const Checkpoint& checkpoint) {
+  int64_t rows = 0;
+  std::string first;
+  for (const std::string& prefix : AttentionPrefixes(config)) {
+    const std::string name = prefix + "k.weight";
+    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
+    if (shape.size() != 2 || shape[0] <= 0 || shape[0] % config.head_dim != 0 ||
+        shape[0] / config.head_dim > config.num_heads || shape[1] != config.d_model) {
+      return InvalidArgument(
+          fmt::format("{}: shape {} is not [KV heads x {}, {}] with at most {} heads",
+                      checkpoint.Describe(name), ShapeText(shape), config.head_dim, config.d_model,
+                      config.num_heads));
+    }
+    if (first.empty()) {
+      first = name;
+      rows = shape[0];
+    } else if (shape[0] != rows) {
+      return InvalidArgument(fmt::format("{}: {} rows where {} has {}{}", checkpoint.Describe(name),
+                                         shape[0], first, rows, kSayIt));
+    }
+  }
+  return static_cast<uint32_t>(rows / config.head_dim);
+}
+
+// Tells the three weighted variants apart by the shape of wk1.
+StatusOr<AttentionVariant> WeightedByShape(const ModelConfig& config, const Checkpoint& checkpoint,
+                                           const std::string& wk1) {
+  PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(wk1));
+  std::vector<AttentionVariant> fits;
+  if (shape.size() == 2 && shape[0] == config.num_heads) {
+    if (shape[1] == 1) fits.push_back(AttentionVariant::kWgqa);
+    if (shape[1] == config.head_dim) fits.push_back(AttentionVariant::kColWgqa);
+    if (shape[1] == config.d_model) fits.push_back(AttentionVariant::kRowWgqa);
+  }
+  if (fits.empty()) {
+    return InvalidArgument(fmt::format("{}: shape {} is none of [{}, 1], [{}, {}], [{}, {}]",
+                                       checkpoint.Describe(wk1), ShapeText(shape), config.num_heads,
+                                       config.num_heads, config.head_dim, config.num_heads,
+                                       config.d_model));
+  }
+  if (fits.size() > 1) {
+    return InvalidArgument(fmt::format("{}: shape {} fits {} and {}{}", checkpoint.Describe(wk1),
+                                       ShapeText(shape), AttentionVariantName(fits[0]),
+                                       AttentionVariantName(fits[1]), kSayIt));
+  }
+  return fits[0];
+}
+
+StatusOr<AttentionVariant> VariantByShapes(const ModelConfig& config,
+                                           const Checkpoint& checkpoint) {
+  if (const std::string norm = FirstWith(config, checkpoint, "cached_norm"); !norm.empty()) {
+    return InvalidArgument(
+        fmt::format("{}: is of dgqa_diff or of dgqa_ema{}", checkpoint.Describe(norm), kSayIt));
+  }
+  if (const std::string wk1 = FirstWith(config, checkpoint, "wk1"); !wk1.empty()) {
+    return WeightedByShape(config, checkpoint, wk1);
+  }
+  PRECIS_ASSIGN_OR_RETURN(const uint32_t stored, StoredHeads(config, checkpoint));
+  const uint32_t groups = config.num_key_value_heads.value_or(stored);
+  if (stored == config.num_heads && groups == config.num_heads) return AttentionVariant::kMha;
+  return groups == 1 ? AttentionVariant::kMqa : AttentionVariant::kGqa;
+}
+
+StatusOr<uint32_t> KvHeads(const ModelConfig& config, const Checkpoint& checkpoint,
+                           AttentionVariant variant) {
+  const std::optional<uint32_t> said = config.num_key_value_heads;
+  uint32_t must_be = 0;
+  if (variant == AttentionVariant::kMha) must_be = config.num_heads;
+  if (variant == AttentionVariant::kMqa) must_be = 1;
+  if (variant == AttentionVariant::kQcqa) {
+    for (const auto* layers : {&config.listed_groups.self, &config.listed_groups.cross}) {
+      for (const HeadGrouping& grouping : *layers) {
+        must_be = std::max(must_be, static_cast<uint32_t>(grouping.groups.size()));
+      }
+    }
+  }
+  if (must_be != 0) {
+    if (!said || *said == must_be) return must_be;
+    return InvalidArgument(fmt::format("{}: num_key_value_heads: {}, but {} has {} here",
+                                       config.file, *said, AttentionVariantName(variant), must_be));
+  }
+  if (said) return *said;
+  if (MayBeStoredGrouped(variant)) {
+    PRECIS_ASSIGN_OR_RETURN(const uint32_t stored, StoredHeads(config, checkpoint));
+    if (stored < config.num_heads && config.num_heads % stored == 0) return stored;
+  }
+  return InvalidArgument(fmt::format("{}: num_key_value_heads: is missing; {} needs it",
+                                     config.file, AttentionVariantName(variant)));
+}
+
+}  // namespace
+
+std::string_view AttentionVariantName(AttentionVariant variant) {
+  switch (variant) {
+    case AttentionVariant::kMha:
+      return "mha";
+    case AttentionVariant::kGqa:
+      return "gqa";
+    case AttentionVariant::kMqa:
+      return "mqa";
+    case AttentionVariant::kWgqa:
+      return "wgqa";
+    case AttentionVariant::kColWgqa:
+      return "colwgqa";
+    case AttentionVariant::kRowWgqa:
+      return "rowwgqa";
+    case AttentionVariant::kSimGqa:
+      return "simgqa";
+    case AttentionVariant::kQcqa:
+      return "qcqa";
+    case AttentionVariant::kKdGqa:
+      return "kdgqa";
+    case AttentionVariant::kDgqaDiff:
+      return "dgqa_diff";
+    case AttentionVariant::kDgqaEma:
+      return "dgqa_ema";
+    case AttentionVariant::kPgqa:
+      return "pgqa";
+  }
+  return "unknown";
+}
+
+bool HasCachedNorm(AttentionVariant variant) {
+  return variant == AttentionVariant::kDgqaDiff || variant == AttentionVariant::kDgqaEma;
+}
+
+bool DealsHeads(AttentionVariant variant) {
+  return variant == AttentionVariant::kKdGqa || HasCachedNorm(variant);
+}
+
+bool MayBeStoredGrouped(AttentionVariant variant) {
+  return variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa ||
+         variant == AttentionVariant::kPgqa || DealsHeads(variant);
+}
+
+std::string DecoderAttentionPrefix(uint32_t layer, bool cross) {
+  return fmt::format("decoder.block.{}.layer.{}.", layer,
+                     cross ? "1.EncDecAttention" : "0.SelfAttention");
+}
+
+StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,
+                                             const Checkpoint& checkpoint) {
+  ResolvedAttention attention;
+  if (config.attention_variant) {
+    attention.variant = *config.attention_variant;
+    for (const auto& [suffix, belongs] :
+         {std::pair("wk1", IsWeighted(attention.variant)),
+          std::pair("cached_norm", HasCachedNorm(attention.variant))}) {
+      const std::string name = belongs ? "" : FirstWith(config, checkpoint, suffix);
+      if (name.empty()) continue;
+      return InvalidArgument(fmt::format("{}: is there, but attention_variant is {}",
+                                         checkpoint.Describe(name),
+                                         AttentionVariantName(attention.variant)));
+    }
+  } else {
+    PRECIS_ASSIGN_OR_RETURN(attention.variant, VariantByShapes(config, checkpoint));
+  }
+  PRECIS_ASSIGN_OR_RETURN(attention.num_kv_heads, KvHeads(config, checkpoint, attention.variant));
+  return attention;
+}
+
+LayerGroupings Groupings(const ModelConfig& config, const ResolvedAttention& attention) {
+  if (attention.variant == AttentionVariant::kSimGqa ||
+      attention.variant == AttentionVariant::kQcqa) {
+    return config.listed_groups;
+  }
+  HeadGrouping even;
+  const uint32_t size = config.num_heads / attention.num_kv_heads;
+  for (uint32_t head = 0; head < config.num_heads; ++head) {
+    if (head % size == 0) even.groups.emplace_back();
+    even.groups.back().push_back(head);
+  }
+  const std::vector<HeadGrouping> layers(config.num_decoder_layers, even);
+  return LayerGroupings{layers, layers};
+}
+
+}  // namespace precis

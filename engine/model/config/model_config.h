@@ -1,0 +1,73 @@
+// config.json of a T5 or mT5 checkpoint: read once, every number checked, errors name file and key.
+// A key that is not there has the default of its family in transformers 5.5.4.
+// What only the tensors can tell (attention_variant.h) is left open here.
+// Thread rule: values, no state.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/status.h"
+#include "engine/model/config/token_ids.h"
+
+namespace precis {
+
+enum class AttentionVariant {
+  kMha,
+  kGqa,
+  kMqa,
+  kWgqa,      // one learned number a head; with one KV head: WMQA
+  kColWgqa,   // one a head and output dimension
+  kRowWgqa,   // one a head and input dimension
+  kSimGqa,    // groups follow head_order
+  kQcqa,      // groups are head_groups
+  kKdGqa,     // query heads are dealt out to KV heads by the norms of the keys so far
+  kDgqaDiff,  // the same by their difference to a cached norm
+  kDgqaEma,   // the same by their average with it
+  kPgqa,      // noise is subtracted from what attention gives
+};
+
+// Which query heads share one KV head: groups[g] lists the heads of KV head g, in folding order.
+// A partition of 0 .. num_heads-1 without empty groups.
+struct HeadGrouping {
+  std::vector<std::vector<uint32_t>> groups;
+};
+
+// One a decoder layer.
+struct LayerGroupings {
+  std::vector<HeadGrouping> self;
+  std::vector<HeadGrouping> cross;
+};
+
+struct ModelConfig {
+  std::string file;  // path of config.json, for messages
+  std::string model_type;
+  uint32_t d_model = 0;
+  uint32_t head_dim = 0;  // d_kv
+  uint32_t d_ff = 0;
+  uint32_t num_heads = 0;
+  uint32_t num_encoder_layers = 0;
+  uint32_t num_decoder_layers = 0;
+  uint32_t vocab_size = 0;
+  uint32_t relative_attention_num_buckets = 32;
+  uint32_t relative_attention_max_distance = 128;
+  float layer_norm_epsilon = 1e-6f;
+  bool gated = false;                 // feed_forward_proj: gated-gelu, else relu
+  bool scale_decoder_outputs = true;  // logits times d_model**-0.5
+  uint32_t n_positions = 0;           // 0: the file has none
+  TokenIds tokens;                    // of generation_config.json, if it is there
+  // What quantization_config says; absent where it is not there.
+  std::optional<std::string> quantization;
+
+  // As the file says; absent where it does not. ResolveAttention (attention_variant.h) decides.
+  std::optional<AttentionVariant> attention_variant;
+  std::optional<uint32_t> num_key_value_heads;
+  // From head_order (simgqa) or head_groups (qcqa), checked to be partitions; else empty.
+  LayerGroupings listed_groups;
+};
+
+StatusOr<ModelConfig> LoadModelConfig(const std::string& dir);
+
+}  // namespace precis
