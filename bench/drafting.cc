@@ -20,8 +20,8 @@
 #include "bench/random_checkpoint.h"
 #include "common/check.h"
 #include "engine/drafting/draft_planner.h"
-#include "engine/run/forwarding_runner.h"
-#include "engine/run/t5_runner.h"
+#include "engine/load/calibration.h"
+#include "engine/load/load_model.h"
 #include "engine/text/tokenizer.h"
 #include "kernels/splitmix.h"
 #include "nlohmann/json.hpp"
@@ -48,21 +48,20 @@ double NowUs() {
 }
 
 // Adds up the time of decoding, the search for drafts included.
-class TimedRunner final : public ForwardingRunner {
+class TimedRunner final : public StepRunner {
  public:
-  TimedRunner(std::unique_ptr<ModelRunner> inner, std::atomic<double>* us)
-      : ForwardingRunner(std::move(inner)), us_(us) {}
+  TimedRunner(Parts parts, std::atomic<double>* us) : StepRunner(std::move(parts)), us_(us) {}
   void ProposeDrafts(std::span<const SequenceId> decoding, uint32_t spare_rows,
                      std::vector<uint32_t>* counts) override {
     const double start = NowUs();
-    ForwardingRunner::ProposeDrafts(decoding, spare_rows, counts);
+    StepRunner::ProposeDrafts(decoding, spare_rows, counts);
     Add(NowUs() - start);
   }
   // Encoder work on its own, so that it is not timed.
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
-    PRECIS_RETURN_IF_ERROR(ForwardingRunner::Run({plan.encodes, {}, {}}, pages, out));
+    PRECIS_RETURN_IF_ERROR(StepRunner::Run({plan.encodes, {}, {}}, pages, out));
     const double start = NowUs();
-    const Status status = ForwardingRunner::Run({{}, plan.copies, plan.decodes}, pages, out);
+    const Status status = StepRunner::Run({{}, plan.copies, plan.decodes}, pages, out);
     Add(NowUs() - start);
     return status;
   }
@@ -189,26 +188,25 @@ std::unique_ptr<Bench> Load(const std::string& model, Replay* replay,
   options.max_new_tokens = 128;
   options.pool_bytes = uint64_t{2} << 30;
   options.encode_budget = 1000;  // documents first, so that batches are full
-  auto loaded = T5Runner::Load(options);
+  auto loaded = LoadModel(options);
   if (!loaded.ok()) {
     std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
     std::exit(1);
   }
   if (replay != nullptr) {
-    T5Runner& runner = *loaded->runner;
     std::unique_ptr<DraftPolicy> policy;
     if (fixed != nullptr) {
       policy = std::make_unique<FixedPolicy>(*fixed);
     } else {
       policy = std::make_unique<DraftPlanner>(options.max_batch,
-                                              runner.CalibrateSteps(options.max_batch));
+                                              Calibration(*loaded->parts.model).TimeSteps());
     }
-    runner.SetDrafter(std::make_unique<Drafter>(
+    loaded->parts.drafter = std::make_unique<Drafter>(
         options.max_sequences, options.max_batch,
-        std::make_unique<ReplaySource>(*replay, options.max_sequences), std::move(policy)));
+        std::make_unique<ReplaySource>(*replay, options.max_sequences), std::move(policy));
   }
   auto bench = std::make_unique<Bench>();
-  auto runner = std::make_unique<TimedRunner>(std::move(loaded->runner), &bench->us);
+  auto runner = std::make_unique<TimedRunner>(std::move(loaded->parts), &bench->us);
   bench->engine = Engine::CreateWithRunner(options, std::move(runner), loaded->info).value();
   return bench;
 }

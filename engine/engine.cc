@@ -4,11 +4,12 @@
 
 #include "engine/api/machine.h"
 #include "engine/api/too_long.h"
+#include "engine/load/load_model.h"
 #include "engine/load/memory_errors.h"
 #include "engine/run/engine_loop.h"
 #include "engine/run/event_queue.h"
 #include "engine/run/model_runner.h"
-#include "engine/run/t5_runner.h"
+#include "engine/run/step_runner.h"
 #include "fmt/format.h"
 #include "kernels/own_thread.h"
 
@@ -39,10 +40,10 @@ Engine::~Engine() { Stop(); }
 
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   return WithMemoryErrors([&]() -> StatusOr<std::unique_ptr<Engine>> {
-    PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
-                            OnOwnThread([&] { return T5Runner::Load(options); }));
+    PRECIS_ASSIGN_OR_RETURN(LoadedModel loaded, OnOwnThread([&] { return LoadModel(options); }));
     ReturnFreedMemory();
-    return CreateWithRunner(options, std::move(loaded.runner), std::move(loaded.info));
+    return CreateWithRunner(options, std::make_unique<StepRunner>(std::move(loaded.parts)),
+                            std::move(loaded.info));
   });
 }
 

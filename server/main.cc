@@ -95,9 +95,9 @@ int RunUntilSignal(Server& server, EndSignals& signals, const ServerOptions& opt
 }
 
 // Loads in a thread of its own, so that a signal ends the process during a long load as well.
-StatusOr<LoadedModel> LoadUnlessSignalled(const ServerOptions& options, EndSignals& signals) {
+StatusOr<LoadedSummarizer> LoadUnlessSignalled(const ServerOptions& options, EndSignals& signals) {
   auto load = std::async(std::launch::async,
-                         [&options] { return LoadModel(options.engine, options.text); });
+                         [&options] { return LoadSummarizer(options.engine, options.text); });
   while (load.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
     if (!signals.WaitFor(kTick)) continue;
     spdlog::info("ended by a signal while loading");
@@ -147,7 +147,7 @@ int Check(const ServerOptions& options) {
   if (const Status access = CheckAccess(options); !access.ok()) {
     return Fail(Annotate(access, "cannot be served"));
   }
-  auto model = LoadModel(options.engine, options.text);
+  auto model = LoadSummarizer(options.engine, options.text);
   if (!model.ok()) return Fail(Annotate(model.status(), "cannot be served"));
   if (const Status threads = CheckThreads(); !threads.ok()) {
     return Fail(Annotate(threads, "cannot be served"));

@@ -19,7 +19,7 @@ Status CheckThreads();
 
 // After loading. From now on an allocation by `new` that fails, in whatever thread, ends the
 // process with one line and exit code 1: an exception would end it as well, with a dump of its
-// memory. What is thrown while a model is loaded is reported by LoadModel(), which knows more.
+// memory. What is thrown while a model is loaded is reported by LoadSummarizer(), which knows more.
 void EndWhereMemoryEnds();
 
 }  // namespace precis

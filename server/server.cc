@@ -40,7 +40,8 @@ constexpr std::chrono::seconds kPortTimeout{5};
 
 }  // namespace
 
-StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, LoadedModel model,
+StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                LoadedSummarizer model,
                                                 grpc::HealthCheckServiceInterface* health_port) {
   PRECIS_RETURN_IF_ERROR(CheckTransport(options));
   RaiseDescriptorLimit();  // every port takes its share of them
@@ -54,7 +55,7 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Lo
   return server;
 }
 
-Server::Server(const ServerOptions& options, LoadedModel model,
+Server::Server(const ServerOptions& options, LoadedSummarizer model,
                grpc::HealthCheckServiceInterface* health_port)
     : options_(options),
       health_port_(health_port),

@@ -35,7 +35,7 @@ class Server {
   // Takes both addresses and answers from now on. The error names the address. `health_port`, which
   // may be null and outlives the server, is told what the main port's health service says.
   static StatusOr<std::unique_ptr<Server>> Start(
-      const ServerOptions& options, LoadedModel model,
+      const ServerOptions& options, LoadedSummarizer model,
       grpc::HealthCheckServiceInterface* health_port = nullptr);
   ~Server();  // Stop(), then waits for the engine
 
@@ -59,7 +59,7 @@ class Server {
   ServerMetrics& metrics() { return *metrics_; }
 
  private:
-  Server(const ServerOptions& options, LoadedModel model,
+  Server(const ServerOptions& options, LoadedSummarizer model,
          grpc::HealthCheckServiceInterface* health_port);
   // Tokens and certificates: read, and watched from then on.
   Status LoadSecrets();
@@ -72,7 +72,7 @@ class Server {
   const ServerOptions options_;
   grpc::HealthCheckServiceInterface* const health_port_;
   const std::unique_ptr<ServerMetrics> metrics_;
-  LoadedModel model_;
+  LoadedSummarizer model_;
   std::unique_ptr<ServerCore> core_;
   std::shared_ptr<EngineCollector> collector_;  // shared with the endpoint
   std::unique_ptr<MetricsEndpoint> endpoint_;

@@ -117,10 +117,10 @@ StatusOr<std::unique_ptr<SummaryCall>> Summarizer::Start(
   return impl_->Start(std::move(request), std::move(listener));
 }
 
-StatusOr<LoadedModel> LoadModel(const EngineOptions& engine_options,
-                                const SummarizerOptions& summarizer_options) {
-  return WithMemoryErrors([&]() -> StatusOr<LoadedModel> {
-    LoadedModel model;
+StatusOr<LoadedSummarizer> LoadSummarizer(const EngineOptions& engine_options,
+                                          const SummarizerOptions& summarizer_options) {
+  return WithMemoryErrors([&]() -> StatusOr<LoadedSummarizer> {
+    LoadedSummarizer model;
     PRECIS_ASSIGN_OR_RETURN(model.engine, Engine::Create(engine_options));
     PRECIS_ASSIGN_OR_RETURN(
         auto tokenizer, Tokenizer::Load(engine_options.model_dir, model.engine->info().vocab_size));

@@ -108,11 +108,11 @@ class Summarizer {
 };
 
 // Engine and Summarizer of one checkpoint directory.
-struct LoadedModel {
+struct LoadedSummarizer {
   std::unique_ptr<Engine> engine;
   std::unique_ptr<Summarizer> summarizer;
 };
-StatusOr<LoadedModel> LoadModel(const EngineOptions& engine_options,
-                                const SummarizerOptions& summarizer_options);
+StatusOr<LoadedSummarizer> LoadSummarizer(const EngineOptions& engine_options,
+                                          const SummarizerOptions& summarizer_options);
 
 }  // namespace precis

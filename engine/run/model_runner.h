@@ -1,5 +1,5 @@
 // What the engine loop asks of a model: do the plan's work, give logits-derived tokens back. The
-// real one joins encoder, decoder and pages (engine/run/t5_runner.h); tests have a fake one.
+// real one joins encoder, decoder and pages (engine/run/step_runner.h); tests have a fake one.
 //
 // Owner: the engine loop. Thread rule: one thread (the step thread).
 #pragma once

@@ -83,7 +83,7 @@ class TestServer {
     info.subtracts_noise = model.subtracts_noise;
     auto engine = Engine::CreateWithRunner(
         options.engine, std::make_unique<FakeRunner>(model.model, model.control), info);
-    LoadedModel loaded;
+    LoadedSummarizer loaded;
     loaded.engine = *std::move(engine);
     loaded.summarizer = std::make_unique<Summarizer>(
         *loaded.engine, std::make_unique<FakeTokenizer>(), options.text);

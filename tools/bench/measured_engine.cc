@@ -84,9 +84,9 @@ std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
   return requests;
 }
 
-StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
-                                  const std::string& name) {
-  FittedRunner out;
+StatusOr<FittedModel> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                 const std::string& name) {
+  FittedModel out;
   EngineOptions& o = out.options = base;
   o.max_batch = fit.batch * fit.beams;
   o.max_sequences = fit.unfinished;
@@ -102,11 +102,9 @@ StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit
   out.recorder = recorder.get();
   PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
   PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, *recorder, name));
-  PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded,
-                          OnOwnThread([&] { return T5Runner::LoadOn(std::move(recorder), o); }));
+  PRECIS_ASSIGN_OR_RETURN(out.loaded,
+                          OnOwnThread([&] { return LoadModelOn(std::move(recorder), o); }));
   ReturnFreedMemory();  // as Engine::Create()
-  out.runner = std::move(loaded.runner);
-  out.info = std::move(loaded.info);
   return out;
 }
 
@@ -115,18 +113,19 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
                                                                const std::string& name) {
   std::unique_ptr<MeasuredEngine> out(new MeasuredEngine());
   const TimePoint start = out->clock_.Now();
-  PRECIS_ASSIGN_OR_RETURN(FittedRunner fitted, LoadFitted(base, fit, name));
+  PRECIS_ASSIGN_OR_RETURN(FittedModel fitted, LoadFitted(base, fit, name));
   out->beams_ = fit.beams;
   out->recorder_ = fitted.recorder;
   out->types_ = fitted.types;
-  const T5Weights& weights = fitted.runner->weights();
-  out->workspace_bytes_ = WorkspaceBytes(fitted.runner->config(), fitted.options,
+  const Model& model = *fitted.loaded.parts.model;
+  const T5Weights& weights = model.weights;
+  out->workspace_bytes_ = WorkspaceBytes(model.config, fitted.options,
                                          fitted.recorder->activation_dtype(weights.types.others),
                                          weights.lm_head.front().w->n());
   auto runner =
-      std::make_unique<BenchRunner>(std::move(fitted.runner), out->recorder_, &out->phases_);
+      std::make_unique<BenchRunner>(std::move(fitted.loaded.parts), out->recorder_, &out->phases_);
   PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),
-                                                                 std::move(fitted.info)));
+                                                                 std::move(fitted.loaded.info)));
   out->load_s_ = Seconds(out->clock_.Now() - start);
   return out;
 }

@@ -14,8 +14,8 @@
 #include "common/clock.h"
 #include "common/status.h"
 #include "engine/engine.h"
+#include "engine/load/load_model.h"
 #include "engine/load/load_types.h"
-#include "engine/run/t5_runner.h"
 #include "tools/bench/latency.h"
 #include "tools/bench/limit/bench_runner.h"
 #include "tools/bench/limit/op_recorder.h"
@@ -44,18 +44,17 @@ std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
                                         const ModelInfo& info);
 
 // A loaded model that fits `fit`, with a recorder between it and its backend.
-struct FittedRunner {
+struct FittedModel {
   EngineOptions options;
   LoadTypes types{};
-  OpRecorder* recorder = nullptr;  // the runner's
-  std::unique_ptr<T5Runner> runner;
-  ModelInfo info;
+  OpRecorder* recorder = nullptr;  // the model's backend
+  LoadedModel loaded;
 };
 
 // `base`: model_dir, backend, dtype, kv_dtype, isa, threads; the rest is fitted. INVALID_ARGUMENT
 // where the pages need more memory than the machine has, with `name` as its subject.
-StatusOr<FittedRunner> LoadFitted(const EngineOptions& base, const BenchFit& fit,
-                                  const std::string& name);
+StatusOr<FittedModel> LoadFitted(const EngineOptions& base, const BenchFit& fit,
+                                 const std::string& name);
 
 class MeasuredEngine {
  public:

@@ -26,10 +26,10 @@ Status SimulateLimit(const ServingOptions& options, const EngineOptions& engine_
                      uint32_t batch, const MachineFigures& figures,
                      const std::function<void(const BenchProgress&)>& on_progress,
                      ServingSummary* summary) {
-  PRECIS_ASSIGN_OR_RETURN(FittedRunner fitted, LoadFitted(engine_options, FitOf(options, batch),
-                                                          "a batch of the trace"));
+  PRECIS_ASSIGN_OR_RETURN(FittedModel fitted, LoadFitted(engine_options, FitOf(options, batch),
+                                                         "a batch of the trace"));
   SimulatedClock clock;
-  LimitRunner runner(std::move(fitted.runner), fitted.recorder, figures, &clock);
+  LimitRunner runner(std::move(fitted.loaded.parts), fitted.recorder, figures, &clock);
   const LoadRunner run_load = [&](const auto& requests, const auto& due_s, double limit_s,
                                   const auto& on_ended) {
     return SimulateLoad(fitted.options, runner, clock, requests, due_s, limit_s, on_ended);
@@ -39,8 +39,9 @@ Status SimulateLimit(const ServingOptions& options, const EngineOptions& engine_
   const auto on_result = [&](const ServingResult& result) {
     if (result.offered_per_s == 0) summary->limit_unloaded_p95_s = result.total_s.p95;
   };
-  PRECIS_ASSIGN_OR_RETURN(const std::optional<double> rate,
-                          BenchServing(search, fitted.info, run_load, on_result, on_progress));
+  PRECIS_ASSIGN_OR_RETURN(
+      const std::optional<double> rate,
+      BenchServing(search, fitted.loaded.info, run_load, on_result, on_progress));
   summary->limit_rate = rate.value_or(0);
   return OkStatus();
 }

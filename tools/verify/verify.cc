@@ -6,9 +6,10 @@
 #include <memory>
 #include <utility>
 
+#include "engine/load/load_model.h"
 #include "engine/load/memory_errors.h"
+#include "engine/load/model_probe.h"
 #include "engine/model/checkpoint/directory_kind.h"
-#include "engine/run/t5_runner.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 #include "tools/verify/blocking_run.h"
@@ -57,13 +58,14 @@ class Verifier {
     PRECIS_RETURN_IF_ERROR(CheckModelDirectory(o.model_dir));
     PRECIS_ASSIGN_OR_RETURN(golden_, LoadGolden(o.model_dir + "/golden.json"));
     FitLimits();
-    PRECIS_ASSIGN_OR_RETURN(T5Runner::Loaded loaded, T5Runner::Load(o));
-    const DType weights = loaded.runner->weights().types.projections;
-    const DType kv = loaded.runner->layout().self.layers[0].dtype;
+    PRECIS_ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(o));
+    Model& model = *loaded.parts.model;
+    const DType weights = model.weights.types.projections;
+    const DType kv = model.layout.self.layers[0].dtype;
     exact_ = weights == DType::kF32 && kv == DType::kF32;
     limits_ = LimitsFor(weights, kv);
     CheckTokenizer(loaded.info);
-    for (const GoldenCase& c : golden_.cases) CheckNumbers(c, *loaded.runner);
+    for (const GoldenCase& c : golden_.cases) CheckNumbers(c, model);
     if (!exact_) CheckSplits();
     if (!exact_) CheckSameBest();
     if (exact_) PRECIS_RETURN_IF_ERROR(CheckTokens(std::move(loaded)));
@@ -118,14 +120,14 @@ class Verifier {
     }
   }
 
-  void CheckNumbers(const GoldenCase& c, T5Runner& runner) {
-    if (c.encoder && exact_) CheckEncoder(c, runner);
-    if (c.logits && !c.decoder_input_ids.empty()) CheckLogits(c, runner);
+  void CheckNumbers(const GoldenCase& c, Model& model) {
+    if (c.encoder && exact_) CheckEncoder(c, model);
+    if (c.logits && !c.decoder_input_ids.empty()) CheckLogits(c, model);
   }
 
-  void CheckEncoder(const GoldenCase& c, T5Runner& runner) {
-    const std::vector<float> x = runner.Encode(c.input_ids);
-    const size_t d = runner.config().d_model;
+  void CheckEncoder(const GoldenCase& c, Model& model) {
+    const std::vector<float> x = ModelProbe(model).Encode(c.input_ids);
+    const size_t d = model.config.d_model;
     Errors errors;
     for (const GoldenRow& row : c.encoder->rows) {
       for (size_t i = 0; i < row.head8.size(); ++i) {
@@ -161,12 +163,12 @@ class Verifier {
     return first_other;
   }
 
-  void CheckLogits(const GoldenCase& c, T5Runner& runner) {
+  void CheckLogits(const GoldenCase& c, Model& model) {
     std::vector<HeadSplit> splits;
     const uint64_t noise_seed = c.runs.empty() ? 0 : c.runs[0].options.noise_seed.value_or(0);
     const std::vector<float> logits =
-        runner.Logits(c.input_ids, c.decoder_input_ids, noise_seed, &splits);
-    const size_t vocab = runner.config().vocab_size;
+        ModelProbe(model).Logits(c.input_ids, c.decoder_input_ids, noise_seed, &splits);
+    const size_t vocab = model.config.vocab_size;
     const size_t comparable = PositionsWithGoldenSplits(c, splits);
     if (!c.head_splits.empty()) {
       Report(c.name + ": head splits", !exact_ || comparable == c.decoder_input_ids.size(),
@@ -228,12 +230,13 @@ class Verifier {
     StatusOr<BlockingRun> submitted;
   };
 
-  Status CheckTokens(T5Runner::Loaded loaded) {
+  Status CheckTokens(LoadedModel loaded) {
     const int32_t start = loaded.info.decoder_start_token_id;
     const std::vector<int32_t> ends = loaded.info.end_token_ids;
-    PRECIS_ASSIGN_OR_RETURN(auto engine,
-                            Engine::CreateWithRunner(options_.engine, std::move(loaded.runner),
-                                                     std::move(loaded.info)));
+    PRECIS_ASSIGN_OR_RETURN(
+        auto engine, Engine::CreateWithRunner(options_.engine,
+                                              std::make_unique<StepRunner>(std::move(loaded.parts)),
+                                              std::move(loaded.info)));
     std::vector<Pending> pending;
     const auto settle = [&] {
       for (Pending& p : pending) Compare(p, start, ends);

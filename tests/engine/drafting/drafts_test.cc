@@ -2,6 +2,7 @@
 // sampled, whatever the options, the drafts, and the neighbours.
 #include <cstring>
 
+#include "engine/load/load_model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/drafting/drafts_testing.h"
@@ -94,11 +95,11 @@ Outcome RunAll(const EngineOptions& options, std::vector<Request> requests, Draf
   std::vector<std::vector<float>> rows;
   auto backend = MakeBackend({options.device, "auto", options.threads}).value();
   auto loaded =
-      T5Runner::LoadOn(std::make_unique<ScoresBackend>(std::move(backend), &rows), options).value();
-  loaded.runner->SetDrafter(MakeDrafter(options, drafts, answers, loaded.info.vocab_size));
+      LoadModelOn(std::make_unique<ScoresBackend>(std::move(backend), &rows), options).value();
+  loaded.parts.drafter = MakeDrafter(options, drafts, answers, loaded.info.vocab_size);
   auto engine =
       Engine::CreateWithRunner(
-          options, std::make_unique<ScoresRunner>(std::move(loaded.runner), &rows, &out.scores),
+          options, std::make_unique<ScoresRunner>(std::move(loaded.parts), &rows, &out.scores),
           loaded.info)
           .value();
   std::vector<BlockingRun> runs;

@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "engine/drafting/prompt_lookup.h"
-#include "engine/run/forwarding_runner.h"
-#include "engine/run/t5_runner.h"
+#include "engine/run/step_runner.h"
 #include "kernels/forwarding_backend.h"
 #include "tools/verify/blocking_run.h"
 
@@ -98,19 +97,18 @@ class ScoresBackend final : public ForwardingBackend {
 };
 
 // Keeps the scores of rows that stand.
-class ScoresRunner final : public ForwardingRunner {
+class ScoresRunner final : public StepRunner {
  public:
-  ScoresRunner(std::unique_ptr<ModelRunner> inner, std::vector<std::vector<float>>* rows,
-               Scores* scores)
-      : ForwardingRunner(std::move(inner)), rows_(rows), scores_(scores) {}
+  ScoresRunner(Parts parts, std::vector<std::vector<float>>* rows, Scores* scores)
+      : StepRunner(std::move(parts)), rows_(rows), scores_(scores) {}
   void Join(SequenceId id, const RunnerSequence& sequence) override {
     if (id >= options_.size()) options_.resize(id + 1);
     options_[id] = sequence.options;
-    ForwardingRunner::Join(id, sequence);
+    StepRunner::Join(id, sequence);
   }
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
     rows_->clear();
-    PRECIS_RETURN_IF_ERROR(ForwardingRunner::Run(plan, pages, out));
+    PRECIS_RETURN_IF_ERROR(StepRunner::Run(plan, pages, out));
     size_t sequence = 0;  // of the step
     size_t row = 0;       // of those without beams
     for (const DecodeRow& r : plan.decodes) {

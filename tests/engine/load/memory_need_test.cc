@@ -4,8 +4,8 @@
 #include <new>
 #include <system_error>
 
+#include "engine/load/load_model.h"
 #include "engine/load/memory_errors.h"
-#include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/own_thread.h"
@@ -66,7 +66,7 @@ TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
     const auto opened = OpenModel(dir, DType::kF32);
     ASSERT_TRUE(opened.ok()) << opened.status();
     const uint64_t estimate = PackedWeightBytes(*opened, {DType::kF32, DType::kF32});
-    const auto loaded = T5Runner::Load(options);
+    const auto loaded = LoadModel(options);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     const auto bytes = static_cast<double>(loaded->info.weight_bytes);
     EXPECT_NEAR(static_cast<double>(estimate), bytes, bytes / 20);

@@ -315,7 +315,7 @@ TEST(Samples, TheFirstIsTheOnlyOneAndTheOthersDiffer) {
   options.pool_bytes = 8u << 20;
   options.max_batch = 8;
   options.max_source_tokens = 64;
-  auto model = LoadModel(options, {});
+  auto model = LoadSummarizer(options, {});
   ASSERT_TRUE(model.ok()) << model.status();
   const auto run = [&](uint32_t samples) {
     SummarizeRequest request;

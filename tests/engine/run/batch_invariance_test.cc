@@ -10,7 +10,7 @@
 #include <tuple>
 #include <vector>
 
-#include "engine/run/t5_runner.h"
+#include "engine/load/load_model.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
 #include "kernels/forwarding_backend.h"
@@ -107,11 +107,12 @@ class BatchInvariance : public testing::TestWithParam<Checkpoint> {
     options.encode_slice_rows = pattern.slice_rows;
     BackendOptions backend;
     backend.threads = 2;
-    auto loaded = T5Runner::LoadOn(
+    auto loaded = LoadModelOn(
         std::make_unique<ScoreRecorder>(MakeBackend(backend).value(), &out.rows), options);
     EXPECT_TRUE(loaded.ok()) << loaded.status();
-    auto engine =
-        Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+    auto engine = Engine::CreateWithRunner(
+                      options, std::make_unique<StepRunner>(std::move(loaded->parts)), loaded->info)
+                      .value();
     std::vector<BlockingRun> runs;
     for (const size_t i : pattern.order) {
       GenerationOptions generation = requests[i].options;

@@ -3,7 +3,7 @@
 #include <atomic>
 #include <limits>
 
-#include "engine/run/t5_runner.h"
+#include "engine/load/load_model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/forwarding_backend.h"
@@ -48,8 +48,7 @@ uint32_t PagesInUse(const EngineStats& s) {
 
 TEST(FailingDevice, WhileLoadingIsAnErrorThatSaysSo) {
   std::atomic<int> waits_left{0};
-  const auto loaded =
-      T5Runner::LoadOn(std::make_unique<FailingBackend>(&waits_left), SmallOptions());
+  const auto loaded = LoadModelOn(std::make_unique<FailingBackend>(&waits_left), SmallOptions());
   ASSERT_FALSE(loaded.ok());
   EXPECT_THAT(std::string(loaded.status().message()), HasSubstr("an illegal memory access"));
 }
@@ -57,11 +56,13 @@ TEST(FailingDevice, WhileLoadingIsAnErrorThatSaysSo) {
 TEST(FailingDevice, EndsEveryRequestWhicheverStepItFailsIn) {
   for (const int step : {0, 1, 2, 7}) {
     std::atomic<int> waits_left{std::numeric_limits<int>::max()};
-    auto loaded = T5Runner::LoadOn(std::make_unique<FailingBackend>(&waits_left), SmallOptions());
+    auto loaded = LoadModelOn(std::make_unique<FailingBackend>(&waits_left), SmallOptions());
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     waits_left = step;
     const auto engine =
-        Engine::CreateWithRunner(SmallOptions(), std::move(loaded->runner), loaded->info).value();
+        Engine::CreateWithRunner(
+            SmallOptions(), std::make_unique<StepRunner>(std::move(loaded->parts)), loaded->info)
+            .value();
     GenerationOptions options;
     options.max_new_tokens = options.min_new_tokens = 32;
     std::vector<BlockingRun> runs;

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "engine/run/t5_runner.h"
+#include "engine/load/load_model.h"
+#include "engine/load/model_probe.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -79,14 +80,14 @@ void RunGoldens(const std::string& dir, const std::string& dtype, std::set<std::
   options.encode_slice_rows = 256;  // as golden_test has it: more than one block of queries
   auto backend = MakeBackend({"cpu", "auto", 2});
   ASSERT_TRUE(backend.ok()) << backend.status();
-  auto loaded =
-      T5Runner::LoadOn(std::make_unique<PathRecorder>(*std::move(backend), paths), options);
+  auto loaded = LoadModelOn(std::make_unique<PathRecorder>(*std::move(backend), paths), options);
   if (!loaded.ok() && absl::StrContains(loaded.status().message(), "no fast bf16 GEMM")) {
     GTEST_SKIP() << "this CPU has no bf16 GEMM: " << loaded.status();
   }
   ASSERT_TRUE(loaded.ok()) << loaded.status();
+  ModelProbe probe(*loaded->parts.model);
   for (const GoldenCase& c : golden->cases) {
-    loaded->runner->Logits(c.input_ids, c.decoder_input_ids);
+    probe.Logits(c.input_ids, c.decoder_input_ids);
   }
 }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/load/load_model.h"
 #include "engine/load/open_device.h"
-#include "engine/run/t5_runner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -38,8 +38,8 @@ EngineOptions SmallOptions(const std::string& kv_dtype, uint32_t max_batch,
   return options;
 }
 
-StatusOr<T5Runner::Loaded> Load(const EngineOptions& options, bool graphs = true) {
-  return T5Runner::LoadOn(
+StatusOr<LoadedModel> Load(const EngineOptions& options, bool graphs = true) {
+  return LoadModelOn(
       cuda::MakeCudaBackendWith(EmulatedGemm(), {.name = "cuda", .cuda_graphs = graphs}).value(),
       options);
 }
@@ -106,7 +106,9 @@ TEST_F(CudaEngine, ARequestAloneIsAsAmongOthers) {
   auto loaded = Load(options);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const auto engine =
-      Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+      Engine::CreateWithRunner(options, std::make_unique<StepRunner>(std::move(loaded->parts)),
+                               loaded->info)
+          .value();
   const std::vector<Asked> requests = Requests();
   const auto submit = [&](uint32_t i) {
     return BlockingRun::Submit(*engine, Document(requests[i].tokens, i), requests[i].options)
@@ -129,7 +131,9 @@ std::vector<RunResult> ServeRequests(bool graphs) {
   auto loaded = Load(options, graphs);
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   const auto engine =
-      Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+      Engine::CreateWithRunner(options, std::make_unique<StepRunner>(std::move(loaded->parts)),
+                               loaded->info)
+          .value();
   std::vector<BlockingRun> runs;
   const std::vector<Asked> requests = Requests();
   for (uint32_t i = 0; i < requests.size(); ++i) {
@@ -177,7 +181,9 @@ void ServeUntilTheDeviceFails(const std::function<void(simt::Faults&)>& fault) {
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   fault(simt::RuntimeFaults());
   const auto engine =
-      Engine::CreateWithRunner(options, std::move(loaded->runner), loaded->info).value();
+      Engine::CreateWithRunner(options, std::make_unique<StepRunner>(std::move(loaded->parts)),
+                               loaded->info)
+          .value();
   GenerationOptions generation;
   generation.min_new_tokens = generation.max_new_tokens = 20;
   std::vector<BlockingRun> runs;

@@ -43,7 +43,7 @@ TEST(Address, AProbeOfAnyAddressAsksThisMachine) {
 TEST(Address, BeyondLoopbackNeedsInsecure) {
   ServerOptions options = TestOptions();
   options.listen = "0.0.0.0:0";
-  const auto refused = Server::Start(options, LoadedModel());
+  const auto refused = Server::Start(options, LoadedSummarizer());
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(std::string(refused.status().message()).find("--insecure"), std::string::npos);
 }

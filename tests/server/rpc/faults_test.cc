@@ -275,7 +275,7 @@ TEST(Faults, ATakenPortIsAnErrorThatNamesIt) {
   options.listen = server.address();
   ModelInfo info;
   info.vocab_size = 512;
-  LoadedModel model;
+  LoadedSummarizer model;
   model.engine =
       *Engine::CreateWithRunner(options.engine, std::make_unique<FakeRunner>(FakeModel()), info);
   model.summarizer =

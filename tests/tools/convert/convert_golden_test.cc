@@ -2,7 +2,8 @@
 #include <cmath>
 #include <string>
 
-#include "engine/run/t5_runner.h"
+#include "engine/load/load_model.h"
+#include "engine/load/model_probe.h"
 #include "gmock/gmock.h"
 #include "tests/tools/convert/convert_testing.h"
 #include "tools/verify/golden_file.h"
@@ -40,9 +41,9 @@ void ExpectGolden(const std::string& fixture, const std::string& dir) {
 }
 
 std::vector<float> LogitsOf(const std::string& dir, const GoldenCase& c) {
-  auto loaded = T5Runner::Load(OptionsFor(dir).engine);
+  auto loaded = LoadModel(OptionsFor(dir).engine);
   EXPECT_TRUE(loaded.ok()) << loaded.status();
-  return loaded->runner->Logits(c.input_ids, c.decoder_input_ids);
+  return ModelProbe(*loaded->parts.model).Logits(c.input_ids, c.decoder_input_ids);
 }
 
 double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {

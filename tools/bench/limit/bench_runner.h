@@ -1,5 +1,5 @@
-// A runner around another one that times encoding and decoding apart and tells an OpRecorder which
-// of them is under way.
+// A runner that times encoding and decoding apart, and tells an OpRecorder which of them is under
+// way.
 //
 // Owner: the engine. Thread rule: as ModelRunner; its times are read while no sequence is
 // unfinished.
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/clock.h"
-#include "engine/run/forwarding_runner.h"
+#include "engine/run/step_runner.h"
 #include "tools/bench/limit/op_recorder.h"
 
 namespace precis {
@@ -20,11 +20,11 @@ struct PhaseTimes {
   uint64_t passes[2] = {0, 0};  // documents encoded, decode steps
 };
 
-class BenchRunner final : public ForwardingRunner {
+class BenchRunner final : public StepRunner {
  public:
   // `recorder` and `times` outlive it.
-  BenchRunner(std::unique_ptr<ModelRunner> inner, OpRecorder* recorder, PhaseTimes* times)
-      : ForwardingRunner(std::move(inner)), recorder_(recorder), times_(times) {}
+  BenchRunner(Parts parts, OpRecorder* recorder, PhaseTimes* times)
+      : StepRunner(std::move(parts)), recorder_(recorder), times_(times) {}
 
   Status Run(const StepPlan& plan, const PageTables& pages, StepResult* out) override {
     if (!plan.encodes.empty()) {
@@ -43,7 +43,7 @@ class BenchRunner final : public ForwardingRunner {
                   StepResult* out) {
     recorder_->SetPhase(phase);
     const TimePoint start = clock_.Now();
-    const Status status = ForwardingRunner::Run(plan, pages, out);
+    const Status status = StepRunner::Run(plan, pages, out);
     times_->seconds[static_cast<size_t>(phase)] += Seconds(clock_.Now() - start);
     return status;
   }

@@ -6,20 +6,20 @@
 
 #include <memory>
 
-#include "engine/run/forwarding_runner.h"
+#include "engine/run/step_runner.h"
 #include "tools/bench/limit/machine_limit.h"
 #include "tools/bench/limit/op_recorder.h"
 #include "tools/bench/limit/simulated_clock.h"
 
 namespace precis {
 
-class LimitRunner final : public ForwardingRunner {
+class LimitRunner final : public StepRunner {
  public:
-  // `recorder` is the backend of `inner`; it stops computing. `figures` have all peaks that steps
+  // `recorder` is the backend of the model; it stops computing. `figures` have all peaks that steps
   // will need. They and `clock` outlive it.
-  LimitRunner(std::unique_ptr<ModelRunner> inner, OpRecorder* recorder,
-              const MachineFigures& figures, SimulatedClock* clock)
-      : ForwardingRunner(std::move(inner)), recorder_(recorder), figures_(figures), clock_(clock) {
+  LimitRunner(Parts parts, OpRecorder* recorder, const MachineFigures& figures,
+              SimulatedClock* clock)
+      : StepRunner(std::move(parts)), recorder_(recorder), figures_(figures), clock_(clock) {
     recorder_->StopComputing();
     recorder_->RecordInto(&record_);
   }
@@ -46,7 +46,7 @@ class LimitRunner final : public ForwardingRunner {
     PhaseRecord& record = record_.of(phase);
     record.ops.clear();
     recorder_->SetPhase(phase);
-    PRECIS_RETURN_IF_ERROR(ForwardingRunner::Run(plan, pages, out));
+    PRECIS_RETURN_IF_ERROR(StepRunner::Run(plan, pages, out));
     return PhaseLimitSeconds(record, figures_);
   }
 

@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/run/t5_runner.h"
+#include "engine/load/load_model.h"
+#include "engine/load/model_probe.h"
 #include "gtest/gtest.h"
 #include "tools/bench/limit/op_recorder.h"
 
@@ -52,15 +53,16 @@ class CountedWork : public testing::TestWithParam<Case> {
     ASSERT_TRUE(backend.ok()) << backend.status();
     auto recorder = std::make_unique<OpRecorder>(*std::move(backend));
     OpRecorder* const tap = recorder.get();
-    auto loaded = T5Runner::LoadOn(std::move(recorder), options);
+    auto loaded = LoadModelOn(std::move(recorder), options);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    runner_ = std::move(loaded->runner);
+    model_ = std::move(loaded->parts.model);
     std::vector<int32_t> ids(kSource);
     std::iota(ids.begin(), ids.end(), 10);
+    ModelProbe probe(*model_);
     tap->RecordInto(&encode_);
-    runner_->Encode(ids);
+    probe.Encode(ids);
     tap->RecordInto(&both_);
-    runner_->Logits(ids, std::vector<int32_t>(ids.begin(), ids.begin() + kSteps));
+    probe.Logits(ids, std::vector<int32_t>(ids.begin(), ids.begin() + kSteps));
     tap->RecordInto(nullptr);
   }
 
@@ -87,14 +89,14 @@ class CountedWork : public testing::TestWithParam<Case> {
     return decode;
   }
 
-  uint64_t element() const { return ElementBytes(runner_->weights().types.projections); }
+  uint64_t element() const { return ElementBytes(model_->weights.types.projections); }
   uint64_t inner() const { return uint64_t{config().num_heads} * config().head_dim; }
   uint64_t kv_width() const {
-    return uint64_t{2} * runner_->layout().self.layers[0].num_kv_heads * config().head_dim;
+    return uint64_t{2} * model_->layout.self.layers[0].num_kv_heads * config().head_dim;
   }
-  const ModelConfig& config() const { return runner_->config(); }
+  const ModelConfig& config() const { return model_->config; }
 
-  std::unique_ptr<T5Runner> runner_;
+  std::unique_ptr<Model> model_;
   RunRecord encode_;
   RunRecord both_;
 };
@@ -129,7 +131,7 @@ TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
                                      inner() * d + d * wi + c.d_ff * d) +
                            d * c.vocab_size;
   const uint64_t self_keys = kSteps * (kSteps + 1) / 2;
-  const uint64_t panels = runner_->weights().lm_head.size();
+  const uint64_t panels = model_->weights.lm_head.size();
   const uint64_t token = kv_width() * element();  // of K and V in one layer
   const WorkByKind want = {
       {OpKind::kEmbed, {kSteps, 0, kSteps * d * element()}},
@@ -150,7 +152,7 @@ TEST_P(CountedWork, MatricesAreThoseOfTheEncoderAndTheDecoder) {
   const uint64_t encoder = 4 * config().num_encoder_layers + config().num_decoder_layers;
   EXPECT_EQ(encode_.of(BenchPhase::kEncode).matrices.size(), encoder);
   EXPECT_EQ(both_.of(BenchPhase::kEncode).matrices.size(),
-            encoder + 6 * config().num_decoder_layers + runner_->weights().lm_head.size());
+            encoder + 6 * config().num_decoder_layers + model_->weights.lm_head.size());
 }
 
 std::string Name(const testing::TestParamInfo<Case>& info) {

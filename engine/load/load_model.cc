@@ -1,18 +1,20 @@
-// T5Runner::Load: from a directory to a model that can run, in the order in which things fail
-// cheapest: options, config, tensors' headers, backend, weights, memory.
+#include "engine/load/load_model.h"
+
 #include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "common/log.h"
 #include "engine/api/machine.h"
+#include "engine/drafting/draft_planner.h"
+#include "engine/drafting/prompt_lookup.h"
+#include "engine/load/calibration.h"
 #include "engine/load/describe_model.h"
 #include "engine/load/load_types.h"
 #include "engine/load/memory_need.h"
 #include "engine/load/open_device.h"
 #include "engine/load/open_model.h"
 #include "engine/model/config/generation_defaults.h"
-#include "engine/run/t5_runner.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -94,19 +96,28 @@ void Warn(const Checkpoint& checkpoint, const ModelConfig& config,
   }
 }
 
+// Once there is memory for all.
+void Calibrate(const EngineOptions& options, StepRunner::Parts* parts) {
+  Calibration calibration(*parts->model);
+  parts->encode_costs = calibration.TimeEncoder();
+  parts->drafter = std::make_unique<Drafter>(
+      options.max_sequences, options.max_batch,
+      std::make_unique<PromptLookups>(options.max_sequences),
+      std::make_unique<DraftPlanner>(options.max_batch, calibration.TimeSteps()));
+}
+
 }  // namespace
 
-StatusOr<T5Runner::Loaded> T5Runner::Load(const EngineOptions& options) {
+StatusOr<LoadedModel> LoadModel(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
   PRECIS_ASSIGN_OR_RETURN(auto backend,
                           OpenDevice({options.device, options.isa, threads, options.cuda_graphs},
                                      options.dtype, MakeBackend));
-  return LoadOn(std::move(backend), options);
+  return LoadModelOn(std::move(backend), options);
 }
 
-StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
-                                            const EngineOptions& options) {
+StatusOr<LoadedModel> LoadModelOn(std::unique_ptr<Backend> backend, const EngineOptions& options) {
   const std::string& dir = options.model_dir;
   PRECIS_ASSIGN_OR_RETURN(const LoadTypes types,
                           ResolveTypes(options.dtype, options.kv_dtype, NativeDType(*backend)));
@@ -131,7 +142,7 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
                           PoolPages(options, *backend, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));
 
-  Loaded out;
+  LoadedModel out;
   out.info = DescribeModel(dir, config, model.attention, layout);
   if (!options.served_model_name.empty()) out.info.name = options.served_model_name;
   out.info.defaults = std::move(defaults);
@@ -148,11 +159,14 @@ StatusOr<T5Runner::Loaded> T5Runner::LoadOn(std::unique_ptr<Backend> backend,
                   DTypeName(types.kv), std::string(backend->name()), std::string(backend->isa()),
                   backend->num_threads());
   DeviceAllocator allocator(*backend);
-  out.runner.reset(new T5Runner(options, std::move(model.config), std::move(backend),
-                                std::move(weights), layout, std::move(memory), allocator));
+  out.parts.max_sequences = options.max_sequences;
+  out.parts.model =
+      std::make_unique<Model>(options, std::move(model.config), std::move(backend),
+                              std::move(weights), layout, std::move(memory), allocator);
   PRECIS_RETURN_IF_ERROR(Annotate(allocator.status(), "the model's buffers"));
-  out.runner->CalibrateAndDraft(options);
-  PRECIS_RETURN_IF_ERROR(Annotate(out.runner->Check(), "the device failed while loading"));
+  Calibrate(options, &out.parts);
+  PRECIS_RETURN_IF_ERROR(
+      Annotate(out.parts.model->backend->Wait(), "the device failed while loading"));
   return out;
 }
 

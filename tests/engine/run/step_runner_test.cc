@@ -1,11 +1,13 @@
 // What serving costs: folded WGQA is GQA op for op and byte for byte, and a decode step neither
 // allocates nor makes primitives.
-#include "engine/run/t5_runner.h"
+#include "engine/run/step_runner.h"
 
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 
+#include "engine/load/load_model.h"
+#include "engine/load/model_probe.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/drafting/drafts_testing.h"
@@ -54,7 +56,7 @@ class FixedTables final : public PageTables {
 // `sequences` documents encoded, then ready to decode step by step.
 class StepDriver {
  public:
-  StepDriver(T5Runner& runner, uint32_t sequences, uint32_t source_tokens)
+  StepDriver(StepRunner& runner, uint32_t sequences, uint32_t source_tokens)
       : runner_(runner),
         tables_(sequences, PagesFor(64, runner.self_slots()),
                 PagesFor(source_tokens, runner.cross_slots())) {
@@ -113,7 +115,7 @@ class StepDriver {
  private:
   static uint32_t PagesFor(uint32_t tokens, uint32_t slots) { return (tokens + slots - 1) / slots; }
 
-  T5Runner& runner_;
+  StepRunner& runner_;
   FixedTables tables_;
   GenerationOptions options_;
   std::vector<int32_t> source_;
@@ -127,17 +129,17 @@ class StepDriver {
 
 std::vector<OpRecord> RecordOf(const std::string& dir) {
   std::vector<OpRecord> record;
-  auto loaded =
-      T5Runner::LoadOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
-                       OptionsFor(dir, "ref"));
+  auto loaded = LoadModelOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
+                            OptionsFor(dir, "ref"));
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   record.clear();  // of loading
-  StepDriver driver(*loaded->runner, 3, 100);
+  StepRunner runner(std::move(loaded->parts));
+  StepDriver driver(runner, 3, 100);
   for (uint32_t position = 0; position < 20; ++position) driver.Decode(position);
   return record;
 }
 
-TEST(T5Runner, WgqaRunsTheOpsAndTouchesTheBytesOfGqa) {
+TEST(StepRunner, WgqaRunsTheOpsAndTouchesTheBytesOfGqa) {
   // The two fixtures have the same shapes: 4 heads in 2 groups, 1 + 2 layers.
   const std::vector<OpRecord> wgqa = RecordOf("tests/golden/wgqa_g2");
   const std::vector<OpRecord> gqa = RecordOf("tests/golden/gqa_g2_from_mha");
@@ -149,7 +151,7 @@ TEST(T5Runner, WgqaRunsTheOpsAndTouchesTheBytesOfGqa) {
   }
 }
 
-TEST(T5Runner, MqaTouchesAQuarterOfTheKvBytesOfFourHeads) {
+TEST(StepRunner, MqaTouchesAQuarterOfTheKvBytesOfFourHeads) {
   uint64_t mqa = 0;
   uint64_t mha = 0;
   for (const OpRecord& op : RecordOf("tests/golden/mqa")) {
@@ -163,24 +165,25 @@ TEST(T5Runner, MqaTouchesAQuarterOfTheKvBytesOfFourHeads) {
 }
 
 // A device's memory cannot be reached by the host: pages are closed but while an op runs.
-TEST(T5Runner, TouchesDeviceMemoryByOpsOnly) {
+TEST(StepRunner, TouchesDeviceMemoryByOpsOnly) {
   const std::vector<int32_t> source = {5, 6, 7, 1};
   const std::vector<int32_t> target = {0, 9, 8};
   for (const char* fixture : {"wgqa_g2", "bf16_weights", "dgqa_ema_g2", "pgqa_g2"}) {
     const EngineOptions options = OptionsFor(std::string("tests/golden/") + fixture, "ref");
-    auto plain = T5Runner::Load(options);
-    auto guarded =
-        T5Runner::LoadOn(std::make_unique<GuardedBackend>(MakeRefBackend().value()), options);
+    auto plain = LoadModel(options);
+    auto guarded = LoadModelOn(std::make_unique<GuardedBackend>(MakeRefBackend().value()), options);
     ASSERT_TRUE(plain.ok()) << plain.status();
     ASSERT_TRUE(guarded.ok()) << guarded.status();
-    EXPECT_EQ(guarded->runner->Logits(source, target), plain->runner->Logits(source, target))
+    EXPECT_EQ(ModelProbe(*guarded->parts.model).Logits(source, target),
+              ModelProbe(*plain->parts.model).Logits(source, target))
         << fixture;
-    StepDriver driver(*guarded->runner, 2, 40);
+    StepRunner runner(std::move(guarded->parts));
+    StepDriver driver(runner, 2, 40);
     for (uint32_t position = 0; position < 5; ++position) driver.Decode(position);
   }
 }
 
-TEST(T5RunnerDeathTest, GuardedMemoryIsClosedToTheHost) {
+TEST(StepRunnerDeathTest, GuardedMemoryIsClosedToTheHost) {
   GuardedBackend backend(MakeRefBackend().value());
   const auto memory = backend.Allocate(64);
   ASSERT_TRUE(memory.ok());
@@ -199,9 +202,10 @@ TEST_P(DecodeStep, AllocatesNothingOfOurs) {
   for (const char* fixture : {"wgqa_g2", "kdgqa_g4", "dgqa_ema_g2", "pgqa_g2"}) {
     EngineOptions options = OptionsFor(std::string("tests/golden/") + fixture, backend);
     options.dtype = dtype;
-    auto loaded = T5Runner::Load(options);
+    auto loaded = LoadModel(options);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    StepDriver driver(*loaded->runner, 5, 100);
+    StepRunner runner(std::move(loaded->parts));
+    StepDriver driver(runner, 5, 100);
     EXPECT_EQ(CountAllocations([&] {
                 for (uint32_t position = 0; position < 40; ++position) driver.Decode(position);
               }),
@@ -214,14 +218,14 @@ TEST_P(DecodeStep, WithDraftsAllocatesNothingOfOurs) {
   const auto& [backend, dtype] = GetParam();
   EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
   options.max_batch = 24;
-  auto loaded = T5Runner::Load(options);
+  auto loaded = LoadModel(options);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  T5Runner& runner = *loaded->runner;
-  runner.SetDrafter(std::make_unique<Drafter>(
+  loaded->parts.drafter = std::make_unique<Drafter>(
       options.max_sequences, options.max_batch,
       std::make_unique<AnswerSource>(std::vector<Ids>{}, options.max_sequences,
-                                     runner.config().vocab_size),
-      std::make_unique<EagerPolicy>()));
+                                     loaded->info.vocab_size),
+      std::make_unique<EagerPolicy>());
+  StepRunner runner(std::move(loaded->parts));
   StepDriver driver(runner, 3, 100);
   EXPECT_EQ(CountAllocations([&] {
               while (driver.DecodeDrafts(21)) {
@@ -235,9 +239,10 @@ TEST_P(DecodeStep, WithPromptLookupAllocatesNothingOfOurs) {
   const auto& [backend, dtype] = GetParam();
   EngineOptions options = OptionsFor("tests/golden/wgqa_g2", backend);
   options.max_batch = 24;
-  auto loaded = T5Runner::Load(options);
+  auto loaded = LoadModel(options);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  StepDriver driver(*loaded->runner, 3, 100);
+  StepRunner runner(std::move(loaded->parts));
+  StepDriver driver(runner, 3, 100);
   EXPECT_EQ(CountAllocations([&] {
               while (driver.DecodeDrafts(21)) {
               }
@@ -245,25 +250,26 @@ TEST_P(DecodeStep, WithPromptLookupAllocatesNothingOfOurs) {
             0u);
 }
 
-TEST(T5Runner, NoiseFollowsTheSeedAndNothingElse) {
-  auto loaded = T5Runner::Load(OptionsFor("tests/golden/pgqa_g2", "ref"));
+TEST(ModelProbe, NoiseFollowsTheSeedAndNothingElse) {
+  auto loaded = LoadModel(OptionsFor("tests/golden/pgqa_g2", "ref"));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const std::vector<int32_t> source = {5, 6, 7, 1};
   const std::vector<int32_t> target = {0, 9, 8};
-  const std::vector<float> first = loaded->runner->Logits(source, target, 3);
-  EXPECT_NE(loaded->runner->Logits(source, target, 4), first);
-  EXPECT_EQ(loaded->runner->Logits(source, target, 3), first);
+  ModelProbe probe(*loaded->parts.model);
+  const std::vector<float> first = probe.Logits(source, target, 3);
+  EXPECT_NE(probe.Logits(source, target, 4), first);
+  EXPECT_EQ(probe.Logits(source, target, 3), first);
 }
 
 // Winner takes all: at every position and in every layer one KV head serves all query heads, and
 // which one differs.
-TEST(T5Runner, SplitsOfKdgqaWithTwoKvHeadsAreAllOrNothing) {
-  auto loaded = T5Runner::Load(OptionsFor("tests/golden/kdgqa_g2", "ref"));
+TEST(ModelProbe, SplitsOfKdgqaWithTwoKvHeadsAreAllOrNothing) {
+  auto loaded = LoadModel(OptionsFor("tests/golden/kdgqa_g2", "ref"));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   std::vector<int32_t> target = {0};
   for (int32_t i = 0; i < 40; ++i) target.push_back(3 + i * 7 % 500);
   std::vector<HeadSplit> splits;
-  loaded->runner->Logits(std::vector<int32_t>{5, 6, 7, 1}, target, 0, &splits);
+  ModelProbe(*loaded->parts.model).Logits(std::vector<int32_t>{5, 6, 7, 1}, target, 0, &splits);
   ASSERT_EQ(splits.size(), target.size() * 2 * 2);
   for (const HeadSplit& split : splits) {
     EXPECT_THAT(split.heads,
