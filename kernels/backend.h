@@ -79,8 +79,8 @@ class Backend {
   // Download() returns.
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
   virtual void Download(const void* device, size_t bytes, void* host) = 0;
-  // Until all ops are done, and what they give to the host is there; the memory that they were given
-  // stays until then. A device's error is told here, and from then on every time.
+  // Until all ops are done, and what they give to the host is there; the memory that they were
+  // given stays until then. A device's error is told here, and from then on every time.
   virtual Status Wait() = 0;
 
   // --- ops ---------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Backend {
   virtual void SubtractNoise(const SubtractNoiseParams& params) = 0;
 
   // What these three give to the host is there after Wait(), and may not be touched until then.
-  virtual void TakeOutScores(const TakeOutScoresParams& params) = 0;
+  virtual void ExtractScores(const ExtractScoresParams& params) = 0;
   virtual void KeepScores(const KeepScoresParams& params) = 0;
   // Takes one panel more into the summaries of the rows. A row's bits do not depend on the others.
   virtual void SummarizeScores(const SummarizeScoresParams& params) = 0;

@@ -64,7 +64,7 @@ class ForwardingBackend : public Backend {
   void SumKeySquares(const SumKeySquaresParams& p) override { inner_->SumKeySquares(p); }
   void DealHeads(const DealHeadsParams& p) override { inner_->DealHeads(p); }
   void SubtractNoise(const SubtractNoiseParams& p) override { inner_->SubtractNoise(p); }
-  void TakeOutScores(const TakeOutScoresParams& p) override { inner_->TakeOutScores(p); }
+  void ExtractScores(const ExtractScoresParams& p) override { inner_->ExtractScores(p); }
   void KeepScores(const KeepScoresParams& p) override { inner_->KeepScores(p); }
   void SummarizeScores(const SummarizeScoresParams& p) override { inner_->SummarizeScores(p); }
 

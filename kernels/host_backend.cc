@@ -56,7 +56,7 @@ void HostBackend::Download(const void* device, size_t bytes, void* host) {
   if (bytes > 0) std::memcpy(host, device, bytes);
 }
 
-void TakeOutScoresOnHost(const TakeOutScoresParams& params) {
+void ExtractScoresOnHost(const ExtractScoresParams& params) {
   for (const ScorePlace& place : params.places) {
     float& score = params.scores[place.row * params.count +
                                  static_cast<size_t>(place.token - params.first_token)];

@@ -15,7 +15,7 @@ namespace precis {
 StatusOr<DeviceMemory> AllocateHostMemory(size_t bytes);
 
 // The ops whose results are the host's, on memory of the host.
-void TakeOutScoresOnHost(const TakeOutScoresParams& params);
+void ExtractScoresOnHost(const ExtractScoresParams& params);
 void KeepScoresOnHost(const KeepScoresParams& params);
 
 class HostBackend : public Backend {
@@ -25,7 +25,7 @@ class HostBackend : public Backend {
   void Download(const void* device, size_t bytes, void* host) final;
   Status Wait() final { return OkStatus(); }
 
-  void TakeOutScores(const TakeOutScoresParams& params) final { TakeOutScoresOnHost(params); }
+  void ExtractScores(const ExtractScoresParams& params) final { ExtractScoresOnHost(params); }
   void KeepScores(const KeepScoresParams& params) final { KeepScoresOnHost(params); }
 };
 

@@ -259,7 +259,7 @@ struct ScorePlace {
 };
 
 // Scores that a panel's summary must not see: each is given to the host and made -inf.
-struct TakeOutScoresParams {
+struct ExtractScoresParams {
   float* scores;  // [rows, count]
   size_t count;
   int32_t first_token;                 // of column 0

@@ -44,7 +44,7 @@ grpc::ServerUnaryReactor* AdminService::GetStatus(grpc::CallbackServerContext* c
   const EngineStats stats = core.summarizer.engine().stats();
   response->set_version(kPrecisVersion);
   response->set_serving(server_.serving());
-  response->set_draining(core.gate.closed());
+  response->set_draining(core.entry.closed());
   response->set_requests(static_cast<uint32_t>(core.admission.requests()));
   response->set_tokens(core.admission.tokens());
   response->set_waiting_sequences(stats.waiting);

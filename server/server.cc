@@ -156,7 +156,7 @@ Status Server::Listen() {
 
 void Server::BeginDrain() {
   if (health_ != nullptr) health_->SetDraining();
-  core_->gate.Close();
+  core_->entry.Close();
   core_->live.DrainAll();
   core_->unread.Hurry(kDrainUnread);
 }
@@ -169,7 +169,7 @@ void Server::Stop() {
   if (listening_ == nullptr) return;
   BeginDrain();
   port_watch_.reset();
-  core_->gate.Stop();
+  core_->entry.Stop();
   core_->live.AbortAll(StoppedError());
   const auto end = std::chrono::steady_clock::now() + kFlush;
   while (!IsQuiet() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kLook);

@@ -92,7 +92,7 @@ void TokenPicker::Take(int32_t first_token, size_t count, float* scores) {
     backend_.KeepScores({scores, count, first_token, sampled_, vocab_size_, scores_.data()});
   }
   if (!places_.empty()) {
-    backend_.TakeOutScores({scores, count, first_token, places_, edited_.data()});
+    backend_.ExtractScores({scores, count, first_token, places_, edited_.data()});
   }
   backend_.SummarizeScores({scores, count, first_token, summaries_});
 }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/sched/step_plan.h"
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 namespace precis {
 

@@ -44,7 +44,7 @@ PagePromise& PagePromise::operator=(PagePromise&& other) noexcept {
 
 void PagePromise::Reset() {
   if (pool_ == nullptr) return;
-  std::exchange(pool_, nullptr)->Forgive(std::exchange(left_, 0));
+  std::exchange(pool_, nullptr)->Release(std::exchange(left_, 0));
 }
 
 PagePool::PagePool(uint32_t num_pages) : total_(num_pages), free_(num_pages), holders_(num_pages) {
@@ -111,7 +111,7 @@ void PagePool::Drop(PageKind kind, PageId page, PagePromise& promise) {
   ++promised_;
 }
 
-void PagePool::Forgive(uint32_t promised) {
+void PagePool::Release(uint32_t promised) {
   PRECIS_CHECK(promised <= promised_);
   promised_ -= promised;
 }

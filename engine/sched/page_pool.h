@@ -89,7 +89,7 @@ class PagePool {
   bool Drop(PageKind kind, PageId page);
   // The same, and a page that becomes free is promised again.
   void Drop(PageKind kind, PageId page, PagePromise& promise);
-  void Forgive(uint32_t promised);
+  void Release(uint32_t promised);
 
   const uint32_t total_;
   std::vector<PageId> free_;       // a stack; promised pages are in it

@@ -16,8 +16,8 @@ Scheduler::Scheduler(const SchedulerOptions& options, PagePool& pool)
     : options_(options),
       pool_(pool),
       documents_(pool, options.cross_slots, options.keep_documents),
-      line_(options.max_passes),
-      encode_line_(options.encode_shape, options.encode_costs, options.max_overtakes),
+      queue_(options.max_passes),
+      encode_queue_(options.encode_shape, options.encode_costs, options.max_overtakes),
       sequences_(options.max_sequences) {
   PRECIS_CHECK(options.max_sequences > 0 && options.max_batch > 0 && options.max_passes > 0);
   PRECIS_CHECK(options.self_slots > 0 && options.cross_slots > 0);
@@ -69,7 +69,7 @@ SequenceId Scheduler::Add(const SequenceSpec& spec) {
   } else {
     sequence.document = documents_.Add(spec.source_tokens);
   }
-  line_.Add(id, PlaceOf(spec));
+  queue_.Add(id, PlaceOf(spec));
   return id;
 }
 
@@ -77,7 +77,7 @@ void Scheduler::Remove(SequenceId id) {
   PRECIS_CHECK(pending_ == 0);
   switch (Live(id).phase) {
     case Phase::kWaiting:
-      line_.Remove(id, PlaceOf(sequences_[id].spec));
+      queue_.Remove(id, PlaceOf(sequences_[id].spec));
       break;
     case Phase::kEncoding:
       std::erase(encoding_, id);
@@ -103,7 +103,7 @@ void Scheduler::ReleaseDocument(const Sequence& sequence) {
   const DocumentId document = sequence.document;
   if (sequence.phase != Phase::kWaiting) documents_.Unpin(document);
   // An encode that nobody waits for ends; the last user's leaving gives its pages back.
-  if (documents_.users(document) == 1) encode_line_.Remove(document);
+  if (documents_.users(document) == 1) encode_queue_.Remove(document);
   documents_.DropUser(document);
 }
 
@@ -118,7 +118,7 @@ std::vector<SequenceId> Scheduler::FailDocument(DocumentId id) {
   // A user of our own, so that the document outlives the others.
   documents_.AddUser(id);
   for (const SequenceId user : users) Remove(user);
-  encode_line_.Remove(id);
+  encode_queue_.Remove(id);
   documents_.Reset(id);
   documents_.DropUser(id);
   return users;
@@ -181,9 +181,9 @@ void Scheduler::PlanEncodes(double budget_us) {
     // Inside the loop: the runner works in plan order, so a workspace whose document is encoded may
     // serve the next one in the same step.
     AdmitFromLine();
-    if (encode_line_.empty()) return;
+    if (encode_queue_.empty()) return;
     // The step's first item is planned at any price, so that encoding cannot starve.
-    const EncodeSlice slice = encode_line_.Plan(plan_.encodes.empty(), &left_us);
+    const EncodeSlice slice = encode_queue_.Plan(plan_.encodes.empty(), &left_us);
     if (slice.begin_item < slice.end_item) plan_.encodes.push_back(slice);
     if (!slice.last) return;  // the budget is spent
     FinishEncoding(slice.document);
@@ -192,8 +192,8 @@ void Scheduler::PlanEncodes(double budget_us) {
 
 void Scheduler::AdmitFromLine() {
   // The head only: a head that lacks pages is not passed, or small documents could starve it.
-  for (auto head = line_.head(); head && MayAdmit(sequences_[*head]); head = line_.head()) {
-    line_.TakeHead();
+  for (auto head = queue_.head(); head && MayAdmit(sequences_[*head]); head = queue_.head()) {
+    queue_.TakeHead();
     Admit(*head);
   }
 }
@@ -204,14 +204,14 @@ bool Scheduler::MayAdmit(const Sequence& head) const {
   uint32_t needed = SelfPagesWorst(head.spec);
   uint32_t can_have = pool_.available() + documents_.evictable_pages();
   switch (documents_.state(document)) {
-    case Documents::State::kIdle:
+    case DocumentCache::State::kIdle:
       // A document that would only wait behind the oldest leaves its pages to others until then.
-      if (!encode_line_.MayJoin(head.spec.source_tokens)) return false;
+      if (!encode_queue_.MayJoin(head.spec.source_tokens)) return false;
       needed += documents_.NumPages(head.spec.source_tokens);
       break;
-    case Documents::State::kEncoding:
+    case DocumentCache::State::kEncoding:
       break;
-    case Documents::State::kReady:
+    case DocumentCache::State::kReady:
       // Its own pages are not to be given up.
       if (!documents_.pinned(document)) can_have -= documents_.NumPages(head.spec.source_tokens);
       break;
@@ -222,24 +222,25 @@ bool Scheduler::MayAdmit(const Sequence& head) const {
 void Scheduler::Admit(SequenceId id) {
   Sequence& sequence = sequences_[id];
   const SequenceSpec& spec = sequence.spec;
-  const Documents::State state = documents_.state(sequence.document);
+  const DocumentCache::State state = documents_.state(sequence.document);
   rows_ += spec.beams;
   documents_.Pin(sequence.document);
-  if (state == Documents::State::kIdle) {
+  if (state == DocumentCache::State::kIdle) {
     documents_.MakeRoom(documents_.NumPages(spec.source_tokens));
     documents_.Start(sequence.document);
-    encode_line_.Join(sequence.document, spec.source_tokens);
+    encode_queue_.Join(sequence.document, spec.source_tokens);
   }
   documents_.MakeRoom(SelfPagesWorst(spec));
   sequence.self = SelfPages(pool_, spec.beams, SelfPagesPerBeam(spec));
   started_.push_back(id);
-  if (state == Documents::State::kReady) {
+  if (state == DocumentCache::State::kReady) {
     sequence.use = DocumentUse::kReady;
     sequence.phase = Phase::kDecoding;
     decoding_.push_back(id);
     return;
   }
-  sequence.use = state == Documents::State::kIdle ? DocumentUse::kEncoded : DocumentUse::kJoined;
+  sequence.use =
+      state == DocumentCache::State::kIdle ? DocumentUse::kEncoded : DocumentUse::kJoined;
   sequence.phase = Phase::kEncoding;
   encoding_.push_back(id);
 }

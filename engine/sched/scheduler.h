@@ -12,14 +12,14 @@
 #include <span>
 #include <vector>
 
-#include "engine/sched/documents.h"
-#include "engine/sched/encode_line.h"
+#include "engine/sched/document_cache.h"
+#include "engine/sched/encode_queue.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/page_pool.h"
 #include "engine/sched/priority.h"
 #include "engine/sched/self_pages.h"
 #include "engine/sched/step_plan.h"
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 namespace precis {
 
@@ -134,8 +134,8 @@ class Scheduler {
   std::span<const PageId> document_pages(DocumentId id) const { return documents_.pages(id); }
   uint32_t document_tokens(DocumentId id) const { return documents_.tokens(id); }
 
-  uint32_t waiting() const { return line_.size(); }
-  uint64_t waiting_cost() const { return line_.cost(); }
+  uint32_t waiting() const { return queue_.size(); }
+  uint64_t waiting_cost() const { return queue_.cost(); }
   // Admitted, their document not encoded yet.
   uint32_t encoding() const { return static_cast<uint32_t>(encoding_.size()); }
   // Those that were encoded by the last plan included.
@@ -165,7 +165,7 @@ class Scheduler {
 
   const Sequence& Live(SequenceId id) const;
   Sequence& Live(SequenceId id);
-  static WaitingLine::Place PlaceOf(const SequenceSpec& spec) {
+  static WaitingQueue::Place PlaceOf(const SequenceSpec& spec) {
     return {spec.tenant, spec.priority, CostOf(spec)};
   }
   uint32_t SelfPagesWorst(const SequenceSpec& spec) const;
@@ -185,9 +185,9 @@ class Scheduler {
 
   const SchedulerOptions options_;
   PagePool& pool_;
-  Documents documents_;
-  WaitingLine line_;
-  EncodeLine encode_line_;
+  DocumentCache documents_;
+  WaitingQueue queue_;
+  EncodeQueue encode_queue_;
   std::vector<Sequence> sequences_;   // by id
   std::vector<SequenceId> free_ids_;  // a stack
   std::vector<SequenceId> encoding_;  // in the order in which they were admitted

@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 namespace precis {
 

@@ -328,20 +328,20 @@ void CudaBackend::SubtractNoise(const SubtractNoiseParams& params) {
   Launch([p](cudaStream_t stream) { cuda::SubtractNoise(p, stream); });
 }
 
-void CudaBackend::TakeOutScores(const TakeOutScoresParams& params) {
+void CudaBackend::ExtractScores(const ExtractScoresParams& params) {
   const size_t each = 2 * sizeof(ScorePlace) + sizeof(float);
   ForParts(params.places.size(), each, [&](size_t first, size_t count) {
-    TakeOutScoresParams part = params;
+    ExtractScoresParams part = params;
     part.places = params.places.subspan(first, count);
-    TakeOutPart(part);
+    ExtractPart(part);
   });
 }
 
-void CudaBackend::TakeOutPart(const TakeOutScoresParams& params) {
+void CudaBackend::ExtractPart(const ExtractScoresParams& params) {
   if (Failed()) return;
   const size_t count = params.places.size();
   MakeRoom(2 * Bytes(params.places) + Staging::BlockBytes(count * sizeof(float)));
-  TakeOutScoresParams p = params;
+  ExtractScoresParams p = params;
   p.places = Stage(params.places);
   // The host may change its own before they are asked for.
   const Staging::Block places = staging_.Take(params.places.size_bytes());
@@ -349,7 +349,7 @@ void CudaBackend::TakeOutPart(const TakeOutScoresParams& params) {
   const Staging::Block taken = staging_.Take(count * sizeof(float));
   p.values = nullptr;  // the host's
   Launch([p, out = reinterpret_cast<float*>(taken.device)](cudaStream_t stream) {
-    cuda::TakeOutScores(p, out, stream);
+    cuda::ExtractScores(p, out, stream);
   });
   answers_.push_back({.block = taken,
                       .summaries = {},

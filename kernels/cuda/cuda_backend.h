@@ -60,7 +60,7 @@ class CudaBackend final : public Backend {
   void SumKeySquares(const SumKeySquaresParams& params) override;
   void DealHeads(const DealHeadsParams& params) override;
   void SubtractNoise(const SubtractNoiseParams& params) override;
-  void TakeOutScores(const TakeOutScoresParams& params) override;
+  void ExtractScores(const ExtractScoresParams& params) override;
   void KeepScores(const KeepScoresParams& params) override;
   void SummarizeScores(const SummarizeScoresParams& params) override;
 
@@ -81,7 +81,7 @@ class CudaBackend final : public Backend {
   struct Answer {
     Staging::Block block;
     std::span<ScoreSummary> summaries;  // `block`: their copies, then the room of their best
-    float* values = nullptr;            // of TakeOutScores; `places` are pinned
+    float* values = nullptr;            // of ExtractScores; `places` are pinned
     std::span<const ScorePlace> places;
     KeepScoresParams kept{};  // its rows are pinned
   };
@@ -111,7 +111,7 @@ class CudaBackend final : public Backend {
   static size_t StepBytes(const BackendLimits& limits);
   template <typename Op>
   void ForParts(size_t count, size_t each, const Op& op);
-  void TakeOutPart(const TakeOutScoresParams& params);
+  void ExtractPart(const ExtractScoresParams& params);
   void KeepPart(const KeepScoresParams& params);
   void FetchAnswers();
   void Deliver(const Answer& answer);

@@ -1,4 +1,4 @@
-// TakeOutScores: a thread a place. KeepScores: a block a row that is kept.
+// ExtractScores: a thread a place. KeepScores: a block a row that is kept.
 #include <cmath>
 
 #include "kernels/cuda/elements.cuh"
@@ -10,7 +10,7 @@ namespace {
 constexpr unsigned kThreads = 128;
 
 __global__ void __launch_bounds__(kThreads)
-    TakeOutKernel(float* scores, size_t count, int32_t first_token, const ScorePlace* places,
+    ExtractKernel(float* scores, size_t count, int32_t first_token, const ScorePlace* places,
                   uint32_t num_places, float* taken) {
   const uint32_t i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= num_places) return;
@@ -29,9 +29,9 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void TakeOutScores(const TakeOutScoresParams& p, float* taken, cudaStream_t stream) {
+void ExtractScores(const ExtractScoresParams& p, float* taken, cudaStream_t stream) {
   if (p.places.empty()) return;
-  PRECIS_LAUNCH(TakeOutKernel, Blocks(p.places.size(), kThreads), kThreads, 0, stream, p.scores,
+  PRECIS_LAUNCH(ExtractKernel, Blocks(p.places.size(), kThreads), kThreads, 0, stream, p.scores,
                 p.count, p.first_token, p.places.data(), static_cast<uint32_t>(p.places.size()),
                 taken);
 }

@@ -77,7 +77,7 @@ inline constexpr size_t kMostBest = 1024;
 void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
 
 // taken: [places], kept: [rows, count], on the device; p.values and p.out are not read.
-void TakeOutScores(const TakeOutScoresParams& p, float* taken, cudaStream_t stream);
+void ExtractScores(const ExtractScoresParams& p, float* taken, cudaStream_t stream);
 void KeepScores(const KeepScoresParams& p, float* kept, cudaStream_t stream);
 
 // --- what no op of the Backend asks for: docs/gpu.md says why

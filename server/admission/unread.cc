@@ -17,8 +17,9 @@ constexpr absl::StatusCode kUnread =
 
 }  // namespace
 
-UnreadReplies::UnreadReplies(const UnreadLimits& limits, const Gate& gate, ServerMetrics& metrics)
-    : max_bytes_(limits.max_bytes), gate_(gate), metrics_(metrics), timeout_(limits.timeout) {
+UnreadReplies::UnreadReplies(const UnreadLimits& limits, const CallEntry& entry,
+                             ServerMetrics& metrics)
+    : max_bytes_(limits.max_bytes), entry_(entry), metrics_(metrics), timeout_(limits.timeout) {
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -31,9 +32,9 @@ UnreadReplies::~UnreadReplies() {
   thread_.join();
 }
 
-std::shared_ptr<UnreadReply> UnreadReplies::Open(const Ticket& ticket,
+std::shared_ptr<UnreadReply> UnreadReplies::Open(const CallContext& call_context,
                                                  grpc::CallbackServerContext* context) {
-  return std::make_shared<UnreadReply>(*this, ticket, context);
+  return std::make_shared<UnreadReply>(*this, call_context, context);
 }
 
 void UnreadReplies::Hurry(Duration timeout) {
@@ -142,7 +143,7 @@ void UnreadReply::Done() {
 
 Status UnreadReply::WhyCancelled() const {
   MutexLock lock(mutex_);
-  if (ended_.empty()) return all_.gate_.WhyCancelled(*context_);
+  if (ended_.empty()) return all_.entry_.WhyCancelled(*context_);
   return Status(kUnread, absl::string_view(ended_));
 }
 

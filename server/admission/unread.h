@@ -33,12 +33,13 @@ struct UnreadLimits {
 
 class UnreadReplies {
  public:
-  UnreadReplies(const UnreadLimits& limits, const Gate& gate, ServerMetrics& metrics);
+  UnreadReplies(const UnreadLimits& limits, const CallEntry& entry, ServerMetrics& metrics);
   ~UnreadReplies();
 
   // Of one call, from its beginning until gRPC says that it is over. The call shares it with this
   // list, which may be about to end the call when gRPC does.
-  std::shared_ptr<UnreadReply> Open(const Ticket& ticket, grpc::CallbackServerContext* context);
+  std::shared_ptr<UnreadReply> Open(const CallContext& call_context,
+                                    grpc::CallbackServerContext* context);
   // From now on no call waits longer than `timeout` either.
   void Hurry(Duration timeout);
   uint64_t bytes() const;
@@ -59,7 +60,7 @@ class UnreadReplies {
   void EndCall(const Waiting& call, Duration waited);
 
   const uint64_t max_bytes_;
-  const Gate& gate_;
+  const CallEntry& entry_;
   ServerMetrics& metrics_;
   mutable Mutex mutex_;
   CondVar wake_;
@@ -74,8 +75,12 @@ class UnreadReplies {
 // What one call has made and its client has not taken.
 class UnreadReply : public std::enable_shared_from_this<UnreadReply> {
  public:
-  UnreadReply(UnreadReplies& all, const Ticket& ticket, grpc::CallbackServerContext* context)
-      : all_(all), method_(ticket.method), request_id_(ticket.request_id), context_(context) {}
+  UnreadReply(UnreadReplies& all, const CallContext& call_context,
+              grpc::CallbackServerContext* context)
+      : all_(all),
+        method_(call_context.method),
+        request_id_(call_context.request_id),
+        context_(context) {}
 
   // So many wait now. Fewer than before: the client has taken some. Call it in order, under the
   // lock of what is counted.

@@ -11,25 +11,25 @@ double Milliseconds(Duration d) { return Seconds(d) * 1e3; }
 
 }  // namespace
 
-void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
+void RecordOutcome(ServerCore& core, const CallContext& call_context, const Status& status,
                    const Summary* summary, TimePoint end, spdlog::level::level_enum level) {
   const OutcomeRow& outcome = OutcomeOf(status);
-  const Duration total = end - ticket.start;
-  core.metrics.CountRequest(ticket.method, outcome, Seconds(total));
+  const Duration total = end - call_context.start;
+  core.metrics.CountRequest(call_context.method, outcome, Seconds(total));
   if (summary != nullptr) {
     core.inferences.Succeeded(total, summary->timings);
     core.metrics.ObserveSummary(*summary);
-  } else if (SummarizesDocuments(ticket.method)) {
+  } else if (SummarizesDocuments(call_context.method)) {
     core.inferences.Failed(total);
   }
   if (!spdlog::should_log(level)) return;
   // docs/server.md lists them.
   LogFields fields;
-  fields.Word("id", ticket.request_id)
-      .Word("method", MethodName(ticket.method))
+  fields.Word("id", call_context.request_id)
+      .Word("method", MethodName(call_context.method))
       .Word("outcome", outcome.label)
       .Milliseconds("total_ms", Milliseconds(total));
-  if (!ticket.client.name.empty()) fields.Text("client", ticket.client.name);
+  if (!call_context.client.name.empty()) fields.Text("client", call_context.client.name);
   if (summary != nullptr) {
     fields.Count("source_tokens", summary->source_tokens)
         .Count("generated_tokens", summary->generated_tokens)
@@ -41,9 +41,9 @@ void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
   } else if (!status.ok()) {
     fields.Text("error", {status.message().data(), status.message().size()});
   }
-  fields.Word("trace_id", ticket.trace.trace_id).Word("span_id", ticket.trace.span_id);
-  if (!ticket.trace.parent_span_id.empty()) {
-    fields.Word("parent_span_id", ticket.trace.parent_span_id);
+  fields.Word("trace_id", call_context.trace.trace_id).Word("span_id", call_context.trace.span_id);
+  if (!call_context.trace.parent_span_id.empty()) {
+    fields.Word("parent_span_id", call_context.trace.parent_span_id);
   }
   LogEvent(level, "request", fields);
 }

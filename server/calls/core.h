@@ -24,7 +24,7 @@ struct ServerCore {
   Summarizer& summarizer;
   ServerMetrics& metrics;
   Authenticator authenticator;
-  Gate gate;
+  CallEntry entry;
   Admission admission;
   UnreadReplies unread;
   LiveCalls live;
@@ -35,14 +35,14 @@ struct ServerCore {
         summarizer(s),
         metrics(m),
         authenticator(o),
-        gate(o, authenticator),
+        entry(o, authenticator),
         admission({.max_requests = o.max_queue, .max_tokens = o.max_queue_tokens}),
-        unread({.max_bytes = o.max_unread_bytes, .timeout = o.unread_timeout}, gate, m) {}
+        unread({.max_bytes = o.max_unread_bytes, .timeout = o.unread_timeout}, entry, m) {}
 };
 
 // The one outcome of a call, or of an item of a bulk stream, known at `end`: a line in the log, a
 // count in the metrics. `summary` is null unless the outcome is one; its texts are not looked at.
-void RecordOutcome(ServerCore& core, const Ticket& ticket, const Status& status,
+void RecordOutcome(ServerCore& core, const CallContext& call_context, const Status& status,
                    const Summary* summary, TimePoint end = std::chrono::steady_clock::now(),
                    spdlog::level::level_enum level = spdlog::level::info);
 

@@ -21,22 +21,23 @@ class MissingMessage final : public Reactor {
  public:
   MissingMessage(ServerCore& core, grpc::CallbackServerContext* context, Method method)
       : core_(core), context_(context) {
-    status_ = core.gate.Enter(context, method, &ticket_);
+    status_ = core.entry.Authenticate(context, method, &call_context_);
     if (status_.ok()) status_ = InvalidArgument("the call ended without a message");
-    NameCall(ticket_, status_, context);
+    AddCallMetadata(call_context_, status_, context);
     this->Finish(ToGrpcStatus(status_, context));
   }
 
   void OnDone() override {
     const bool was_sent = !context_->IsCancelled();
-    RecordOutcome(core_, ticket_, was_sent ? status_ : core_.gate.WhyCancelled(*context_), nullptr);
+    RecordOutcome(core_, call_context_, was_sent ? status_ : core_.entry.WhyCancelled(*context_),
+                  nullptr);
     delete this;
   }
 
  private:
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
-  Ticket ticket_;
+  CallContext call_context_;
   Status status_;
 };
 

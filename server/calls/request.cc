@@ -180,7 +180,7 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
   return out;
 }
 
-void BindToClient(const Client& client, SummarizeRequest* request) {
+void ApplyClientLimits(const Client& client, SummarizeRequest* request) {
   request->principal = client.name;
   request->priority = std::max(request->priority, client.limits.max_priority);
 }

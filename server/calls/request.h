@@ -38,7 +38,7 @@ StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engi
                                      const ServerOptions& options);
 
 // Whose request it is, to the engine, and no higher priority than that client gets.
-void BindToClient(const Client& client, SummarizeRequest* request);
+void ApplyClientLimits(const Client& client, SummarizeRequest* request);
 
 // Most tokens that the request may generate, of all its beams or samples.
 uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine);

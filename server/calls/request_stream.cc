@@ -11,21 +11,21 @@ void RequestStream::Open() {
     MutexLock lock(mutex_);
     self_ = shared_from_this();
   }
-  const Status status = core_.gate.Enter(context_, method_, &ticket_);
-  unread_ = core_.unread.Open(ticket_, context_);
+  const Status status = core_.entry.Authenticate(context_, method_, &call_context_);
+  unread_ = core_.unread.Open(call_context_, context_);
   if (!status.ok()) {
-    RecordOutcome(core_, ticket_, status, nullptr);
+    RecordOutcome(core_, call_context_, status, nullptr);
     Close(status);
     return;
   }
   core_.live.Add(shared_from_this());
   // Between the gate and the list of calls the server may have begun to drain.
-  if (core_.gate.closed()) Drain();
+  if (core_.entry.closed()) Drain();
   {
     MutexLock lock(mutex_);
     if (!finishing_) {
       named_ = true;
-      NameCall(ticket_, OkStatus(), context_);
+      AddCallMetadata(call_context_, OkStatus(), context_);
       StartSendInitialMetadata();
     }
   }
@@ -44,7 +44,7 @@ void RequestStream::TryRead() {
   const auto again = [weak = weak_from_this()] {
     if (auto stream = weak.lock()) stream->Retry();
   };
-  if (!core_.admission.HasRoomOrWait(ticket_.client, this, again, &wait)) {
+  if (!core_.admission.HasRoomOrWait(call_context_.client, this, again, &wait)) {
     if (wait.count() != 0) credit_.Set(wait, weak_from_this(), &RequestStream::Retry);
     return;
   }
@@ -81,7 +81,7 @@ bool RequestStream::Admit() {
   const auto again = [weak = weak_from_this()] {
     if (auto stream = weak.lock()) stream->Retry();
   };
-  permit_ = core_.admission.AdmitOrWait(ticket_.client, this, again, &wait);
+  permit_ = core_.admission.AdmitOrWait(call_context_.client, this, again, &wait);
   if (wait.count() != 0) credit_.Set(wait, weak_from_this(), &RequestStream::Retry);
   return permit_.held();
 }
@@ -146,7 +146,7 @@ void RequestStream::Pump() {
     if (!closing_ || outstanding_ > 0) return;
     finishing_ = true;
     outcome = outcome_;
-    if (!named_) NameCall(ticket_, outcome, context_);
+    if (!named_) AddCallMetadata(call_context_, outcome, context_);
   }
   Finish(ToGrpcStatus(outcome, context_));
 }

@@ -65,7 +65,7 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
 
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
-  Ticket ticket_;
+  CallContext call_context_;
   Mutex mutex_;
 
  private:

@@ -22,8 +22,8 @@ Summary WithoutTexts(const Summary& summary) {
 
 }  // namespace
 
-SummaryTask::SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit)
-    : core_(core), ticket_(std::move(ticket)), permit_(std::move(permit)) {}
+SummaryTask::SummaryTask(ServerCore& core, CallContext call_context, AdmissionPermit permit)
+    : core_(core), call_context_(std::move(call_context)), permit_(std::move(permit)) {}
 
 // Who aborted it in a thread of gRPC's was before us by gRPC's own order, which ThreadSanitizer
 // does not see; it sees the lock.
@@ -35,7 +35,7 @@ void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink)
     sink_ = std::move(sink);
   }
   core_.live.Add(shared_from_this());
-  request.deadline = ticket_.deadline;
+  request.deadline = call_context_.deadline;
   new_tokens_ = NewTokens(request, core_.summarizer.engine());
   auto started = core_.summarizer.Start(std::move(request), shared_from_this());
   if (!started.ok()) {
@@ -76,7 +76,7 @@ void SummaryTask::OnAccepted(uint32_t source_tokens) {
 }
 
 void SummaryTask::OnStarted() {
-  core_.metrics.ObserveQueue(Seconds(std::chrono::steady_clock::now() - ticket_.start));
+  core_.metrics.ObserveQueue(Seconds(std::chrono::steady_clock::now() - call_context_.start));
   if (auto reply = sink()) reply->Started();
 }
 
@@ -132,7 +132,7 @@ void SummaryTask::ReplyLost(const Status& why) {
 
 void SummaryTask::Record(const Status& status) {
   if (recorded_.exchange(true)) return;
-  if (!status.ok()) return RecordOutcome(core_, ticket_, status, nullptr);
+  if (!status.ok()) return RecordOutcome(core_, call_context_, status, nullptr);
   Summary summary;
   TimePoint ready;
   {
@@ -140,7 +140,7 @@ void SummaryTask::Record(const Status& status) {
     summary = std::move(summary_);
     ready = ready_;
   }
-  RecordOutcome(core_, ticket_, status, &summary, ready);
+  RecordOutcome(core_, call_context_, status, &summary, ready);
 }
 
 void SummaryTask::EngineLetGo() {

@@ -34,7 +34,7 @@ class SummaryTask final : public SummaryListener,
                           public LiveCall,
                           public std::enable_shared_from_this<SummaryTask> {
  public:
-  SummaryTask(ServerCore& core, Ticket ticket, AdmissionPermit permit);
+  SummaryTask(ServerCore& core, CallContext call_context, AdmissionPermit permit);
   ~SummaryTask() override;
 
   // Gives the request to the summarizer. Whatever happens, the sink hears Finished once.
@@ -48,7 +48,7 @@ class SummaryTask final : public SummaryListener,
   // Finished or Abort(). Idempotent, as is ReplySent(): the first of both counts.
   void ReplyLost(const Status& why);
 
-  const Ticket& ticket() const { return ticket_; }
+  const CallContext& call_context() const { return call_context_; }
 
   void OnAccepted(uint32_t source_tokens) override;
   void OnStarted() override;
@@ -67,7 +67,7 @@ class SummaryTask final : public SummaryListener,
   std::shared_ptr<ReplySink> sink();
 
   ServerCore& core_;
-  const Ticket ticket_;
+  const CallContext call_context_;
   uint64_t new_tokens_ = 0;  // most that it may generate, of all beams and samples
   std::atomic<bool> finished_{false};
   std::atomic<bool> recorded_{false};

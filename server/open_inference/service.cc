@@ -26,8 +26,8 @@ grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* 
   if (!HasMessage(bytes)) {
     return new MissingMessage<grpc::ServerUnaryReactor>(core, context, Method::kOpenInferenceInfo);
   }
-  Ticket ticket;
-  Status status = core.gate.Enter(context, Method::kOpenInferenceInfo, &ticket);
+  CallContext call_context;
+  Status status = core.entry.Authenticate(context, Method::kOpenInferenceInfo, &call_context);
   if (kind == Kind::kProbe && ReasonOf(status) == Reason::kDraining) {
     status = OkStatus();
   }
@@ -36,9 +36,9 @@ grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* 
   Response reply;
   if (status.ok()) status = fill(request, &reply);
   if (status.ok()) SerializeMessage(reply, response);
-  NameCall(ticket, status, context);
+  AddCallMetadata(call_context, status, context);
   const bool quiet = kind == Kind::kProbe && status.ok();
-  RecordOutcome(core, ticket, status, nullptr, std::chrono::steady_clock::now(),
+  RecordOutcome(core, call_context, status, nullptr, std::chrono::steady_clock::now(),
                 quiet ? spdlog::level::debug : spdlog::level::info);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, context));

@@ -66,8 +66,9 @@ class InferStream final : public RequestStream {
   void AbortRequests(const Status& why) override;
 
   StatusOr<std::shared_ptr<InferTasks>> Accept(const inference::ModelInferRequest& message,
-                                               const Ticket& ticket, AdmissionPermit permit);
-  void Refuse(const Ticket& ticket, const std::string& id, const Status& why);
+                                               const CallContext& call_context,
+                                               AdmissionPermit permit);
+  void Refuse(const CallContext& call_context, const std::string& id, const Status& why);
 
   size_t items_ = 0;  // the one being taken in, and those before
   std::set<std::shared_ptr<StreamItem>> running_ PRECIS_GUARDED_BY(mutex_);
@@ -98,22 +99,23 @@ void StreamItem::Finished(const StatusOr<std::vector<Summary>>& result) {
 }
 
 StatusOr<std::shared_ptr<InferTasks>> InferStream::Accept(
-    const inference::ModelInferRequest& message, const Ticket& ticket, AdmissionPermit permit) {
+    const inference::ModelInferRequest& message, const CallContext& call_context,
+    AdmissionPermit permit) {
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
                           ToInferRequest(message, core_.summarizer.engine(), core_.options,
                                          /*streams=*/true));
-  return InferTasks::Admit(core_, *context_, ticket, std::move(request), std::move(permit));
+  return InferTasks::Admit(core_, *context_, call_context, std::move(request), std::move(permit));
 }
 
 void InferStream::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   constexpr int kIdField = 3;
-  const Ticket ticket = core_.gate.ItemTicket(*context_, ticket_, ++items_);
+  const CallContext call_context = core_.entry.ItemContext(*context_, call_context_, ++items_);
   inference::ModelInferRequest message;
   if (const Status status = ParseMessage(bytes, core_.options, &message); !status.ok()) {
-    return Refuse(ticket, SalvageString(bytes, kIdField), status);
+    return Refuse(call_context, SalvageString(bytes, kIdField), status);
   }
-  auto tasks = Accept(message, ticket, std::move(permit));
-  if (!tasks.ok()) return Refuse(ticket, message.id(), tasks.status());
+  auto tasks = Accept(message, call_context, std::move(permit));
+  if (!tasks.ok()) return Refuse(call_context, message.id(), tasks.status());
   const auto self = std::static_pointer_cast<InferStream>(shared_from_this());
   const auto item = std::make_shared<StreamItem>(self, *tasks);
   {
@@ -125,8 +127,9 @@ void InferStream::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) 
   if (context_->IsCancelled()) (*tasks)->Abort(WhyCancelled());
 }
 
-void InferStream::Refuse(const Ticket& ticket, const std::string& id, const Status& why) {
-  RecordOutcome(core_, ticket, why, nullptr);
+void InferStream::Refuse(const CallContext& call_context, const std::string& id,
+                         const Status& why) {
+  RecordOutcome(core_, call_context, why, nullptr);
   Message message;
   // An id beyond its limit is not sent back.
   message.said = ToInferFailure(FieldOf(why) == "id" ? "" : id, why, model());

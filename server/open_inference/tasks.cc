@@ -29,22 +29,24 @@ class InferTasks::TextSink final : public ReplySink {
 
 StatusOr<std::shared_ptr<InferTasks>> InferTasks::Admit(ServerCore& core,
                                                         const grpc::CallbackServerContext& context,
-                                                        const Ticket& ticket, InferRequest request,
+                                                        const CallContext& call_context,
+                                                        InferRequest request,
                                                         AdmissionPermit first) {
   const size_t count = request.texts.size();
   std::vector<uint64_t> costs;
   for (SummarizeRequest& text : request.texts) {
-    BindToClient(ticket.client, &text);
+    ApplyClientLimits(call_context.client, &text);
     costs.push_back(EstimateCost(text, core.summarizer.engine()));
   }
   PRECIS_ASSIGN_OR_RETURN(std::vector<AdmissionPermit> permits,
-                          core.admission.TryAdmitAll(ticket.client, costs, std::move(first)));
+                          core.admission.TryAdmitAll(call_context.client, costs, std::move(first)));
   std::vector<std::shared_ptr<SummaryTask>> tasks;
   for (size_t i = 0; i < count; ++i) {
-    Ticket own = count == 1 ? ticket : core.gate.ItemTicket(context, ticket, i + 1);
-    own.start = ticket.start;
+    CallContext own =
+        count == 1 ? call_context : core.entry.ItemContext(context, call_context, i + 1);
+    own.start = call_context.start;
     if (request.timeout) {
-      const TimePoint end = ticket.start + *request.timeout;
+      const TimePoint end = call_context.start + *request.timeout;
       own.deadline = std::min(own.deadline.value_or(end), end);
     }
     tasks.push_back(std::make_shared<SummaryTask>(core, std::move(own), std::move(permits[i])));

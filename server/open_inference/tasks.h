@@ -36,8 +36,8 @@ class InferTasks final : public std::enable_shared_from_this<InferTasks> {
   // already; may be empty.
   static StatusOr<std::shared_ptr<InferTasks>> Admit(ServerCore& core,
                                                      const grpc::CallbackServerContext& context,
-                                                     const Ticket& ticket, InferRequest request,
-                                                     AdmissionPermit first);
+                                                     const CallContext& call_context,
+                                                     InferRequest request, AdmissionPermit first);
 
   InferTasks(std::vector<std::shared_ptr<SummaryTask>> tasks, InferRequest request);
 

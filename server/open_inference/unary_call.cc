@@ -17,13 +17,13 @@ namespace {
 class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
  public:
   InferReply(ServerCore& core, grpc::CallbackServerContext* context, grpc::ByteBuffer* response,
-             Ticket ticket, std::shared_ptr<InferTasks> tasks)
+             CallContext call_context, std::shared_ptr<InferTasks> tasks)
       : core_(core),
         context_(context),
         response_(response),
-        ticket_(std::move(ticket)),
+        call_context_(std::move(call_context)),
         tasks_(std::move(tasks)),
-        unread_(core.unread.Open(ticket_, context)) {}
+        unread_(core.unread.Open(call_context_, context)) {}
 
   static void Run(const std::shared_ptr<InferReply>& reply) {
     const std::shared_ptr<InferTasks> tasks = reply->tasks_;
@@ -34,14 +34,14 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
   void Accepted() override {
     MutexLock lock(mutex_);
     if (std::exchange(told_, true)) return;
-    NameCall(ticket_, OkStatus(), context_);
+    AddCallMetadata(call_context_, OkStatus(), context_);
     StartSendInitialMetadata();
   }
 
   void Finished(const StatusOr<std::vector<Summary>>& result) override {
     {
       MutexLock lock(mutex_);
-      if (!std::exchange(told_, true)) NameCall(ticket_, result.status(), context_);
+      if (!std::exchange(told_, true)) AddCallMetadata(call_context_, result.status(), context_);
     }
     tasks_->ReplySent();
     if (result.ok()) {
@@ -71,7 +71,7 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
   ServerCore& core_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer* const response_;
-  const Ticket ticket_;
+  const CallContext call_context_;
   const std::shared_ptr<InferTasks> tasks_;
   const std::shared_ptr<UnreadReply> unread_;
   std::shared_ptr<InferReply> self_;  // shared with the tasks, which may speak after gRPC has left
@@ -80,31 +80,32 @@ class InferReply final : public grpc::ServerUnaryReactor, public InferSink {
 };
 
 StatusOr<std::shared_ptr<InferTasks>> Open(ServerCore& core, grpc::CallbackServerContext* context,
-                                           const grpc::ByteBuffer& bytes, Ticket* ticket) {
-  PRECIS_RETURN_IF_ERROR(core.gate.Enter(context, Method::kModelInfer, ticket));
+                                           const grpc::ByteBuffer& bytes,
+                                           CallContext* call_context) {
+  PRECIS_RETURN_IF_ERROR(core.entry.Authenticate(context, Method::kModelInfer, call_context));
   inference::ModelInferRequest message;
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
                           ToInferRequest(message, core.summarizer.engine(), core.options,
                                          /*streams=*/false));
-  return InferTasks::Admit(core, *context, *ticket, std::move(request), {});
+  return InferTasks::Admit(core, *context, *call_context, std::move(request), {});
 }
 
 }  // namespace
 
 grpc::ServerUnaryReactor* OpenInfer(ServerCore& core, grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
-  Ticket ticket;
-  auto tasks = Open(core, context, request, &ticket);
+  CallContext call_context;
+  auto tasks = Open(core, context, request, &call_context);
   if (!tasks.ok()) {
-    NameCall(ticket, tasks.status(), context);
-    RecordOutcome(core, ticket, tasks.status(), nullptr);
+    AddCallMetadata(call_context, tasks.status(), context);
+    RecordOutcome(core, call_context, tasks.status(), nullptr);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(ToGrpcStatus(tasks.status(), context));
     return reactor;
   }
-  const auto reply =
-      std::make_shared<InferReply>(core, context, response, std::move(ticket), *std::move(tasks));
+  const auto reply = std::make_shared<InferReply>(core, context, response, std::move(call_context),
+                                                  *std::move(tasks));
   InferReply* reactor = reply.get();
   // From here the call may be over at any moment: only the pointer's value is used below.
   InferReply::Run(reply);

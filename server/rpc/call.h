@@ -15,7 +15,7 @@
 namespace precis {
 
 struct OpenedCall {
-  Ticket ticket;
+  CallContext context;
   SummarizeRequest request;
   AdmissionPermit permit;
 };
@@ -27,9 +27,9 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
   PRECIS_ASSIGN_OR_RETURN(call->request,
                           ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
-  BindToClient(call->ticket.client, &call->request);
+  ApplyClientLimits(call->context.client, &call->request);
   PRECIS_ASSIGN_OR_RETURN(
-      call->permit, core.admission.TryAdmit(call->ticket.client,
+      call->permit, core.admission.TryAdmit(call->context.client,
                                             EstimateCost(call->request, core.summarizer.engine())));
   return OkStatus();
 }
@@ -38,11 +38,11 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
 template <typename Message>
 Status OpenCall(ServerCore& core, grpc::CallbackServerContext* context, Method method,
                 const grpc::ByteBuffer& bytes, OpenedCall* call) {
-  Status status = core.gate.Enter(context, method, &call->ticket);
+  Status status = core.entry.Authenticate(context, method, &call->context);
   if (status.ok()) status = CheckAndAdmit<Message>(core, bytes, call);
   if (!status.ok()) {
-    NameCall(call->ticket, status, context);
-    RecordOutcome(core, call->ticket, status, nullptr);
+    AddCallMetadata(call->context, status, context);
+    RecordOutcome(core, call->context, status, nullptr);
   }
   return status;
 }

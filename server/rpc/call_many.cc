@@ -59,7 +59,7 @@ class ManyReply final : public RequestStream {
 
   // The status ends the stream: without a usable id there is nobody to tell.
   Status CheckId(const std::string& id);
-  void Refuse(const Ticket& ticket, const std::string& id, const Status& why);
+  void Refuse(const CallContext& call_context, const std::string& id, const Status& why);
   void Start(const std::string& id, OpenedCall call);
   void Push(Result result);
 
@@ -92,19 +92,19 @@ void ManyReply::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
     return EndUnanswered(parsed.ok() ? usable : parsed);
   }
   OpenedCall call;
-  call.ticket = core_.gate.ItemTicket(*context_, ticket_, ids_.size());
-  if (!parsed.ok()) return Refuse(call.ticket, id, parsed);
+  call.context = core_.entry.ItemContext(*context_, call_context_, ids_.size());
+  if (!parsed.ok()) return Refuse(call.context, id, parsed);
   auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
-  if (!request.ok()) return Refuse(call.ticket, id, request.status());
+  if (!request.ok()) return Refuse(call.context, id, request.status());
   call.request = *std::move(request);
-  BindToClient(ticket_.client, &call.request);
+  ApplyClientLimits(call_context_.client, &call.request);
   call.permit = std::move(permit);
   call.permit.SetTokens(EstimateCost(call.request, core_.summarizer.engine()));
   Start(id, std::move(call));
 }
 
-void ManyReply::Refuse(const Ticket& ticket, const std::string& id, const Status& why) {
-  RecordOutcome(core_, ticket, why, nullptr);
+void ManyReply::Refuse(const CallContext& call_context, const std::string& id, const Status& why) {
+  RecordOutcome(core_, call_context, why, nullptr);
   Result result;
   result.message.set_id(id);
   *result.message.mutable_error() = ToRpcStatus(why);
@@ -112,7 +112,7 @@ void ManyReply::Refuse(const Ticket& ticket, const std::string& id, const Status
 }
 
 void ManyReply::Start(const std::string& id, OpenedCall call) {
-  auto task = std::make_shared<SummaryTask>(core_, std::move(call.ticket), std::move(call.permit));
+  auto task = std::make_shared<SummaryTask>(core_, std::move(call.context), std::move(call.permit));
   {
     MutexLock lock(mutex_);
     running_.emplace(id, task);
@@ -134,7 +134,7 @@ void ManyReply::ItemFinished(const std::string& id, const StatusOr<Summary>& res
   }
   if (result.ok()) {
     *out.message.mutable_summary() =
-        ToSummary(*result, core_.summarizer.info(), out.task->ticket().request_id);
+        ToSummary(*result, core_.summarizer.info(), out.task->call_context().request_id);
   } else {
     *out.message.mutable_error() = ToRpcStatus(result.status());
   }

@@ -22,9 +22,9 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
       : core_(core), context_(context) {}
 
   static void Run(std::shared_ptr<StreamReply> reply, OpenedCall call) {
-    reply->unread_ = reply->core_.unread.Open(call.ticket, reply->context_);
-    reply->task_ =
-        std::make_shared<SummaryTask>(reply->core_, std::move(call.ticket), std::move(call.permit));
+    reply->unread_ = reply->core_.unread.Open(call.context, reply->context_);
+    reply->task_ = std::make_shared<SummaryTask>(reply->core_, std::move(call.context),
+                                                 std::move(call.permit));
     reply->self_ = reply;
     reply->task_->Run(std::move(call.request), reply);
   }
@@ -35,7 +35,7 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
 
   void Accepted(uint32_t source_tokens) override {
     Event event;
-    event.mutable_accepted()->set_request_id(task_->ticket().request_id);
+    event.mutable_accepted()->set_request_id(task_->call_context().request_id);
     event.mutable_accepted()->set_source_tokens(source_tokens);
     Push(std::move(event));
   }
@@ -183,7 +183,7 @@ void StreamReply::Finished(const StatusOr<Summary>& result) {
     } else if (!lost_) {
       Event event;
       *event.mutable_finished()->mutable_summary() =
-          ToSummary(*result, core_.summarizer.info(), task_->ticket().request_id);
+          ToSummary(*result, core_.summarizer.info(), task_->call_context().request_id);
       Keep(std::move(event));
     }
   }
@@ -203,7 +203,8 @@ void StreamReply::Pump() {
       if (waiting_.empty()) waiting_bytes_ = 0;  // joined deltas have longer lengths
       writing_ = true;
       Count();
-      if (!std::exchange(named_, true)) NameCall(task_->ticket(), OkStatus(), context_);
+      if (!std::exchange(named_, true))
+        AddCallMetadata(task_->call_context(), OkStatus(), context_);
       StartWrite(&in_flight_);
       return;
     }
@@ -211,7 +212,7 @@ void StreamReply::Pump() {
     finishing_ = true;
     outcome = outcome_;
     lost = lost_;
-    if (!std::exchange(named_, true)) NameCall(task_->ticket(), outcome, context_);
+    if (!std::exchange(named_, true)) AddCallMetadata(task_->call_context(), outcome, context_);
   }
   if (!lost) task_->ReplySent();
   Finish(ToGrpcStatus(outcome, context_));

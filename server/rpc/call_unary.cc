@@ -18,9 +18,9 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
       : core_(core), context_(context), response_(response) {}
 
   static void Run(std::shared_ptr<UnaryReply> reply, OpenedCall call) {
-    reply->unread_ = reply->core_.unread.Open(call.ticket, reply->context_);
-    reply->task_ =
-        std::make_shared<SummaryTask>(reply->core_, std::move(call.ticket), std::move(call.permit));
+    reply->unread_ = reply->core_.unread.Open(call.context, reply->context_);
+    reply->task_ = std::make_shared<SummaryTask>(reply->core_, std::move(call.context),
+                                                 std::move(call.permit));
     reply->self_ = reply;
     reply->task_->Run(std::move(call.request), reply);
   }
@@ -29,7 +29,7 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
     MutexLock lock(mutex_);
     if (ended_) return;
     named_ = true;
-    NameCall(task_->ticket(), OkStatus(), context_);
+    AddCallMetadata(task_->call_context(), OkStatus(), context_);
     StartSendInitialMetadata();
   }
 
@@ -37,13 +37,13 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
     {
       MutexLock lock(mutex_);
       ended_ = true;
-      if (!named_) NameCall(task_->ticket(), result.status(), context_);
+      if (!named_) AddCallMetadata(task_->call_context(), result.status(), context_);
     }
     task_->ReplySent();
     if (result.ok()) {
       v1::SummarizeResponse response;
       *response.mutable_summary() =
-          ToSummary(*result, core_.summarizer.info(), task_->ticket().request_id);
+          ToSummary(*result, core_.summarizer.info(), task_->call_context().request_id);
       SerializeMessage(response, response_);
       unread_->Set(response_->Length());
     }

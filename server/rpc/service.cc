@@ -38,8 +38,8 @@ grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerC
   if (!HasMessage(*request)) {
     return new MissingMessage<grpc::ServerUnaryReactor>(core_, context, Method::kListModels);
   }
-  Ticket ticket;
-  Status status = core_.gate.Enter(context, Method::kListModels, &ticket);
+  CallContext call_context;
+  Status status = core_.entry.Authenticate(context, Method::kListModels, &call_context);
   v1::ListModelsRequest message;
   if (status.ok()) status = ParseMessage(*request, core_.options, &message);
   if (status.ok()) {
@@ -47,8 +47,8 @@ grpc::ServerUnaryReactor* SummarizationService::ListModels(grpc::CallbackServerC
     *reply.add_models() = ToModel(core_.summarizer.engine());
     SerializeMessage(reply, response);
   }
-  NameCall(ticket, status, context);
-  RecordOutcome(core_, ticket, status, nullptr);
+  AddCallMetadata(call_context, status, context);
+  RecordOutcome(core_, call_context, status, nullptr);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status, context));
   return reactor;

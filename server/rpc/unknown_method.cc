@@ -38,11 +38,11 @@ Status WhyNotServed(std::string_view path) {
 
 grpc::ServerGenericBidiReactor* UnknownMethods::CreateReactor(
     grpc::GenericCallbackServerContext* context) {
-  Ticket ticket;
-  Status status = core_.gate.Enter(context, Method::kUnknown, &ticket);
+  CallContext call_context;
+  Status status = core_.entry.Authenticate(context, Method::kUnknown, &call_context);
   if (status.ok()) status = WhyNotServed(context->method());
-  NameCall(ticket, status, context);
-  RecordOutcome(core_, ticket, status, nullptr);
+  AddCallMetadata(call_context, status, context);
+  RecordOutcome(core_, call_context, status, nullptr);
   return new Refusal(ToGrpcStatus(status, context));
 }
 

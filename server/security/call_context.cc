@@ -48,7 +48,8 @@ bool IsSafeRequestId(const std::string& id) {
   });
 }
 
-void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerContext* context) {
+void AddCallMetadata(const CallContext& call_context, const Status& status,
+                     grpc::CallbackServerContext* context) {
   const auto add = [&](const char* key, const std::string& value) {
     if (status.ok()) {
       context->AddInitialMetadata(key, value);
@@ -56,33 +57,34 @@ void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerCo
       context->AddTrailingMetadata(key, value);
     }
   };
-  add(kRequestIdKey, ticket.request_id);
-  add(kTraceparentKey, ticket.trace.Traceparent());
-  if (!ticket.trace.state.empty()) add(kTracestateKey, ticket.trace.state);
+  add(kRequestIdKey, call_context.request_id);
+  add(kTraceparentKey, call_context.trace.Traceparent());
+  if (!call_context.trace.state.empty()) add(kTracestateKey, call_context.trace.state);
 }
 
 Status StoppedError() {
   return ReasonError(absl::StatusCode::kUnavailable, Reason::kStopped, "the server has ended");
 }
 
-Gate::Gate(const ServerOptions& options, const Authenticator& authenticator)
+CallEntry::CallEntry(const ServerOptions& options, const Authenticator& authenticator)
     : options_(options), authenticator_(authenticator) {
   std::random_device random;
   next_id_ = (static_cast<uint64_t>(random()) << 32) | random();
 }
 
-Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket) {
-  ticket->method = method;
-  ticket->start = std::chrono::steady_clock::now();
+Status CallEntry::Authenticate(grpc::CallbackServerContext* context, Method method,
+                               CallContext* call_context) {
+  call_context->method = method;
+  call_context->start = std::chrono::steady_clock::now();
   auto client = authenticator_.Identify(*context);
-  if (client.ok()) ticket->client = *std::move(client);
-  ticket->deadline = DeadlineOf(*context, ticket->start, ticket->client);
+  if (client.ok()) call_context->client = *std::move(client);
+  call_context->deadline = DeadlineOf(*context, call_context->start, call_context->client);
   const auto given = context->client_metadata().find(kRequestIdKey);
   if (given != context->client_metadata().end()) {
-    ticket->request_id.assign(given->second.data(), given->second.size());
+    call_context->request_id.assign(given->second.data(), given->second.size());
   }
-  if (!IsSafeRequestId(ticket->request_id)) ticket->request_id = NewRequestId();
-  ticket->trace = TraceOf(*context);
+  if (!IsSafeRequestId(call_context->request_id)) call_context->request_id = NewRequestId();
+  call_context->trace = TraceOf(*context);
   if (!client.ok()) return client.status();
   if (closed()) {
     return ReasonError(absl::StatusCode::kUnavailable, Reason::kDraining,
@@ -91,7 +93,7 @@ Status Gate::Enter(grpc::CallbackServerContext* context, Method method, Ticket* 
   return OkStatus();
 }
 
-Status Gate::WhyCancelled(const grpc::CallbackServerContext& context) const {
+Status CallEntry::WhyCancelled(const grpc::CallbackServerContext& context) const {
   if (context.deadline() <= std::chrono::system_clock::now()) {
     return Status(absl::StatusCode::kDeadlineExceeded, "the deadline has passed");
   }
@@ -99,8 +101,8 @@ Status Gate::WhyCancelled(const grpc::CallbackServerContext& context) const {
   return Status(absl::StatusCode::kCancelled, "the client cancelled the call");
 }
 
-Ticket Gate::ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream,
-                        size_t index) {
+CallContext CallEntry::ItemContext(const grpc::CallbackServerContext& context,
+                                   const CallContext& stream, size_t index) {
   const TimePoint now = std::chrono::steady_clock::now();
   TraceContext trace = stream.trace;
   trace.parent_span_id = std::exchange(trace.span_id, SpanIdOf(Random()));
@@ -112,11 +114,11 @@ Ticket Gate::ItemTicket(const grpc::CallbackServerContext& context, const Ticket
           .trace = std::move(trace)};
 }
 
-uint64_t Gate::Random() { return Mix(next_id_.fetch_add(1)); }
+uint64_t CallEntry::Random() { return Mix(next_id_.fetch_add(1)); }
 
-std::string Gate::NewRequestId() { return fmt::format("{:016x}", Random()); }
+std::string CallEntry::NewRequestId() { return fmt::format("{:016x}", Random()); }
 
-TraceContext Gate::TraceOf(const grpc::CallbackServerContext& context) {
+TraceContext CallEntry::TraceOf(const grpc::CallbackServerContext& context) {
   TraceContext out;
   const Metadata& metadata = context.client_metadata();
   std::optional<TraceParent> parent;
@@ -138,8 +140,8 @@ TraceContext Gate::TraceOf(const grpc::CallbackServerContext& context) {
   return out;
 }
 
-std::optional<TimePoint> Gate::DeadlineOf(const grpc::CallbackServerContext& context, TimePoint now,
-                                          const Client& client) const {
+std::optional<TimePoint> CallEntry::DeadlineOf(const grpc::CallbackServerContext& context,
+                                               TimePoint now, const Client& client) const {
   std::optional<Duration> timeout;
   const auto wall = context.deadline();
   if (wall != std::chrono::system_clock::time_point::max()) {

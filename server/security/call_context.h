@@ -22,7 +22,7 @@
 namespace precis {
 
 // What is known of a call before its content is read.
-struct Ticket {
+struct CallContext {
   Method method = Method::kSummarize;
   std::string request_id;
   TimePoint start;
@@ -31,16 +31,18 @@ struct Ticket {
   TraceContext trace;
 };
 
-class Gate {
+class CallEntry {
  public:
-  Gate(const ServerOptions& options, const Authenticator& authenticator);
+  CallEntry(const ServerOptions& options, const Authenticator& authenticator);
 
   // Fills the ticket even when the call is refused: a refusal is logged and counted as well.
-  Status Enter(grpc::CallbackServerContext* context, Method method, Ticket* ticket);
+  Status Authenticate(grpc::CallbackServerContext* context, Method method,
+                      CallContext* call_context);
 
   // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
   // and a span of its own below the stream's.
-  Ticket ItemTicket(const grpc::CallbackServerContext& context, const Ticket& stream, size_t index);
+  CallContext ItemContext(const grpc::CallbackServerContext& context, const CallContext& stream,
+                          size_t index);
 
   // From now on every call is refused with Reason::kDraining.
   void Close() { closed_.store(true, std::memory_order_release); }
@@ -75,6 +77,7 @@ Status StoppedError();
 // metadata, or for a call that fails before it was accepted the trailing one. Such a call then is a
 // reply of trailers only, and no other is tried again by gRPC's clients and by proxies.
 // Once a call, before its metadata goes out.
-void NameCall(const Ticket& ticket, const Status& status, grpc::CallbackServerContext* context);
+void AddCallMetadata(const CallContext& call_context, const Status& status,
+                     grpc::CallbackServerContext* context);
 
 }  // namespace precis

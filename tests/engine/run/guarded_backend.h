@@ -93,9 +93,9 @@ class GuardedBackend final : public ForwardingBackend {
     const Open open(this);
     ForwardingBackend::SubtractNoise(p);
   }
-  void TakeOutScores(const TakeOutScoresParams& p) override {
+  void ExtractScores(const ExtractScoresParams& p) override {
     const Open open(this);
-    ForwardingBackend::TakeOutScores(p);
+    ForwardingBackend::ExtractScores(p);
   }
   void KeepScores(const KeepScoresParams& p) override {
     const Open open(this);

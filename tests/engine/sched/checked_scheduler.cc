@@ -21,7 +21,7 @@ CheckedScheduler::CheckedScheduler(const SchedulerOptions& options, uint32_t num
     : options_(options),
       pool_(num_pages),
       scheduler_(options, pool_),
-      line_(options.max_passes),
+      queue_(options.max_passes),
       sequences_(options.max_sequences),
       page_seen_(num_pages, 0),
       values_(size_t{num_pages} * options.self_slots, 0) {}
@@ -32,7 +32,7 @@ void CheckedScheduler::Expect(bool fact, const char* what) {
   ADD_FAILURE() << what << "; state after: " << StateKey();
 }
 
-WaitingLine::Place CheckedScheduler::PlaceOf(const SequenceSpec& spec) {
+WaitingQueue::Place CheckedScheduler::PlaceOf(const SequenceSpec& spec) {
   return {spec.tenant, spec.priority, spec.source_tokens + spec.beams * spec.max_new_tokens};
 }
 
@@ -51,14 +51,14 @@ SequenceId CheckedScheduler::Add(const SequenceSpec& spec) {
   }
   ++d.users;
   waiting_.push_back(id);
-  line_.Add(id, PlaceOf(spec));
+  queue_.Add(id, PlaceOf(spec));
   CheckInvariants();
   return id;
 }
 
 void CheckedScheduler::Remove(SequenceId id) {
   scheduler_.Remove(id);
-  if (!sequences_[id].admitted) line_.Remove(id, PlaceOf(sequences_[id].spec));
+  if (!sequences_[id].admitted) queue_.Remove(id, PlaceOf(sequences_[id].spec));
   std::erase(waiting_, id);
   std::erase(encoding_, id);
   std::erase(decoding_, id);
@@ -334,9 +334,9 @@ void CheckedScheduler::FinishEncoding(DocumentId id) {
 // The next of started().
 void CheckedScheduler::Admit() {
   const SequenceId id = scheduler_.started()[admitted_++];
-  Expect(line_.head() == id, "the line is served in its order");
+  Expect(queue_.head() == id, "the line is served in its order");
   if (broken_) return;
-  line_.TakeHead();
+  queue_.TakeHead();
   std::erase(waiting_, id);
   Sequence& s = sequences_[id];
   s.admitted = true;

@@ -2,7 +2,8 @@
 // compared with what the rules of docs/scheduling.md allow. The shadow never asks the scheduler
 // what it is about to do; it follows the plans. It also does with numbers what a runner does with
 // bytes: it makes the plan's copies, writes a value for each decode row, and reads back what every
-// beam wrote. Only the order of the waiting line it takes from WaitingLine, which has its own test.
+// beam wrote. Only the order of the waiting line it takes from WaitingQueue, which has its own
+// test.
 //
 // Owner: a test. Thread rule: one thread.
 #pragma once
@@ -16,7 +17,7 @@
 
 #include "engine/sched/page_pool.h"
 #include "engine/sched/scheduler.h"
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 namespace precis {
 
@@ -108,7 +109,7 @@ class CheckedScheduler {
   };
 
   void Expect(bool fact, const char* what);
-  static WaitingLine::Place PlaceOf(const SequenceSpec& spec);
+  static WaitingQueue::Place PlaceOf(const SequenceSpec& spec);
 
   // Following a plan (checked_scheduler.cc).
   uint32_t CopiesNeeded() const;
@@ -149,7 +150,7 @@ class CheckedScheduler {
   const SchedulerOptions options_;
   PagePool pool_;
   Scheduler scheduler_;
-  WaitingLine line_;
+  WaitingQueue queue_;
   const StepPlan* plan_ = nullptr;
   std::vector<Sequence> sequences_;  // by id
   std::vector<Document> documents_;  // by id

@@ -88,7 +88,7 @@ void CheckedScheduler::CheckNothingIdles(double left_us) {
     Expect(PredictMicroseconds(options_.encode_costs, item, next.tokens) > left_us,
            "the budget is used as far as the next item allows");
   }
-  const auto head = line_.head();
+  const auto head = queue_.head();
   if (!head) return;
   const SequenceSpec& spec = sequences_[*head].spec;
   const DocumentId document = sequences_[*head].document;

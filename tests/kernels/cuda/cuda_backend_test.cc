@@ -99,9 +99,9 @@ TEST_F(CudaBackendTest, AnswersAreThereAfterWaitAndNotBefore) {
   std::vector<float> values(3, -5);
   std::vector<float> kept(2 * 8, -5);
   backend_->KeepScores({scores_.data(), 4, 4, kept_rows, 8, kept.data()});
-  backend_->TakeOutScores({scores_.data(), 4, 4, {}, values.data()});
+  backend_->ExtractScores({scores_.data(), 4, 4, {}, values.data()});
   std::vector<ScorePlace> shifted = {{0, 5, 2}};
-  backend_->TakeOutScores({scores_.data(), 4, 4, shifted, values.data()});
+  backend_->ExtractScores({scores_.data(), 4, 4, shifted, values.data()});
   backend_->SummarizeScores({scores_.data(), 4, 4, rows});
   shifted[0].value = 0;
   kept_rows[0] = 0;
@@ -132,7 +132,7 @@ TEST_F(CudaBackendTest, AStepOfMoreThanItsRoomIsRightAndAllocatesNothing) {
     const auto from = RandomFloats(kPlaces, i);
     backend_->Upload(from.data(), kPlaces * sizeof(float), scores.data());
     for (uint32_t j = 0; j < kPlaces; ++j) places[j] = {0, static_cast<int32_t>(j), j ^ i};
-    backend_->TakeOutScores({scores.data(), kPlaces, 0, places, values[i].data()});
+    backend_->ExtractScores({scores.data(), kPlaces, 0, places, values[i].data()});
   }
   EXPECT_GT(simt::CountsOfRuntime().waits, waits);
   ASSERT_TRUE(backend_->Wait().ok());
@@ -157,7 +157,7 @@ TEST_F(CudaBackendTest, AnOpThatSaysMoreThanTheRoomOfAStepIsDoneInParts) {
   std::vector<ScorePlace> places(kCount);
   for (uint32_t i = 0; i < kCount; ++i) places[i] = {i % kRows, static_cast<int32_t>(i), i};
   std::vector<float> taken(kCount);
-  backend_->TakeOutScores({scores.data(), kCount, 0, places, taken.data()});
+  backend_->ExtractScores({scores.data(), kCount, 0, places, taken.data()});
   ASSERT_TRUE(backend_->Wait().ok());
   EXPECT_EQ(kept, from);
   for (uint32_t i = 0; i < kCount; ++i) ASSERT_EQ(taken[i], from[(i % kRows) * kCount + i]) << i;
@@ -273,7 +273,7 @@ TEST_F(CudaBackendTest, AStepOfMoreAnswersThanAVocabularyHasPanelsIsRight) {
   for (uint32_t i = 0; i < kAnswers; ++i) {
     const ScorePlace place = {0, static_cast<int32_t>(4 + i % 4), i};
     backend_->Upload(&i, sizeof(float), scores_.data() + i % 4);
-    backend_->TakeOutScores({scores_.data(), 4, 4, {&place, 1}, values.data()});
+    backend_->ExtractScores({scores_.data(), 4, 4, {&place, 1}, values.data()});
   }
   ASSERT_TRUE(backend_->Wait().ok());
   EXPECT_GT(simt::CountsOfRuntime().waits, waits + 1);

@@ -124,7 +124,7 @@ class Model {
     kept_.assign(rows * kWidth, 0);
     values_.assign(1, 0);
     backend_->KeepScores({out_.data(), kWidth, 0, all, kWidth, kept_.data()});
-    backend_->TakeOutScores({out_.data(), kWidth, 0, {&place, 1}, values_.data()});
+    backend_->ExtractScores({out_.data(), kWidth, 0, {&place, 1}, values_.data()});
     backend_->SummarizeScores({out_.data(), kWidth, 0, summaries});
     Answers answers{backend_->Wait(), kept_, values_, {}, {}};
     for (const TokenScore& b : best) answers.best.push_back(b.score);
@@ -340,7 +340,7 @@ TEST_F(CudaGraphs, AStepThatWaitsInItsMidstIsRight) {
       backend.Embed(ids, scores.data(), DType::kF32, kWidth, row.data());
       const std::vector<uint32_t> rows = {0};
       backend.KeepScores({scores.data(), kPlaces, 0, rows, kPlaces, kept.data()});
-      backend.TakeOutScores({scores.data(), kPlaces, 0, places, taken.data()});
+      backend.ExtractScores({scores.data(), kPlaces, 0, places, taken.data()});
       ASSERT_TRUE(backend.Wait().ok());
       EXPECT_GT(CountsOfRuntime().waits - before.waits, 1u);
       EXPECT_EQ(kept, from);

@@ -199,15 +199,15 @@ void KernelBackend::SubtractNoise(const SubtractNoiseParams& params) {
   memory.Run();
 }
 
-void KernelBackend::TakeOutScores(const TakeOutScoresParams& params) {
+void KernelBackend::ExtractScores(const ExtractScoresParams& params) {
   if (params.places.empty()) return;
   KernelMemory memory;
-  TakeOutScoresParams p = params;
+  ExtractScoresParams p = params;
   const uint32_t last = std::ranges::max(p.places, {}, &ScorePlace::row).row;
   std::vector<float> taken(p.places.size(), NAN);
   p.scores = memory.Write(p.scores, (last + size_t{1}) * p.count);
   p.places = memory.Read(p.places);
-  cuda::TakeOutScores(p, memory.Write(taken.data(), taken.size()), memory.stream());
+  cuda::ExtractScores(p, memory.Write(taken.data(), taken.size()), memory.stream());
   memory.Run();
   for (size_t i = 0; i < taken.size(); ++i) params.values[params.places[i].value] = taken[i];
 }

@@ -36,7 +36,7 @@ class KernelBackend final : public ForwardingBackend {
   void SumKeySquares(const SumKeySquaresParams& params) override;
   void DealHeads(const DealHeadsParams& params) override;
   void SubtractNoise(const SubtractNoiseParams& params) override;
-  void TakeOutScores(const TakeOutScoresParams& params) override;
+  void ExtractScores(const ExtractScoresParams& params) override;
   void KeepScores(const KeepScoresParams& params) override;
   void SummarizeScores(const SummarizeScoresParams& params) override;
 

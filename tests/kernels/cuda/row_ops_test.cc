@@ -181,7 +181,7 @@ TEST(CudaRowOps, ScoresAreTakenOutAndKeptAsRefDoes) {
   const auto edit = [&](Backend* backend) {
     Edited e{scores, std::vector<float>(150, -5), std::vector<float>(kRows * kVocab, -5)};
     backend->KeepScores({e.scores.data(), 300, 100, rows, kVocab, e.kept.data()});
-    backend->TakeOutScores({e.scores.data(), 300, 100, places, e.values.data()});
+    backend->ExtractScores({e.scores.data(), 300, 100, places, e.values.data()});
     return e;
   };
   const Edited want = edit(ref.get());

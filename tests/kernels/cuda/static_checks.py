@@ -69,7 +69,7 @@ LEAST_BLOCKS = {
     "SelectKernel": (8, 8),
     "SubtractNoiseKernel": (16, 16),
     "SumKeySquaresKernel": (32, 32),
-    "TakeOutKernel": (16, 16),
+    "ExtractKernel": (16, 16),
 }
 
 ENTRY = re.compile(r"\.entry (\w+)\(.*?\.maxntid (\d+)", re.S)

@@ -58,11 +58,11 @@ SummarizeRequest SourceOf(uint32_t salt, uint32_t length) {
   return request;
 }
 
-Ticket NewTicket() {
-  Ticket ticket;
-  ticket.request_id = "test";
-  ticket.start = std::chrono::steady_clock::now();
-  return ticket;
+CallContext NewCallContext() {
+  CallContext call_context;
+  call_context.request_id = "test";
+  call_context.start = std::chrono::steady_clock::now();
+  return call_context;
 }
 
 struct Started {
@@ -72,7 +72,8 @@ struct Started {
 
 Started Begin(TestServer& server, AdmissionPermit permit, const SummarizeRequest& request) {
   Started out;
-  out.task = std::make_shared<SummaryTask>(server.server().core(), NewTicket(), std::move(permit));
+  out.task =
+      std::make_shared<SummaryTask>(server.server().core(), NewCallContext(), std::move(permit));
   out.sink->task = out.task;
   out.task->Run(request, out.sink);
   return out;

@@ -1,4 +1,4 @@
-#include "engine/sched/encode_line.h"
+#include "engine/sched/encode_queue.h"
 
 #include <algorithm>
 
@@ -6,19 +6,19 @@
 
 namespace precis {
 
-EncodeLine::EncodeLine(const EncodeShape& shape, const EncodeCosts& costs, uint32_t max_overtakes)
+EncodeQueue::EncodeQueue(const EncodeShape& shape, const EncodeCosts& costs, uint32_t max_overtakes)
     : shape_(shape), costs_(costs), max_overtakes_(max_overtakes) {
   PRECIS_CHECK(NumEncodeItems(shape, 1) > 0);
   documents_.reserve(kNumWorkspaces);
 }
 
-bool EncodeLine::MayJoin(uint32_t tokens) const {
+bool EncodeQueue::MayJoin(uint32_t tokens) const {
   if (documents_.empty()) return true;
   if (documents_.size() == kNumWorkspaces) return false;
   return MayOvertake(PredictDocumentMicroseconds(shape_, costs_, tokens));
 }
 
-void EncodeLine::Join(DocumentId id, uint32_t tokens) {
+void EncodeQueue::Join(DocumentId id, uint32_t tokens) {
   PRECIS_CHECK(documents_.size() < kNumWorkspaces);
   documents_.push_back({.id = id,
                         .tokens = tokens,
@@ -27,16 +27,16 @@ void EncodeLine::Join(DocumentId id, uint32_t tokens) {
                         .remaining_us = PredictDocumentMicroseconds(shape_, costs_, tokens)});
 }
 
-void EncodeLine::Remove(DocumentId id) {
+void EncodeQueue::Remove(DocumentId id) {
   std::erase_if(documents_, [id](const Document& document) { return document.id == id; });
 }
 
-bool EncodeLine::Contains(DocumentId id) const {
+bool EncodeQueue::Contains(DocumentId id) const {
   return std::any_of(documents_.begin(), documents_.end(),
                      [id](const Document& document) { return document.id == id; });
 }
 
-EncodeSlice EncodeLine::Plan(bool at_any_price, double* left_us) {
+EncodeSlice EncodeQueue::Plan(bool at_any_price, double* left_us) {
   const bool overtake =
       documents_.size() == kNumWorkspaces && MayOvertake(documents_[1].remaining_us);
   Document& document = documents_[overtake ? 1 : 0];

@@ -1,4 +1,4 @@
-#include "engine/sched/documents.h"
+#include "engine/sched/document_cache.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -8,12 +8,12 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-using State = Documents::State;
+using State = DocumentCache::State;
 
 constexpr uint32_t kPages = 10;
 constexpr uint32_t kSlots = 16;
 
-class DocumentsTest : public testing::Test {
+class DocumentCacheTest : public testing::Test {
  protected:
   // A document of so many pages that one sequence reads.
   DocumentId Read(uint32_t pages) {
@@ -35,16 +35,16 @@ class DocumentsTest : public testing::Test {
   }
 
   PagePool pool_{kPages};
-  Documents documents_{pool_, kSlots, true};
+  DocumentCache documents_{pool_, kSlots, true};
 };
 
-TEST_F(DocumentsTest, PagesAreThoseOfTheTokensRoundedUp) {
+TEST_F(DocumentCacheTest, PagesAreThoseOfTheTokensRoundedUp) {
   EXPECT_EQ(documents_.NumPages(1), 1u);
   EXPECT_EQ(documents_.NumPages(16), 1u);
   EXPECT_EQ(documents_.NumPages(17), 2u);
 }
 
-TEST_F(DocumentsTest, StaysWhenNobodyReadsItAnyMore) {
+TEST_F(DocumentCacheTest, StaysWhenNobodyReadsItAnyMore) {
   const DocumentId id = Kept(3);
   EXPECT_EQ(documents_.state(id), State::kReady);
   EXPECT_EQ(pool_.leased(), 3u);
@@ -53,7 +53,7 @@ TEST_F(DocumentsTest, StaysWhenNobodyReadsItAnyMore) {
   EXPECT_THAT(documents_.forgotten(), IsEmpty());
 }
 
-TEST_F(DocumentsTest, IsNotGivenUpWhileSomebodyReadsIt) {
+TEST_F(DocumentCacheTest, IsNotGivenUpWhileSomebodyReadsIt) {
   const DocumentId id = Kept(3);
   documents_.AddUser(id);
   documents_.Pin(id);
@@ -62,7 +62,7 @@ TEST_F(DocumentsTest, IsNotGivenUpWhileSomebodyReadsIt) {
   EXPECT_EQ(documents_.pages(id).size(), 3u);
 }
 
-TEST_F(DocumentsTest, GivesUpTheLongestUnusedAndNoMoreThanIsNeeded) {
+TEST_F(DocumentCacheTest, GivesUpTheLongestUnusedAndNoMoreThanIsNeeded) {
   const DocumentId a = Kept(3);
   const DocumentId b = Kept(3);
   const DocumentId c = Kept(3);
@@ -77,7 +77,7 @@ TEST_F(DocumentsTest, GivesUpTheLongestUnusedAndNoMoreThanIsNeeded) {
   EXPECT_EQ(documents_.state(a), State::kReady);
 }
 
-TEST_F(DocumentsTest, FlushGivesUpAllThatNobodyReads) {
+TEST_F(DocumentCacheTest, FlushGivesUpAllThatNobodyReads) {
   Kept(2);
   const DocumentId read = Read(3);
   Kept(2);
@@ -89,7 +89,7 @@ TEST_F(DocumentsTest, FlushGivesUpAllThatNobodyReads) {
   EXPECT_EQ(pool_.leased(), 0u);
 }
 
-TEST_F(DocumentsTest, OneThatIsWaitedForIsIdleAgainWhenItIsGivenUp) {
+TEST_F(DocumentCacheTest, OneThatIsWaitedForIsIdleAgainWhenItIsGivenUp) {
   const DocumentId id = Kept(3);
   documents_.AddUser(id);  // waits for its admission
   documents_.MakeRoom(kPages);
@@ -99,7 +99,7 @@ TEST_F(DocumentsTest, OneThatIsWaitedForIsIdleAgainWhenItIsGivenUp) {
   EXPECT_THAT(documents_.forgotten(), ElementsAre(id));
 }
 
-TEST_F(DocumentsTest, AnEncodeGoesOnWhileAnybodyUsesIt) {
+TEST_F(DocumentCacheTest, AnEncodeGoesOnWhileAnybodyUsesIt) {
   const DocumentId id = documents_.Add(kSlots);
   documents_.Pin(id);
   documents_.Start(id);
@@ -113,7 +113,7 @@ TEST_F(DocumentsTest, AnEncodeGoesOnWhileAnybodyUsesIt) {
   EXPECT_EQ(documents_.state(id), State::kReady);
 }
 
-TEST_F(DocumentsTest, AnEncodeThatNobodyUsesEnds) {
+TEST_F(DocumentCacheTest, AnEncodeThatNobodyUsesEnds) {
   const DocumentId id = documents_.Add(kSlots);
   documents_.Pin(id);
   documents_.Start(id);
@@ -122,7 +122,7 @@ TEST_F(DocumentsTest, AnEncodeThatNobodyUsesEnds) {
   EXPECT_THAT(documents_.forgotten(), ElementsAre(id));
 }
 
-TEST_F(DocumentsTest, IdsAreNotUsedAgainBeforeForgettingIsSeen) {
+TEST_F(DocumentCacheTest, IdsAreNotUsedAgainBeforeForgettingIsSeen) {
   const DocumentId a = documents_.Add(kSlots);
   documents_.DropUser(a);
   const DocumentId b = documents_.Add(kSlots);
@@ -136,7 +136,7 @@ TEST_F(DocumentsTest, IdsAreNotUsedAgainBeforeForgettingIsSeen) {
 
 TEST(DocumentsNotKept, AreForgottenWithTheirLastUser) {
   PagePool pool(kPages);
-  Documents documents(pool, kSlots, false);
+  DocumentCache documents(pool, kSlots, false);
   const DocumentId id = documents.Add(kSlots);
   documents.Pin(id);
   documents.Start(id);

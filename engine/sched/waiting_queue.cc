@@ -1,4 +1,4 @@
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 
 namespace precis {
 
-WaitingLine::Tenant& WaitingLine::Find(Class& c, TenantId id) {
+WaitingQueue::Tenant& WaitingQueue::Find(Class& c, TenantId id) {
   const auto at = std::find_if(c.tenants.begin(), c.tenants.end(),
                                [id](const Tenant& tenant) { return tenant.id == id; });
   PRECIS_CHECK(at != c.tenants.end());
@@ -15,7 +15,7 @@ WaitingLine::Tenant& WaitingLine::Find(Class& c, TenantId id) {
 
 // The tenant whose first sequence starts earliest in virtual time; the one that came first among
 // equals.
-void WaitingLine::ChooseTenant(Class& c) {
+void WaitingQueue::ChooseTenant(Class& c) {
   const Tenant* best = nullptr;
   for (const Tenant& tenant : c.tenants) {
     if (tenant.entries.empty()) continue;
@@ -28,13 +28,13 @@ void WaitingLine::ChooseTenant(Class& c) {
 }
 
 // One that has used no more than its share is like one that was never here.
-void WaitingLine::ForgetIdleTenants(Class& c) {
+void WaitingQueue::ForgetIdleTenants(Class& c) {
   std::erase_if(c.tenants, [&c](const Tenant& tenant) {
     return tenant.entries.empty() && tenant.finish <= c.now;
   });
 }
 
-void WaitingLine::Add(SequenceId id, const Place& place) {
+void WaitingQueue::Add(SequenceId id, const Place& place) {
   Class& c = classes_[static_cast<size_t>(place.priority)];
   const bool known = std::any_of(c.tenants.begin(), c.tenants.end(),
                                  [&](const Tenant& tenant) { return tenant.id == place.tenant; });
@@ -46,7 +46,7 @@ void WaitingLine::Add(SequenceId id, const Place& place) {
   if (!c.next) ChooseTenant(c);
 }
 
-void WaitingLine::Remove(SequenceId id, const Place& place) {
+void WaitingQueue::Remove(SequenceId id, const Place& place) {
   Class& c = classes_[static_cast<size_t>(place.priority)];
   Tenant& tenant = Find(c, place.tenant);
   const size_t removed =
@@ -63,7 +63,7 @@ void WaitingLine::Remove(SequenceId id, const Place& place) {
 }
 
 // The highest class that has somebody waiting, unless a lower one was passed often enough.
-size_t WaitingLine::NextClass() const {
+size_t WaitingQueue::NextClass() const {
   for (size_t i = kNumPriorities; i > 0; --i) {
     if (classes_[i - 1].waiting > 0 && classes_[i - 1].passes >= max_passes_) return i - 1;
   }
@@ -72,7 +72,7 @@ size_t WaitingLine::NextClass() const {
   return i;
 }
 
-std::optional<SequenceId> WaitingLine::head() const {
+std::optional<SequenceId> WaitingQueue::head() const {
   if (size_ == 0) return std::nullopt;
   const Class& c = classes_[NextClass()];
   for (const Tenant& tenant : c.tenants) {
@@ -81,7 +81,7 @@ std::optional<SequenceId> WaitingLine::head() const {
   PRECIS_CHECK(false);
 }
 
-void WaitingLine::TakeHead() {
+void WaitingQueue::TakeHead() {
   PRECIS_CHECK(size_ > 0);
   const size_t index = NextClass();
   Class& c = classes_[index];

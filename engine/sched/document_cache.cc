@@ -1,4 +1,4 @@
-#include "engine/sched/documents.h"
+#include "engine/sched/document_cache.h"
 
 #include <utility>
 
@@ -6,23 +6,23 @@
 
 namespace precis {
 
-Documents::Documents(PagePool& pool, uint32_t cross_slots, bool keep)
+DocumentCache::DocumentCache(PagePool& pool, uint32_t cross_slots, bool keep)
     : pool_(pool), cross_slots_(cross_slots), keep_(keep) {}
 
-uint32_t Documents::NumPages(uint32_t tokens) const {
+uint32_t DocumentCache::NumPages(uint32_t tokens) const {
   return tokens / cross_slots_ + (tokens % cross_slots_ != 0 ? 1 : 0);
 }
 
-const Documents::Document& Documents::Live(DocumentId id) const {
+const DocumentCache::Document& DocumentCache::Live(DocumentId id) const {
   PRECIS_CHECK(id < documents_.size() && documents_[id].live);
   return documents_[id];
 }
 
-Documents::Document& Documents::Live(DocumentId id) {
+DocumentCache::Document& DocumentCache::Live(DocumentId id) {
   return const_cast<Document&>(std::as_const(*this).Live(id));
 }
 
-DocumentId Documents::Add(uint32_t tokens) {
+DocumentId DocumentCache::Add(uint32_t tokens) {
   if (free_ids_.empty()) {
     free_ids_.push_back(static_cast<DocumentId>(documents_.size()));
     documents_.emplace_back();
@@ -36,7 +36,7 @@ DocumentId Documents::Add(uint32_t tokens) {
   return id;
 }
 
-void Documents::DropUser(DocumentId id) {
+void DocumentCache::DropUser(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.users > document.pins);
   if (--document.users > 0) return;
@@ -45,33 +45,33 @@ void Documents::DropUser(DocumentId id) {
   Forget(id);
 }
 
-void Documents::Pin(DocumentId id) {
+void DocumentCache::Pin(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.pins < document.users);
   if (document.pins++ == 0 && document.state == State::kReady) Unkeep(id);
 }
 
-void Documents::Unpin(DocumentId id) {
+void DocumentCache::Unpin(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.pins > 0);
   if (--document.pins == 0 && document.state == State::kReady) Keep(id);
 }
 
-void Documents::Start(DocumentId id) {
+void DocumentCache::Start(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.state == State::kIdle);
   document.lease = pool_.Lease(PageKind::kCross, NumPages(document.tokens));
   document.state = State::kEncoding;
 }
 
-void Documents::FinishEncoding(DocumentId id) {
+void DocumentCache::FinishEncoding(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.state == State::kEncoding);
   document.state = State::kReady;
   if (document.pins == 0) Keep(id);
 }
 
-void Documents::Reset(DocumentId id) {
+void DocumentCache::Reset(DocumentId id) {
   Document& document = Live(id);
   PRECIS_CHECK(document.pins == 0);
   if (document.state == State::kReady) Unkeep(id);
@@ -80,24 +80,24 @@ void Documents::Reset(DocumentId id) {
   if (document.users == 0) Forget(id);
 }
 
-void Documents::MakeRoom(uint32_t pages) {
+void DocumentCache::MakeRoom(uint32_t pages) {
   while (pool_.available() < pages) {
     PRECIS_CHECK(oldest_ != kNone);
     Reset(oldest_);
   }
 }
 
-void Documents::Flush() {
+void DocumentCache::Flush() {
   while (oldest_ != kNone) Reset(oldest_);
 }
 
-void Documents::ClearForgotten() {
+void DocumentCache::ClearForgotten() {
   free_ids_.insert(free_ids_.end(), forgotten_.begin(), forgotten_.end());
   forgotten_.clear();
 }
 
 // At the end of the list: it was used just now.
-void Documents::Keep(DocumentId id) {
+void DocumentCache::Keep(DocumentId id) {
   Document& document = documents_[id];
   document.before = newest_;
   document.after = kNone;
@@ -107,7 +107,7 @@ void Documents::Keep(DocumentId id) {
   evictable_pages_ += static_cast<uint32_t>(document.lease.pages().size());
 }
 
-void Documents::Unkeep(DocumentId id) {
+void DocumentCache::Unkeep(DocumentId id) {
   const Document& document = documents_[id];
   (document.before == kNone ? oldest_ : documents_[document.before].after) = document.after;
   (document.after == kNone ? newest_ : documents_[document.after].before) = document.before;
@@ -115,7 +115,7 @@ void Documents::Unkeep(DocumentId id) {
   evictable_pages_ -= static_cast<uint32_t>(document.lease.pages().size());
 }
 
-void Documents::Forget(DocumentId id) {
+void DocumentCache::Forget(DocumentId id) {
   documents_[id] = Document();  // the lease goes back
   forgotten_.push_back(id);
 }

@@ -17,7 +17,7 @@ namespace precis {
 // Whose a sequence is: requests of one tenant wait in order, tenants take turns by cost.
 using TenantId = uint32_t;
 
-class WaitingLine {
+class WaitingQueue {
  public:
   struct Place {
     TenantId tenant = 0;
@@ -26,7 +26,7 @@ class WaitingLine {
   };
 
   // A class whose first was passed `max_passes` times by higher classes has the next turn.
-  explicit WaitingLine(uint32_t max_passes) : max_passes_(max_passes) {}
+  explicit WaitingQueue(uint32_t max_passes) : max_passes_(max_passes) {}
 
   void Add(SequenceId id, const Place& place);
   // Requires that `id` is in the line, at `place`.

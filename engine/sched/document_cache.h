@@ -21,12 +21,12 @@
 
 namespace precis {
 
-class Documents {
+class DocumentCache {
  public:
   enum class State : uint8_t { kIdle, kEncoding, kReady };
 
   // keep: documents that nobody reads stay while their pages are not needed.
-  Documents(PagePool& pool, uint32_t cross_slots, bool keep);
+  DocumentCache(PagePool& pool, uint32_t cross_slots, bool keep);
 
   // A new document, idle, with one user.
   DocumentId Add(uint32_t tokens);

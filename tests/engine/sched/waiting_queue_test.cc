@@ -1,4 +1,4 @@
-#include "engine/sched/waiting_line.h"
+#include "engine/sched/waiting_queue.h"
 
 #include <map>
 #include <optional>
@@ -18,33 +18,33 @@ class WaitingLineTest : public testing::Test {
  protected:
   void Add(SequenceId id, TenantId tenant, uint64_t cost, Priority priority = Priority::kNormal) {
     places_[id] = {tenant, priority, cost};
-    line_.Add(id, places_[id]);
+    queue_.Add(id, places_[id]);
   }
-  void Remove(SequenceId id) { line_.Remove(id, places_.at(id)); }
+  void Remove(SequenceId id) { queue_.Remove(id, places_.at(id)); }
   SequenceId Take() {
-    const std::optional<SequenceId> head = line_.head();
-    line_.TakeHead();
+    const std::optional<SequenceId> head = queue_.head();
+    queue_.TakeHead();
     return head.value();
   }
   std::vector<SequenceId> TakeAll() {
     std::vector<SequenceId> ids;
-    while (line_.size() > 0) ids.push_back(Take());
+    while (queue_.size() > 0) ids.push_back(Take());
     return ids;
   }
 
-  WaitingLine line_{kMaxPasses};
-  std::map<SequenceId, WaitingLine::Place> places_;
+  WaitingQueue queue_{kMaxPasses};
+  std::map<SequenceId, WaitingQueue::Place> places_;
 };
 
 TEST_F(WaitingLineTest, OneTenantIsServedInTheOrderOfArrivalWhateverThingsCost) {
   Add(5, 0, 1000);
   Add(3, 0, 1);
   Add(9, 0, 100);
-  EXPECT_EQ(line_.size(), 3u);
-  EXPECT_EQ(line_.cost(), 1101u);
+  EXPECT_EQ(queue_.size(), 3u);
+  EXPECT_EQ(queue_.cost(), 1101u);
   EXPECT_THAT(TakeAll(), ElementsAre(5, 3, 9));
-  EXPECT_EQ(line_.cost(), 0u);
-  EXPECT_EQ(line_.head(), std::nullopt);
+  EXPECT_EQ(queue_.cost(), 0u);
+  EXPECT_EQ(queue_.head(), std::nullopt);
 }
 
 TEST_F(WaitingLineTest, TenantsTakeTurnsHoweverManyOneOfThemSends) {
@@ -72,7 +72,7 @@ TEST_F(WaitingLineTest, LeavingTheLineCostsATenantNothing) {
   Add(10, 1, 10);
   Add(11, 1, 10);
   Remove(0);
-  EXPECT_EQ(line_.cost(), 30u);
+  EXPECT_EQ(queue_.cost(), 30u);
   EXPECT_THAT(TakeAll(), ElementsAre(1, 10, 11));
 }
 
@@ -80,7 +80,7 @@ TEST_F(WaitingLineTest, TheHeadStaysWhenATenantWithABetterClaimComes) {
   Add(0, 0, 10);
   Take();
   Add(1, 0, 10);  // tenant 0 has used more than tenant 1, but nobody else was there
-  ASSERT_EQ(line_.head(), 1u);
+  ASSERT_EQ(queue_.head(), 1u);
   Add(10, 1, 10);
   EXPECT_THAT(TakeAll(), ElementsAre(1, 10));
 }

@@ -13,9 +13,9 @@
 
 namespace precis {
 
-class EncodeLine {
+class EncodeQueue {
  public:
-  EncodeLine(const EncodeShape& shape, const EncodeCosts& costs, uint32_t max_overtakes);
+  EncodeQueue(const EncodeShape& shape, const EncodeCosts& costs, uint32_t max_overtakes);
 
   bool empty() const { return documents_.empty(); }
   // Whether a document of so many tokens may be in progress now: there is a workspace, and it would
