@@ -1,5 +1,5 @@
 // precis.admin.v1 on a unix socket of mode 0600: who may open it is who may act on the server. It
-// has no gate, and is no way for summaries.
+// authenticates nothing, and is no way for summaries.
 //
 // Owner: the server. Thread rule: Open and Stop by one thread; calls come on gRPC's.
 #pragma once

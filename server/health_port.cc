@@ -74,7 +74,7 @@ class HealthPort::Watcher final : public grpc::ServerWriteReactor<HealthCheckRes
 
   HealthPort& port_;
   const std::string name_;
-  HealthCheckResponse response_;  // UNKNOWN, which is never told, until the first is written
+  HealthCheckResponse response_;  // UNKNOWN, which is never sent, until the first is written
   Serving wanted_ = HealthCheckResponse::UNKNOWN;
   bool writing_ = false;
   bool finished_ = false;

@@ -2,7 +2,7 @@
 // can do neither TLS nor tokens. It answers from the start of the process, and last of all at its
 // end.
 //
-// Owner: main. Thread rule: any thread; ends when it is destroyed, after the server it tells of.
+// Owner: main. Thread rule: any thread; ends when it is destroyed, after the server it speaks of.
 #pragma once
 
 #include <map>
@@ -18,12 +18,12 @@
 
 namespace precis {
 
-// Ours and not gRPC's own, which says SERVING from its start until it is told otherwise: a probe in
+// Ours and not gRPC's own, which says SERVING from its start until it is set otherwise: a probe in
 // between would take a server that loads for one that is ready.
 class HealthPort final : public grpc::health::v1::Health::CallbackService,
                          public grpc::HealthCheckServiceInterface {
  public:
-  // NOT_SERVING until it is told otherwise. The error names the address.
+  // NOT_SERVING until it is set otherwise. The error names the address.
   static StatusOr<std::unique_ptr<HealthPort>> Open(const std::string& address);
   ~HealthPort() override;
 

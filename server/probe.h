@@ -10,7 +10,7 @@
 namespace precis {
 
 // OK when the server at --health-listen, or at --listen where that is not set, says SERVING. With
-// TLS it takes whatever certificate is shown: it asks its own machine, and tells nothing that is
+// TLS it takes whatever certificate is shown: it asks its own machine, and sends nothing that is
 // secret. Where clients need a certificate it shows the server's own.
 Status ProbeHealth(const ServerOptions& options, Duration timeout);
 

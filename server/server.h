@@ -33,7 +33,7 @@ namespace precis {
 class Server {
  public:
   // Takes both addresses and answers from now on. The error names the address. `health_port`, which
-  // may be null and outlives the server, is told what the main port's health service says.
+  // may be null and outlives the server, receives what the main port's health service says.
   static StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options, LoadedSummarizer model,
       grpc::HealthCheckServiceInterface* health_port = nullptr);
@@ -47,7 +47,7 @@ class Server {
   // What was accepted goes on. Idempotent.
   void BeginDrain();
   // False when requests were under way, or replies not sent, still after `timeout`. Replies that
-  // nobody reads are given up before long.
+  // no one reads are given up before long.
   bool WaitIdle(Duration timeout) { return core_->admission.WaitIdle(timeout); }
   // Reads tokens and certificates again, now; the first error. What is bad changes nothing.
   Status Reload() { return reloader_->ReloadAll(); }

@@ -1,4 +1,5 @@
-// What a start tells: the log lines that say what was chosen and why, and the file with the ports.
+// What a start reports: the log lines that say what was chosen and why, and the file with the
+// ports.
 //
 // Called by main. Thread rule: one thread.
 #pragma once

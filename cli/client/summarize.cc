@@ -38,7 +38,7 @@ int Summarize(const SummarizeOptions& options, const v1::StreamSummarizeRequest&
   v1::StreamSummarizeResponse event;
   while (stream->Read(&event)) {
     printer.OnEvent(event);
-    if (!out) context.TryCancel();  // nobody reads any more
+    if (!out) context.TryCancel();  // no one reads any more
   }
   grpc::Status status = stream->Finish();
   if (!out) {

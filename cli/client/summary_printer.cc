@@ -22,7 +22,7 @@ void SummaryPrinter::OnEvent(const v1::StreamSummarizeResponse& event) {
   if (event.has_finished()) OnFinished(event.finished().summary());
 }
 
-// A document in windows has no text for a long while; somebody may wonder.
+// A document in windows has no text for a long while; the user may wonder.
 void SummaryPrinter::OnProgress(const v1::Progress& progress) {
   if (json_ || progress.windows_total() < 2 || progress.windows_done() <= windows_done_) return;
   windows_done_ = progress.windows_done();

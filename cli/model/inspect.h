@@ -10,7 +10,7 @@
 
 namespace precis::cli {
 
-// The load that memory is told for.
+// The load that memory is counted for.
 struct InspectLoad {
   uint64_t documents = 64;
   uint64_t source_tokens = 512;

@@ -31,7 +31,7 @@ struct EngineOptions {
   // Encoded documents stay in the pool while there is room, for the next request on the same text.
   bool cross_cache = true;
   // One principal's documents may serve another's requests: saves work where clients send the same
-  // texts, and tells by its speed that somebody else sent this one.
+  // texts, and shows by its speed that another client sent this one.
   bool share_cross_cache = false;
 };
 

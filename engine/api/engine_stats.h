@@ -1,4 +1,4 @@
-// What the engine tells about itself: gauges and counters in a snapshot, and an observer for what
+// What the engine says about itself: gauges and counters in a snapshot, and an observer for what
 // belongs into histograms. Knows nothing of Prometheus. Thread rule: a snapshot is a value; the
 // observer is called by the step thread and must be quick.
 #pragma once
@@ -14,7 +14,7 @@ struct EngineStats {
   uint32_t decoding = 0;
   uint32_t pages_total = 0;
   uint32_t pages_self = 0;    // leased
-  uint32_t pages_cross = 0;   // leased, of documents that somebody reads
+  uint32_t pages_cross = 0;   // leased, of documents with a reader
   uint32_t pages_cached = 0;  // leased, of documents kept for the next request
   uint32_t cached_documents = 0;
   uint64_t queue_tokens = 0;    // source tokens + beams x new tokens, accepted and unfinished

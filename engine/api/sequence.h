@@ -32,7 +32,7 @@ struct SequenceTimings {
 };
 
 struct TokenEvent {
-  // kProgress: a beam search, which has no tokens to tell before its end, has so many in `token`.
+  // kProgress: a beam search, which has no tokens to give before its end, has so many in `token`.
   enum class Kind { kStarted, kToken, kProgress, kFinished } kind = Kind::kToken;
   int32_t token = 0;                                   // kToken; </s> is not sent
   FinishReason reason = FinishReason::kEndOfSequence;  // kFinished

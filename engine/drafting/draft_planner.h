@@ -3,7 +3,7 @@
 // that may not go below zero, so that decoding is never much slower than without them, whatever the
 // texts do.
 //
-// Owner: the drafter. Thread rule: the step thread. Depends on what it is told and nothing else.
+// Owner: the drafter. Thread rule: the step thread. Depends on what it receives and nothing else.
 #pragma once
 
 #include <array>

@@ -23,7 +23,7 @@ class DraftSource {
   // The arguments live until another sequence joins as `id`. May allocate, the rest may not.
   virtual void Join(SequenceId id, std::span<const int32_t> source_ids,
                     const GenerationOptions& options) = 0;
-  // `token` now stands behind those before.
+  // `token` now stands after those before.
   virtual void Push(SequenceId id, int32_t token) = 0;
   // Fills out[0 .. tokens).
   virtual Draft Propose(SequenceId id, std::span<int32_t> out) = 0;

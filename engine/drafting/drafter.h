@@ -1,5 +1,5 @@
 // Drafts of all sequences: has a source look for them and a policy say how many are worth a row,
-// holds them while they are verified and tells both how they fared.
+// holds them while they are verified and reports to both how they fared.
 //
 // Owner: the runner. Thread rule: the step thread.
 #pragma once

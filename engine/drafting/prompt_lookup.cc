@@ -32,7 +32,7 @@ void PromptLookup::Start(std::span<const int32_t> source, uint32_t max_new_token
   output_.reserve(max_new_tokens);
   heads_.assign(std::bit_ceil(source.size() + 1), kNone);
   next_.assign(source.size() + (own_output ? max_new_tokens : 0), kNone);
-  // The last position with something to propose behind it is that before the token before </s>.
+  // The last position with something to propose after it is that before the token before </s>.
   // Backwards, so that chains begin at the document's beginning.
   for (uint32_t i = source_size(); i > 2; --i) Insert(i - 3);
 }

@@ -42,7 +42,7 @@ class PromptLookup {
   bool own_output_ = false;
   std::vector<uint32_t> heads_;   // by Bucket(): where its chain of positions begins, or kNone
   std::vector<uint32_t> next_;    // by position: the next one of its chain, or kNone
-  uint32_t next_copied_ = kNone;  // behind the place from which was copied last
+  uint32_t next_copied_ = kNone;  // after the place from which was copied last
 };
 
 // Of all sequences.

@@ -2,7 +2,7 @@
 // serving its scale (documents of another length, a busy machine) and, more slowly, its shape. Rows
 // are padded to buckets by the GEMMs, so rows up to a bucket's end cost the same.
 //
-// Owner: DraftPlanner. Thread rule: the step thread. Depends on what it is told and nothing else.
+// Owner: DraftPlanner. Thread rule: the step thread. Depends on what it receives and nothing else.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace precis {
 class StepCost {
  public:
   // us[i]: microseconds measured with Buckets(max_rows)[i] rows (the last with max_rows), at least
-  // one; behind the last that was measured, cost is taken to be proportional to rows.
+  // one; after the last that was measured, cost is taken to be proportional to rows.
   StepCost(uint32_t max_rows, std::span<const double> us);
 
   // 1, 2, 4, 8, then multiples of 16, the last holds max_rows: the row buckets of the GEMMs.

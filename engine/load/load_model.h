@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "common/status.h"
+#include "engine/api/engine_options.h"
 #include "engine/api/model_info.h"
-#include "engine/engine.h"
 #include "engine/run/step_runner.h"
 #include "kernels/backend.h"
 

@@ -1,5 +1,5 @@
-// What serving a model takes of memory, told from headers alone: whoever asks for more than there
-// is hears it in a line, before any of it is claimed.
+// What serving a model takes of memory, counted from headers alone: whoever asks for more than
+// there is gets one line that says so, before any of it is claimed.
 //
 // Called while loading and by inspect and benchmarks. Thread rule: functions, no state.
 #pragma once

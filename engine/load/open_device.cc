@@ -25,7 +25,7 @@ std::unique_ptr<Backend> TryCuda(BackendOptions options, std::string_view dtype,
   auto cuda = make(options);
   if (cuda.ok()) return *std::move(cuda);
   const std::string why(cuda.status().message());
-  // That a build without CUDA uses the CPU surprises nobody.
+  // That a build without CUDA uses the CPU surprises no one.
   const bool built_without = cuda.status().code() == absl::StatusCode::kUnimplemented;
   spdlog::log(built_without ? spdlog::level::debug : spdlog::level::info, "device: the CPU: {}",
               why);

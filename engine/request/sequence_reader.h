@@ -25,7 +25,7 @@ class SequenceReader {
   std::string Read();
   void Cancel() { handle_.Cancel(); }
 
-  // Of a beam search under way; about right, since it is told every few steps.
+  // Of a beam search under way; about right, since the engine reports it every few steps.
   uint32_t searched_tokens() const { return searched_tokens_; }
   bool cache_hit() const { return cache_hit_; }
   bool started() const { return started_; }  // its encoder work began

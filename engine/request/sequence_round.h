@@ -25,7 +25,7 @@ class SequenceRound {
   SequenceRound(const Tokenizer& tokenizer, const GenerationOptions& options, size_t count,
                 size_t max_in_flight, MakeRequest make);
 
-  // Submits what may be in flight. Kept back where the engine refuses, which is told.
+  // Submits what may be in flight. Kept back where the engine refuses, which is returned.
   Status Submit(Engine& engine);
   // Reads all; `on_text` hears what is new. The first failure of a sequence, if there is one.
   Status Read(const OnText& on_text);

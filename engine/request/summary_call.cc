@@ -46,7 +46,7 @@ void TextCall::Cancel() {
 void TextCall::RunWakeups() {
   const uint32_t seen = wakeups_.load();
   Process();
-  // Woken meanwhile: queue up again behind the others.
+  // Woken meanwhile: queue up again after the others.
   if (wakeups_.fetch_sub(seen) != seen) {
     context_.pool->Add([self = shared_from_this()] { self->RunWakeups(); });
   }
@@ -152,7 +152,7 @@ void TextCall::Submit() {
   Status status = TrySubmit();
   // The summarizer takes no more calls than the engine has places, so a full engine is full of
   // other calls' windows and samples: it is waited for, by the end of one of its own sequences,
-  // else of anybody's.
+  // else of any other call's.
   if (IsQueueFull(status)) {
     if (round_->in_flight() > 0) return;
     context_.waiting.Add([weak = weak_from_this()] {
@@ -196,7 +196,7 @@ void TextCall::NoteSearched() {
   listener_->OnSearched(searched);
 }
 
-// Of the source itself: samples come after the first, merges are nobody's documents.
+// Of the source itself: samples come after the first, merges are not documents.
 void TextCall::NoteCacheHits() {
   if (splits_ > (state_ == State::kWindows ? 1 : 0)) return;
   const std::vector<SequenceReader>& readers = round_->readers();

@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kProgressSteps = 8;  // of a beam search, from one kProgress to the next
 
-// The same, of its own: sequences that end together are told to several threads, and abseil's
+// The same, of its own: sequences that end together are reported to several threads, and abseil's
 // counting of a status's holders is unseen by ThreadSanitizer.
 Status Unshared(const Status& status) {
   return CopyOf(status, status.code(), std::string(status.message()));
@@ -125,7 +125,7 @@ void EngineLoop::Step() {
   ForgetDocuments();
 }
 
-// What was read and written lies on a device that is gone: there is nobody whom this spares.
+// What was read and written lies on a device that is gone: keeping it would save no one work.
 void EngineLoop::GiveUpDevice(const StepPlan& plan, const Status& why) {
   spdlog::error("the device has failed, all {} sequences end and no new ones are taken: {}",
                 ids_in_use_.size(), std::string(why.message()));
@@ -195,7 +195,7 @@ void EngineLoop::ObserveToken(Active& a, TimePoint now) {
   a.last_token = now;
 }
 
-// Applies the step's tokens and tells each sequence's reader.
+// Applies the step's tokens and gives them to each sequence's reader.
 void EngineLoop::Emit() {
   const TimePoint now = clock_.Now();
   outcomes_.clear();

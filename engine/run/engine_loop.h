@@ -44,7 +44,7 @@ class EngineLoop final : private PageTables {
  private:
   static constexpr size_t kMostTenants = 16384;
 
-  // A request, or with no queue a wish of FlushCache().
+  // A request, or with no queue a call of FlushCache().
   struct Submission {
     SequenceRequest request;
     std::shared_ptr<EventQueue> queue;

@@ -1,5 +1,5 @@
 // The way of one sequence's events from the step thread to its reader: a ring with room for all of
-// them, so that a slow reader never blocks the step thread, and the reader's wish to cancel.
+// them, so that a slow reader never blocks the step thread, and the reader's request to cancel.
 //
 // Owner: shared by the step thread and the handle; whichever lets go last ends it. Thread rule: one
 // thread pushes (the step thread), one polls; RequestCancel from any.

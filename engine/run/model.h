@@ -10,8 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include "engine/api/engine_options.h"
 #include "engine/decoding/token_picker.h"
-#include "engine/engine.h"
 #include "engine/model/config/model_config.h"
 #include "engine/model/kv_layout.h"
 #include "engine/model/kv_memory.h"

@@ -16,7 +16,7 @@
 
 namespace precis {
 
-// What a sequence is to the runner, told once when it joins.
+// What a sequence is to the runner, given once when it joins.
 struct RunnerSequence {
   std::span<const int32_t> source_ids;  // of its document; lives until Leave()
   const GenerationOptions* options;     // lives until Leave()

@@ -118,8 +118,8 @@ int32_t StepRunner::TokenOf(const Sequence& s, const DecodeRow& row) const {
 void StepRunner::CopyPages(const StepPlan& plan) {
   copies_.clear();
   for (const PageCopy& copy : plan.copies) copies_.push_back({copy.from, copy.to, copy.slots});
-  if (!copies_.empty())
-    model_->backend->CopySlots({copies_, model_->memory.pool(), model_->layout.self.layers});
+  if (copies_.empty()) return;
+  model_->backend->CopySlots({copies_, model_->memory.pool(), model_->layout.self.layers});
 }
 
 // Each row's next token follows its own prefix: the tokens that stand, then the drafts up to the
@@ -164,7 +164,7 @@ SequenceStep StepRunner::Verify(SequenceId id, size_t begin, size_t rows) {
   size_t count = 0;
   while (count < rows) {
     const std::span<const TokenScore> best = picker_.best(begin + count);
-    // Behind a draft it is as it would be without: the tokens before it stand, the next step fails.
+    // After a draft it is as it would be without: the tokens before it stand, the next step fails.
     if (!picker_.is_number(begin + count)) break;
     // Where the options leave no token, the sequence ends.
     const int32_t token = best.empty() ? LastResort(model_->config.tokens)

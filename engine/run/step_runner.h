@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/api/sequence.h"
 #include "engine/decoding/beam_search.h"
 #include "engine/decoding/sampler.h"
 #include "engine/decoding/token_history.h"
 #include "engine/decoding/token_picker.h"
 #include "engine/drafting/drafter.h"
-#include "engine/engine.h"
 #include "engine/run/model.h"
 #include "engine/run/model_runner.h"
 

@@ -4,7 +4,7 @@
 //
 //            Start                 FinishEncoding
 //   idle ------------> encoding ------------------> ready: pinned while an admitted sequence reads
-//    ^  no pages         | nobody uses it any more     |    it, else kept until its pages are
+//    ^  no pages         | no one uses it any more     |    it, else kept until its pages are
 //    needed
 //    +-------------------+-----------------------------+
 //
@@ -25,7 +25,7 @@ class DocumentCache {
  public:
   enum class State : uint8_t { kIdle, kEncoding, kReady };
 
-  // keep: documents that nobody reads stay while their pages are not needed.
+  // keep: documents that no one reads stay while their pages are not needed.
   DocumentCache(PagePool& pool, uint32_t cross_slots, bool keep);
 
   // A new document, idle, with one user.
@@ -41,13 +41,13 @@ class DocumentCache {
   // Idle to encoding; takes its pages, which must be available, after MakeRoom().
   void Start(DocumentId id);
   void FinishEncoding(DocumentId id);
-  // What was encoded is worth nothing: back to idle. Requires that nobody pins it.
+  // What was encoded is worth nothing: back to idle. Requires that no one pins it.
   void Reset(DocumentId id);
 
   // Gives up kept documents, those longest unused first, until `pages` are available. Requires
   // pages <= pool.available() + evictable_pages().
   void MakeRoom(uint32_t pages);
-  // Gives up all documents that nobody reads.
+  // Gives up all documents that no one reads.
   void Flush();
 
   State state(DocumentId id) const { return Live(id).state; }
@@ -57,7 +57,7 @@ class DocumentCache {
   std::span<const PageId> pages(DocumentId id) const { return Live(id).lease.pages(); }
   uint32_t NumPages(uint32_t tokens) const;
 
-  // Of ready documents that nobody reads; MakeRoom() can have them.
+  // Of ready documents that no one reads; MakeRoom() can have them.
   uint32_t evictable_pages() const { return evictable_pages_; }
   uint32_t num_kept() const { return num_kept_; }
 

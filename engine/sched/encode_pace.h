@@ -3,7 +3,7 @@
 // what its predictions turned out to be worth (longer documents than those it was fitted on, a busy
 // machine).
 //
-// Owner: the engine loop. Thread rule: the step thread. Depends on what it is told and nothing
+// Owner: the engine loop. Thread rule: the step thread. Depends on what it receives and nothing
 // else.
 #pragma once
 

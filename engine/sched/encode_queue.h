@@ -19,14 +19,14 @@ class EncodeQueue {
 
   bool empty() const { return documents_.empty(); }
   // Whether a document of so many tokens may be in progress now: there is a workspace, and it would
-  // not only wait behind the oldest.
+  // not only wait after the oldest.
   bool MayJoin(uint32_t tokens) const;
   void Join(DocumentId id, uint32_t tokens);
   void Remove(DocumentId id);
   bool Contains(DocumentId id) const;
 
   // Requires !empty(). As many items of the document whose turn it is as fit *left_us, which goes
-  // down; at least one if `at_any_price`. With `last` the document has left the line.
+  // down; at least one if `at_any_price`. With `last` the document has left the queue.
   EncodeSlice Plan(bool at_any_price, double* left_us);
 
  private:

@@ -20,7 +20,7 @@ enum class PageKind : uint8_t { kSelf, kCross };
 class PagePool;
 class SelfPages;
 
-// Pages that somebody holds; the destructor gives them back. Move-only.
+// Pages with a holder; the destructor gives them back. Move-only.
 class PageLease {
  public:
   PageLease() = default;
@@ -38,7 +38,7 @@ class PageLease {
   std::vector<PageId> pages_;
 };
 
-// Pages kept back for somebody who does not need them yet; the destructor frees the promise.
+// Pages kept back for a sequence that does not need them yet; the destructor frees the promise.
 class PagePromise {
  public:
   PagePromise() = default;
@@ -89,7 +89,7 @@ class PagePool {
   bool Drop(PageKind kind, PageId page);
   // The same, and a page that becomes free is promised again.
   void Drop(PageKind kind, PageId page, PagePromise& promise);
-  void Release(uint32_t promised);
+  void Release(uint32_t promised);  // so many promised pages are free again
 
   const uint32_t total_;
   std::vector<PageId> free_;       // a stack; promised pages are in it

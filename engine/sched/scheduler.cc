@@ -102,7 +102,7 @@ void Scheduler::Free(SequenceId id) {
 void Scheduler::ReleaseDocument(const Sequence& sequence) {
   const DocumentId document = sequence.document;
   if (sequence.phase != Phase::kWaiting) documents_.Unpin(document);
-  // An encode that nobody waits for ends; the last user's leaving gives its pages back.
+  // An encode that no one waits for ends; the last user's leaving gives its pages back.
   if (documents_.users(document) == 1) encode_queue_.Remove(document);
   documents_.DropUser(document);
 }
@@ -205,7 +205,7 @@ bool Scheduler::MayAdmit(const Sequence& head) const {
   uint32_t can_have = pool_.available() + documents_.evictable_pages();
   switch (documents_.state(document)) {
     case DocumentCache::State::kIdle:
-      // A document that would only wait behind the oldest leaves its pages to others until then.
+      // A document that would only wait after the oldest leaves its pages to others until then.
       if (!encode_queue_.MayJoin(head.spec.source_tokens)) return false;
       needed += documents_.NumPages(head.spec.source_tokens);
       break;
@@ -260,7 +260,7 @@ void Scheduler::FinishEncoding(DocumentId id) {
 void Scheduler::Apply(std::span<const SequenceOutcome> outcomes) {
   PRECIS_CHECK(outcomes.size() == pending_);
   pending_ = 0;
-  // The planned are the first of decoding_, in its order; behind them is what this step encoded.
+  // The planned are the first of decoding_, in its order; after them is what this step encoded.
   size_t kept = 0;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     const SequenceId id = decoding_[i];

@@ -30,7 +30,8 @@ struct SchedulerOptions {
   uint32_t cross_slots = 16;      // tokens a cross page holds
   uint32_t max_overtakes = 4;     // how often a short document may pass the oldest encoding one
   uint32_t max_passes = 16;       // admissions of higher priorities before one of a lower is due
-  bool keep_documents = true;  // the cross-page cache: nobody's documents stay while there is room
+  bool keep_documents =
+      true;  // the cross-page cache: documents that no one reads stay while there is room
   EncodeShape encode_shape = {};
   EncodeCosts encode_costs = {};
 };
@@ -53,7 +54,7 @@ inline uint64_t CostOf(const SequenceSpec& spec) {
 // How a sequence came by its document when it was admitted.
 enum class DocumentUse : uint8_t {
   kEncoded,  // it was the first: encoded for it
-  kJoined,   // somebody else's encode was under way
+  kJoined,   // another sequence's encode was under way
   kReady,    // it was there
 };
 
@@ -95,7 +96,7 @@ class Scheduler {
   // False when max_sequences are unfinished.
   bool HasRoom() const { return !free_ids_.empty(); }
   // Requires HasRoom(), spec.beams <= max_beams() and WorstCasePages(spec) <= pool.total(). Joins
-  // the waiting line.
+  // the waiting queue.
   SequenceId Add(const SequenceSpec& spec);
   // Leaves at once, whatever it is doing; its pages go back, or stay for others. Not between
   // Schedule and Apply. Requires that `id` has not left.
@@ -111,7 +112,7 @@ class Scheduler {
   // What is encoded of a document is worth nothing: its admitted sequences leave, and are returned;
   // those that wait will encode it again. Requires that it is not forgotten.
   std::vector<SequenceId> FailDocument(DocumentId id);
-  // Gives up kept documents that nobody reads.
+  // Gives up kept documents that no one reads.
   void FlushDocuments() { documents_.Flush(); }
 
   std::span<const SequenceId> started() const { return started_; }
@@ -127,7 +128,7 @@ class Scheduler {
   }
   // Decode rows of the sequence in a plan; 0 before admission, 1 before its first decode row.
   uint32_t live_beams(SequenceId id) const { return Live(id).self.live(); }
-  // Empty while nobody has it encoded or is at it.
+  // Empty until its encoding begins.
   std::span<const PageId> cross_pages(SequenceId id) const {
     return documents_.pages(Live(id).document);
   }
@@ -144,7 +145,7 @@ class Scheduler {
   std::span<const SequenceId> decoding_sequences() const { return decoding_; }
   // Rows that no beam of a running sequence needs: room for drafts.
   uint32_t spare_rows() const { return options_.max_batch - rows_; }
-  // Of documents that nobody reads; they are leased, and given up when others need them.
+  // Of documents that no one reads; they are leased, and given up when others need them.
   uint32_t kept_pages() const { return documents_.evictable_pages(); }
   uint32_t kept_documents() const { return documents_.num_kept(); }
   // A document may be encoded on for those that still wait, when all that were admitted have left.

@@ -56,7 +56,7 @@ void SelfPages::Reset() {
 }
 
 std::span<const PageId> SelfPages::table(uint32_t beam) const {
-  // Before admission nobody is live and beam 0 has an empty table.
+  // Before admission no beam is live and beam 0 has an empty table.
   PRECIS_CHECK(beam < std::max(live_, 1u));
   return {tables_.data() + (size_t{buffer_} * max_beams_ + beam) * pages_per_beam_, length_};
 }

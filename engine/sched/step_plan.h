@@ -35,7 +35,7 @@ struct PageCopy {
 // position after the one before.
 struct DecodeRow {
   SequenceId sequence;
-  uint32_t beam;   // 0 where nobody asked for beams
+  uint32_t beam;   // 0 where no beams were asked for
   uint32_t draft;  // 0: the token stands; j: it is the j-th draft after it
   uint32_t position;
   PageId page;  // of the self kind

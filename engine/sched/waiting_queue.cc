@@ -62,7 +62,7 @@ void WaitingQueue::Remove(SequenceId id, const Place& place) {
   }
 }
 
-// The highest class that has somebody waiting, unless a lower one was passed often enough.
+// The highest class that has a sequence waiting, unless a lower one was passed often enough.
 size_t WaitingQueue::NextClass() const {
   for (size_t i = kNumPriorities; i > 0; --i) {
     if (classes_[i - 1].waiting > 0 && classes_[i - 1].passes >= max_passes_) return i - 1;

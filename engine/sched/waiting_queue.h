@@ -29,13 +29,13 @@ class WaitingQueue {
   explicit WaitingQueue(uint32_t max_passes) : max_passes_(max_passes) {}
 
   void Add(SequenceId id, const Place& place);
-  // Requires that `id` is in the line, at `place`.
+  // Requires that `id` is in the queue, at `place`.
   void Remove(SequenceId id, const Place& place);
 
   // Who is next; none when empty. Stays so until it is taken or removed, or a higher class passes
   // it: a tenant that comes later does not go before a sequence that was found to lack pages.
   std::optional<SequenceId> head() const;
-  // The head leaves the line: it was admitted.
+  // The head leaves the queue: it was admitted.
   void TakeHead();
 
   uint32_t size() const { return size_; }

@@ -1,6 +1,6 @@
 // How many requests may be under way: a bounded number, and a bounded number of tokens together;
 // and of each client no more than its limits say. Full is an answer, not a wait; bulk streams alone
-// may ask to be told when there is room.
+// may ask to be called when there is room.
 //
 // Owner: the server. Thread rule: any thread.
 #pragma once
@@ -70,8 +70,9 @@ class Admission {
                                                      AdmissionPermit first);
 
   // A permit of no tokens yet. When there is none, `wake` is called once, from another thread, as
-  // soon as there may be one; ask again then. `key` names the waiter: one wish each. Where only
-  // time helps, because the client has used up its rate, `*wait` says how long, and nobody calls.
+  // soon as there may be one; ask again then. `key` names the waiter: each waits for one. Where
+  // only time helps, because the client has used up its rate, `*wait` says how long, and no one
+  // calls.
   AdmissionPermit AdmitOrWait(const Client& client, const void* key, std::function<void()> wake,
                               Duration* wait);
   // The same question without taking a place: whether there is room for one more. False: `wake` and

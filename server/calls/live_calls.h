@@ -1,6 +1,6 @@
-// The calls under way, so that the end of the server can be told to each of them.
+// The calls under way, so that each of them hears of the end of the server.
 //
-// Owner: the server. Thread rule: any thread; a call is told outside the lock.
+// Owner: the server. Thread rule: any thread; a call is notified outside the lock.
 #pragma once
 
 #include <memory>

@@ -99,7 +99,8 @@ StatusOr<GenerationOverrides> ToOverrides(const v1::GenerationOptions& o) {
   return out;
 }
 
-// Clamped, not refused: a client's wish among others' is the operator's to weigh. The reply tells.
+// Clamped, not refused: what a client gets among others is the operator's to weigh. The reply says
+// what it got.
 StatusOr<Priority> ToPriority(const v1::GenerationOptions& o, Priority most) {
   switch (o.priority()) {
     case v1::PRIORITY_LOW:

@@ -44,7 +44,7 @@ void ApplyClientLimits(const Client& client, SummarizeRequest* request);
 uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine);
 
 // What the queue counts: source tokens and new tokens. Source tokens are exact for ids and about
-// right for text, since nobody has tokenized yet.
+// right for text, since nothing is tokenized yet.
 uint64_t EstimateCost(const SummarizeRequest& request, const Engine& engine);
 
 }  // namespace precis

@@ -19,7 +19,7 @@ void RequestStream::Open() {
     return;
   }
   core_.live.Add(shared_from_this());
-  // Between the gate and the list of calls the server may have begun to drain.
+  // Between authentication and the list of calls the server may have begun to drain.
   if (core_.entry.closed()) Drain();
   {
     MutexLock lock(mutex_);

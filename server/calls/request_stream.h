@@ -24,7 +24,7 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
                       public LiveCall,
                       public std::enable_shared_from_this<RequestStream> {
  public:
-  // Through the gate; from here the call may be over at any moment.
+  // Authenticates the call; from here it may be over at any moment.
   void Open();
 
   void OnReadDone(bool ok) final;
@@ -60,7 +60,7 @@ class RequestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byt
   void Pump();
   // In any thread: when gRPC has ended the call, why.
   Status WhyCancelled() const { return unread_->WhyCancelled(); }
-  // Within TakeIn(): the message ends the stream, for nobody could be told otherwise.
+  // Within TakeIn(): the message ends the stream, for no one could be answered otherwise.
   void EndUnanswered(const Status& why);
 
   ServerCore& core_;

@@ -1,6 +1,6 @@
 // Who calls, as far as the server can tell, and how much of the server that client may use.
 //
-// Made by the authenticator, carried by the ticket. Thread rule: values, no state.
+// Made by the authenticator, carried by the CallContext. Thread rule: values, no state.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ StatusOr<ClientLimits> ParseClientLimits(std::string_view words, const ClientLim
 std::string FormatClientLimits(const ClientLimits& limits);
 
 struct Client {
-  // "token:NAME" or "certificate:SUBJECT": the engine's principal. Empty: nobody in particular.
+  // "token:NAME" or "certificate:SUBJECT": the engine's principal. Empty: no one in particular.
   std::string name;
   // Whose share a request counts as: the name, or the address of who has none.
   std::string account;

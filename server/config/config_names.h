@@ -1,4 +1,4 @@
-// Which option somebody meant by a name that is none.
+// Which option was meant by a name that is none.
 //
 // Called by server/config/config.cc. Thread rule: pure functions.
 #pragma once

@@ -46,7 +46,7 @@ StatusOr<Duration> ParseDuration(std::string_view text) {
     }
   }
   double value = 0;
-  // A year is more than anybody means, and keeps sums of times far from overflow.
+  // A year is more than anyone means, and keeps sums of times far from overflow.
   if (!ParsePlainNumber(number, &value) || value * static_cast<double>(unit) > 3.2e16) {
     return InvalidArgument(fmt::format("'{}' is not a time such as 30s, 500ms, 2m or 1h", text));
   }

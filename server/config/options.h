@@ -1,7 +1,7 @@
 // Everything an operator may set, once parsed. Each field has a default, a unit, and what raising
 // it costs; server/config/config.h reads them from flags, environment and file.
 //
-// Owner: main, for the life of the process. Thread rule: a value; nobody changes it after the
+// Owner: main, for the life of the process. Thread rule: a value; no one changes it after the
 // start.
 #pragma once
 
@@ -25,10 +25,10 @@ struct ServerOptions {
   std::string metrics_listen = "127.0.0.1:9464";  // host:port; empty: no metrics
   std::string health_listen;  // host:port or unix:PATH, plain text, health alone; empty: none
   std::string port_file;      // the ports that were taken are written here; empty: nowhere
-  bool insecure = false;      // allows plain text beyond loopback: anybody can read along
-  bool reflection = true;     // tells any client the names of our messages
+  bool insecure = false;      // allows plain text beyond loopback: anyone can read along
+  bool reflection = true;     // shows any client the names of our messages
 
-  std::string tls_cert;       // PEM, the chain behind it; empty: no encryption
+  std::string tls_cert;       // PEM, the chain after it; empty: no encryption
   std::string tls_key;        // its private key
   std::string tls_client_ca;  // PEM: clients need a certificate of one of these; empty: none
   std::string

@@ -143,7 +143,7 @@ void HttpConnection::Send(HttpResponse answer, unsigned version, bool keep_alive
   out.body() = std::move(answer.body);
   out.keep_alive(keep_alive);
   out.prepare_payload();
-  if (head) out.body().clear();  // its length has been told
+  if (head) out.body().clear();  // its length has been sent
   stream_.expires_after(limits_.write_timeout);
   http::async_write(stream_, out, [self = shared_from_this()](beast::error_code error, size_t) {
     self->OnSent(error);

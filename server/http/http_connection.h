@@ -23,7 +23,7 @@ namespace precis {
 
 class HttpConnection final : public std::enable_shared_from_this<HttpConnection> {
  public:
-  // What the connection tells its listener, which outlives it.
+  // What the connection reports to its listener, which outlives it.
   class Listener {
    public:
     virtual ~Listener() = default;

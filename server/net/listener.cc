@@ -21,8 +21,8 @@ namespace {
 constexpr std::string_view kUnix = "unix:";
 constexpr int kBacklog = 512;
 
-// For the life of a scope. The mask is the process's: used at start only, before anybody else makes
-// files.
+// For the life of a scope. The mask is the process's: used at start only, before anything else
+// makes files.
 class FileMask {
  public:
   explicit FileMask(mode_t mask) : before_(umask(mask)) {}

@@ -1,5 +1,5 @@
 // How many documents succeeded and failed since the start, and where the time of the successful
-// ones went: what ModelStatistics tells. Documents of every method count, not those of one
+// ones went: what ModelStatistics reports. Documents of every method count, not those of one
 // protocol.
 //
 // Owner: the server. Thread rule: any thread.
@@ -25,7 +25,7 @@ struct InferenceCounts {
   // Of those that succeeded, and adding up to `success`:
   DurationCount queue;    // submitted to first encoder work
   DurationCount compute;  // first encoder work to last token
-  DurationCount outside;  // before and behind the engine: mostly tokenizing
+  DurationCount outside;  // before and after the engine: mostly tokenizing
   uint64_t last_ms = 0;   // when one last succeeded, since 1970; 0: never
 };
 

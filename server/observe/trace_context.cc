@@ -73,7 +73,7 @@ std::optional<TraceParent> ParseTraceparent(std::string_view header) {
   if (header.size() < kTraceparentBytes) return std::nullopt;
   const std::string_view version = header.substr(0, 2);
   if (!IsHex(version) || version == "ff") return std::nullopt;
-  // Version 00 ends here; a later one may go on behind another dash.
+  // Version 00 ends here; a later one may go on after another dash.
   if (header.size() > kTraceparentBytes && (version == "00" || header[kTraceparentBytes] != '-')) {
     return std::nullopt;
   }

@@ -2,7 +2,7 @@
 // checked strictly, and the span that this server adds. What is wrong is ignored, and a new trace
 // begins.
 //
-// Called by the gate. Thread rule: values, no state.
+// Called by CallEntry. Thread rule: values, no state.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the Open Inference Protocol tells of our model before it runs: tensors, configuration,
+// What the Open Inference Protocol says of our model before it runs: tensors, configuration,
 // statistics.
 //
 // Called by the service. Thread rule: functions without state.

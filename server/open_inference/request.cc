@@ -211,7 +211,7 @@ Status RequestReader::Once(const InferInput& input) {
 }
 
 Status RequestReader::ReadParameters() {
-  // In a fixed order, so that of several faults always the same one is told.
+  // In a fixed order, so that of several faults always the same one is reported.
   std::vector<const std::string*> names;
   for (const auto& [name, parameter] : message_.parameters()) names.push_back(&name);
   std::sort(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a < *b; });

@@ -18,7 +18,7 @@ namespace {
 // drains, and logged at debug.
 enum class Kind { kInfo, kProbe };
 
-// A question about server or model: through the gate, parsed, answered by `fill`, recorded.
+// A question about server or model: authenticated, parsed, answered by `fill`, recorded.
 template <typename Request, typename Response, typename Fill>
 grpc::ServerUnaryReactor* Answer(ServerCore& core, grpc::CallbackServerContext* context,
                                  const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response,

@@ -1,5 +1,5 @@
-// How a call about one document begins: through the gate, parsed, checked, with a place in the
-// queue.
+// How a call about one document begins: it is authenticated, parsed and checked, and gets a place
+// in the queue.
 //
 // Called by the reactors. Thread rule: any thread.
 #pragma once
@@ -20,7 +20,7 @@ struct OpenedCall {
   AdmissionPermit permit;
 };
 
-// After the gate; the order is that of cost.
+// After authentication; the order is that of cost.
 template <typename Message>
 Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall* call) {
   Message message;
@@ -34,7 +34,8 @@ Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall
   return OkStatus();
 }
 
-// A refusal is named and recorded here; the caller sends it. What is accepted names itself.
+// A refusal gets its metadata and is recorded here; the caller sends it. What is accepted adds its
+// own metadata.
 template <typename Message>
 Status OpenCall(ServerCore& core, grpc::CallbackServerContext* context, Method method,
                 const grpc::ByteBuffer& bytes, OpenedCall* call) {

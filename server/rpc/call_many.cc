@@ -57,7 +57,7 @@ class ManyReply final : public RequestStream {
   uint64_t WaitingBytes() const override PRECIS_REQUIRES(mutex_) { return waiting_bytes_; }
   void AbortRequests(const Status& why) override;
 
-  // The status ends the stream: without a usable id there is nobody to tell.
+  // The status ends the stream: without a usable id there is no one to answer.
   Status CheckId(const std::string& id);
   void Refuse(const CallContext& call_context, const std::string& id, const Status& why);
   void Start(const std::string& id, OpenedCall call);

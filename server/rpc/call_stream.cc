@@ -140,7 +140,7 @@ void StreamReply::Searched(uint32_t generated_tokens) {
     MutexLock lock(mutex_);
     if (ended_) return;
     generated_tokens_ = generated_tokens;
-    // A slow reader is told of the last one only.
+    // A slow reader receives the last one only.
     if (!waiting_.empty() && waiting_.back().has_progress() &&
         waiting_.back().progress().stage() == v1::PROGRESS_STAGE_DECODING) {
       waiting_.back().mutable_progress()->set_generated_tokens(generated_tokens);
@@ -203,8 +203,9 @@ void StreamReply::Pump() {
       if (waiting_.empty()) waiting_bytes_ = 0;  // joined deltas have longer lengths
       writing_ = true;
       Count();
-      if (!std::exchange(named_, true))
+      if (!std::exchange(named_, true)) {
         AddCallMetadata(task_->call_context(), OkStatus(), context_);
+      }
       StartWrite(&in_flight_);
       return;
     }

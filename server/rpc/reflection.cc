@@ -18,7 +18,7 @@ using google::protobuf::FileDescriptor;
 
 const DescriptorPool& Pool() { return *DescriptorPool::generated_pool(); }
 
-// `file` and, behind it, what it imports: some clients take the first for what they asked.
+// `file` and, after it, what it imports: some clients take the first for what they asked.
 void AddFile(const FileDescriptor& file, std::set<std::string>* seen,
              google::protobuf::RepeatedPtrField<std::string>* out) {
   if (!seen->insert(file.name()).second) return;

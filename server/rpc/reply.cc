@@ -46,9 +46,9 @@ v1::PrefixSource ToPrefixSource(ResolvedOptions::PrefixFrom from) {
   return v1::PREFIX_SOURCE_UNSPECIFIED;
 }
 
-// Empty lists are told, so that the options sent back mean the same to any checkpoint.
+// Empty lists are sent, so that the options sent back mean the same to any checkpoint.
 void FillTokenConstraints(const GenerationOptions& o, v1::GenerationOptions* out) {
-  // Several, which only a checkpoint can force, have no field; a warning of the reply tells them.
+  // Several, which only a checkpoint can force, have no field; a warning of the reply lists them.
   if (o.forced_bos_token_ids.size() == 1) {
     out->set_forced_bos_token_id(static_cast<uint32_t>(o.forced_bos_token_ids[0]));
   }

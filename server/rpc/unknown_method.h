@@ -1,4 +1,4 @@
-// The methods that no service here has: through the gate as any other, then UNIMPLEMENTED in words,
+// The methods that no service here has: authenticated as any other, then UNIMPLEMENTED in words,
 // which name the reason where clients of other servers are likely to ask.
 //
 // Owner: the server. Thread rule: gRPC's callback threads.

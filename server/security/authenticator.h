@@ -1,7 +1,7 @@
 // Who a call is from: by its bearer token where --auth-tokens is set, else by its certificate, else
 // by its address.
 //
-// Owner: the server; the gate asks it. Thread rule: any thread.
+// Owner: the server; CallEntry asks it. Thread rule: any thread.
 #pragma once
 
 #include <memory>

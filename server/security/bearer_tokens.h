@@ -22,7 +22,7 @@ class TokenSet {
   static StatusOr<TokenSet> Parse(std::string_view text, const std::string& path,
                                   const ClientLimits& defaults);
 
-  // Null when nobody has this token. Takes as long for a wrong token as for a right one.
+  // Null when no one has this token. Takes as long for a wrong token as for a right one.
   const Client* Find(std::string_view token) const;
 
   size_t num_tokens() const { return entries_.size(); }

@@ -122,7 +122,7 @@ TraceContext CallEntry::TraceOf(const grpc::CallbackServerContext& context) {
   TraceContext out;
   const Metadata& metadata = context.client_metadata();
   std::optional<TraceParent> parent;
-  if (metadata.count(kTraceparentKey) == 1) {  // two callers' are nobody's
+  if (metadata.count(kTraceparentKey) == 1) {  // those of two callers say nothing
     const grpc::string_ref header = metadata.find(kTraceparentKey)->second;
     parent = ParseTraceparent({header.data(), header.size()});
   }

@@ -1,5 +1,5 @@
-// The one place that every RPC but health passes first: who calls, what it is called in the log,
-// until when it may run, and whether this server still takes requests.
+// What every RPC but health does first: it is authenticated, and gets its id, its deadline and its
+// place in the trace. A server that drains refuses it here.
 //
 // Owner: the server. Thread rule: any thread.
 #pragma once
@@ -35,11 +35,12 @@ class CallEntry {
  public:
   CallEntry(const ServerOptions& options, const Authenticator& authenticator);
 
-  // Fills the ticket even when the call is refused: a refusal is logged and counted as well.
+  // Who calls, or why the call is refused. Fills the context in either case: a refusal is logged
+  // and counted as well.
   Status Authenticate(grpc::CallbackServerContext* context, Method method,
                       CallContext* call_context);
 
-  // The ticket of document number `index` of a bulk stream: what the stream's deadline leaves it,
+  // The context of document number `index` of a bulk stream: what the stream's deadline leaves it,
   // and a span of its own below the stream's.
   CallContext ItemContext(const grpc::CallbackServerContext& context, const CallContext& stream,
                           size_t index);

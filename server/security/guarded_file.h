@@ -1,4 +1,4 @@
-// Files that hold secrets, or decide who gets in: read whole, only where nobody else may meddle.
+// Files that hold secrets, or decide who gets in: read whole, only where no one else may meddle.
 //
 // Called at start and at each reload. Thread rule: functions without state.
 #pragma once

@@ -72,7 +72,7 @@ Status Reloader::Reload(Watched& watched) {
   return Record(watched, watched.part.load());
 }
 
-// The same failure of the same files is neither told nor counted again.
+// The same failure of the same files is neither logged nor counted again.
 void Reloader::TryAgain(Watched& watched) {
   const Status status = watched.part.load();
   if (status != watched.last) Record(watched, status).IgnoreError();

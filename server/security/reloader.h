@@ -1,4 +1,4 @@
-// Reads files again when they change, or when somebody asks. What cannot be used leaves the old
+// Reads files again when they change, or on request. What cannot be used leaves the old
 // content in force; the log says why, a metric stays up until it can, and it is tried again: a
 // certificate may be good later than its file is there.
 //

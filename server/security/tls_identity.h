@@ -12,7 +12,7 @@
 namespace precis {
 
 struct TlsIdentity {
-  std::string pem;        // the key and, behind it, the chain
+  std::string pem;        // the key and, after it, the chain
   std::string subject;    // of the certificate, for the log
   int64_t starts_s = 0;   // since the epoch: when it and the one that signed it are both good,
   int64_t expires_s = 0;  // and until when

@@ -9,12 +9,12 @@
 
 namespace precis {
 
-// FAILED_PRECONDITION when an address, or tokens, would go unprotected and nobody said --insecure;
-// the message names the option.
+// FAILED_PRECONDITION when an address, or tokens, would go unprotected and --insecure was not
+// given; the message names the option.
 Status CheckTransport(const ServerOptions& options);
 
 // That, and whether the files of tokens and certificates can be used: what a start would fail on,
-// to be told before a model is loaded for minutes.
+// to be reported before a model is loaded for minutes.
 Status CheckAccess(const ServerOptions& options);
 
 // What a stranger may cost before it is known who it is: a deadline for its first words, and no

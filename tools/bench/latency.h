@@ -50,7 +50,7 @@ struct MachineFigure {
   std::string unit;  // "us", "GB/s", "GFLOP/s"
 };
 
-// What a measured run tells, whatever was run.
+// What a measured run reports, whatever was run.
 struct MeasuredRun {
   std::string model;    // the directory's name
   std::string dtype;    // of the weights

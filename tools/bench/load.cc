@@ -12,7 +12,7 @@ namespace {
 constexpr int32_t kLowestId = 10;  // ids that every tokenizer has
 constexpr int32_t kHighestId = 500;
 constexpr int32_t kEndOfSource = 1;  // </s> of T5 and mT5
-// How often we look for ends. Nobody waits for one: times are taken where they happen.
+// How often we look for ends. No one waits for one: times are taken where they happen.
 constexpr double kPollSeconds = 0.005;
 
 class LoadRun {

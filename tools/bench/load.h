@@ -23,7 +23,7 @@ struct LoadOutcome {
   size_t index = 0;                   // of the request
   double first_token_s = 0;           // 0: there was none
   double total_s = 0;                 // to the end, or until it was given up
-  std::vector<double> inter_token_s;  // between tokens that were told apart
+  std::vector<double> inter_token_s;  // between tokens that arrived apart
   bool finished = false;              // with all of its tokens; else given up, or refused
 };
 

@@ -21,7 +21,7 @@
 namespace precis {
 namespace {
 
-// How often we look for events. Nobody waits for one: times are those that the events carry.
+// How often we look for events. No one waits for one: times are those that the events carry.
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
 uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }

@@ -17,7 +17,7 @@
 namespace precis {
 
 // As RunLoad() on an engine of `options` around `runner`, which advances `clock` by what each step
-// takes. Nothing waits before and nothing is left behind. Requires that no request needs more pages
+// takes. Nothing waits before and nothing is left after. Requires that no request needs more pages
 // than there are, and no more requests than options.max_sequences.
 StatusOr<std::vector<LoadOutcome>> SimulateLoad(const EngineOptions& options, ModelRunner& runner,
                                                 SimulatedClock& clock,

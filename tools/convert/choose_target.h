@@ -24,7 +24,8 @@ struct ChosenTarget {
 // What can be refused by words alone: unknown variants, flags that exclude each other.
 Status CheckWords(const ConvertOptions& options);
 
-// Errors name the flag, or file and tensor or key. `work` is told of attentions that are searched.
+// Errors name the flag, or file and tensor or key. `work` receives the attentions that are
+// searched.
 StatusOr<ChosenTarget> ChooseTarget(const ConvertOptions& options, Checkpoint& checkpoint,
                                     const ModelConfig& config, const ResolvedAttention& source,
                                     ConvertWork& work);

@@ -1,4 +1,4 @@
-// How far a conversion has come, told to who watches, and whether it should stop. Owner: the
+// How far a conversion has come, shown to who watches, and whether it should stop. Owner: the
 // conversion. Thread rule: one thread.
 #pragma once
 

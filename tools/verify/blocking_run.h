@@ -1,4 +1,4 @@
-// Runs sequences to their end and waits: for verification, benchmarks and tests, where nobody
+// Runs sequences to their end and waits: for verification, benchmarks and tests, where no one
 // streams. Thread rule: one thread submits and waits.
 #pragma once
 

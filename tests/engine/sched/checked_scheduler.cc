@@ -334,7 +334,7 @@ void CheckedScheduler::FinishEncoding(DocumentId id) {
 // The next of started().
 void CheckedScheduler::Admit() {
   const SequenceId id = scheduler_.started()[admitted_++];
-  Expect(queue_.head() == id, "the line is served in its order");
+  Expect(queue_.head() == id, "the queue is served in its order");
   if (broken_) return;
   queue_.TakeHead();
   std::erase(waiting_, id);
@@ -342,7 +342,7 @@ void CheckedScheduler::Admit() {
   s.admitted = true;
   Document& d = documents_[s.document];
   const DocumentUse use = scheduler_.document_use(id);
-  // Given up for somebody before it in this very step.
+  // Given up for another sequence before it in this very step.
   while (d.state == State::kReady && use == DocumentUse::kEncoded && !broken_) {
     MarkEvicted(Kept().front());
   }
@@ -390,7 +390,7 @@ void CheckedScheduler::MarkEvicted(DocumentId id) {
   ++counts_.evicted;
 }
 
-// Who came to decode in this step came behind the others; the plan does not tell in which order.
+// Who came to decode in this step came after the others; the plan does not tell in which order.
 void CheckedScheduler::FollowOrder(size_t num_decoding) {
   const std::span<const SequenceId> order = scheduler_.decoding_sequences();
   Expect(std::is_permutation(order.begin(), order.end(), decoding_.begin(), decoding_.end()) &&

@@ -2,7 +2,7 @@
 // compared with what the rules of docs/scheduling.md allow. The shadow never asks the scheduler
 // what it is about to do; it follows the plans. It also does with numbers what a runner does with
 // bytes: it makes the plan's copies, writes a value for each decode row, and reads back what every
-// beam wrote. Only the order of the waiting line it takes from WaitingQueue, which has its own
+// beam wrote. Only the order of the waiting queue it takes from WaitingQueue, which has its own
 // test.
 //
 // Owner: a test. Thread rule: one thread.

@@ -128,14 +128,14 @@ bool CheckedScheduler::MayOvertake(double other_us, DocumentId oldest) const {
 
 void CheckedScheduler::CheckInvariants() {
   if (!thorough_ || broken_) return;
-  Expect(scheduler_.waiting() == waiting_.size(), "waiting() counts the line");
+  Expect(scheduler_.waiting() == waiting_.size(), "waiting() counts the queue");
   Expect(scheduler_.encoding() == encoding_.size(), "encoding() counts who waits for an encode");
   Expect(scheduler_.decoding() == decoding_.size(), "decoding() counts who is in the next step");
   Expect(in_progress_.size() <= 2, "two documents are in progress at most");
   Expect(RowsTaken() <= options_.max_batch, "the batch has a bound");
   uint64_t cost = 0;
   for (const SequenceId id : waiting_) cost += CostOf(sequences_[id].spec);
-  Expect(scheduler_.waiting_cost() == cost, "the line adds up what waits");
+  Expect(scheduler_.waiting_cost() == cost, "the queue adds up what waits");
   ++rounds_;
   CheckDocuments();
   uint32_t self = 0;

@@ -107,7 +107,7 @@ TEST_F(DocumentCacheTest, AnEncodeGoesOnWhileAnybodyUsesIt) {
   Leave(id);               // the first requester
   EXPECT_EQ(documents_.state(id), State::kEncoding);
   documents_.FinishEncoding(id);
-  EXPECT_EQ(documents_.evictable_pages(), 1u) << "nobody admitted reads it";
+  EXPECT_EQ(documents_.evictable_pages(), 1u) << "no one admitted reads it";
   documents_.Pin(id);
   Leave(id);
   EXPECT_EQ(documents_.state(id), State::kReady);
@@ -144,7 +144,7 @@ TEST(DocumentsNotKept, AreForgottenWithTheirLastUser) {
   documents.AddUser(id);
   documents.Unpin(id);
   documents.DropUser(id);
-  EXPECT_EQ(documents.state(id), State::kReady) << "somebody waits to read it";
+  EXPECT_EQ(documents.state(id), State::kReady) << "a sequence waits to read it";
   documents.DropUser(id);
   EXPECT_THAT(documents.forgotten(), ElementsAre(id));
   EXPECT_EQ(pool.leased(), 0u);

@@ -138,7 +138,7 @@ TEST_F(SchedulerTest, GivesPagesAndPromiseBackAtAnEarlyFinish) {
   EXPECT_TRUE(scheduler_->idle());
 }
 
-// --- The line ---
+// --- The queue ---
 
 TEST_F(SchedulerTest, AnIdleSchedulerPlansNothing) {
   EXPECT_TRUE(scheduler_->idle());

@@ -79,7 +79,7 @@ TEST_F(WaitingLineTest, LeavingTheLineCostsATenantNothing) {
 TEST_F(WaitingLineTest, TheHeadStaysWhenATenantWithABetterClaimComes) {
   Add(0, 0, 10);
   Take();
-  Add(1, 0, 10);  // tenant 0 has used more than tenant 1, but nobody else was there
+  Add(1, 0, 10);  // tenant 0 has used more than tenant 1, but no one else was there
   ASSERT_EQ(queue_.head(), 1u);
   Add(10, 1, 10);
   EXPECT_THAT(TakeAll(), ElementsAre(1, 10));

@@ -266,7 +266,7 @@ TEST(OpenInference, MethodsThatAreNotServedSayWhy) {
         grpc::internal::BlockingUnaryCall(channel.get(), rpc, &context, request, &response);
     EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
     EXPECT_NE(status.error_message().find(why), std::string::npos) << status.error_message();
-    EXPECT_EQ(context.GetServerTrailingMetadata().count("x-request-id"), 1u) << "passed the entry";
+    EXPECT_EQ(context.GetServerTrailingMetadata().count("x-request-id"), 1u) << "authenticated";
   }
   EXPECT_EQ(Counted(server, "Unknown", "unimplemented"), 4);
 }

@@ -111,7 +111,7 @@ OpCost AppendKvCost(const AppendKvParams& p) {
 }
 
 // As if every KV head served a query head: of one that serves none nothing is read, but where ops
-// are only written down nobody deals heads out.
+// are only written down no one deals heads out.
 OpCost PagedAttentionCost(const PagedAttentionParams& p) {
   uint64_t query_keys = 0;
   uint64_t read_keys = 0;  // a table that several rows share is read once

@@ -1,4 +1,4 @@
-// A backend that passes every op on to another one and, while it is told to, writes down what the
+// A backend that passes every op on to another one and, while it is asked to, writes down what the
 // op must cost (tools/bench/limit/op_cost.h) and how long it took.
 //
 // Owner: the runner it is loaded with. Thread rule: as Backend; Start, Stop and the readers while

@@ -1,4 +1,4 @@
-// A clock that stands until it is told to go on. Owner: a simulation. Thread rule: one thread.
+// A clock that stands until it is advanced. Owner: a simulation. Thread rule: one thread.
 #pragma once
 
 #include <algorithm>
