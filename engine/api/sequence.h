@@ -42,7 +42,7 @@ struct TokenEvent {
   bool cache_hit = false;
 };
 
-// Called by the step thread after it has put events into the request's queue: wake somebody, do not
+// Called by the step thread after it has put events into the request's queue: wake a thread, do not
 // block. It may be called until the handle is gone.
 class EventListener {
  public:
