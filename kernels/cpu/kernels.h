@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/paged_products.h"
+#include "kernels/grouping_ops.h"
 #include "kernels/ops.h"
 
 namespace precis {
@@ -141,8 +142,8 @@ struct CpuKernels {
   // Row `row` of params.out.
   void (*subtract_noise)(const SubtractNoiseParams& params, size_t row, float* scratch);
   // One row; `scores` has `count` columns, of which column 0 is `first_token`.
-  void (*summarize_scores)(const float* scores, size_t count, int32_t first_token,
-                           ScoreSummary* row);
+  void (*reduce_scores)(const float* scores, size_t count, int32_t first_token,
+                        ScoreReduction* row);
 };
 
 // The best functions that `isa` allows.

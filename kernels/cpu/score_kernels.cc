@@ -15,12 +15,12 @@ namespace precis {
 namespace HWY_NAMESPACE {
 
 // A score has to be above this to be among the best.
-HWY_INLINE float Threshold(const ScoreSummary& row) {
+HWY_INLINE float Threshold(const ScoreReduction& row) {
   return row.num_best < row.best.size() ? -HUGE_VALF : row.best[row.num_best - 1].score;
 }
 
 // Tokens come in ascending order, so one of an equal score goes behind.
-HWY_INLINE void Insert(float score, int32_t token, ScoreSummary* row) {
+HWY_INLINE void Insert(float score, int32_t token, ScoreReduction* row) {
   TokenScore* best = row->best.data();
   if (row->num_best < row->best.size()) ++row->num_best;
   size_t at = row->num_best - 1;
@@ -30,7 +30,7 @@ HWY_INLINE void Insert(float score, int32_t token, ScoreSummary* row) {
 
 // Takes scores [begin, end) one by one, and takes down NaN.
 HWY_INLINE void InsertSome(const float* scores, size_t begin, size_t end, int32_t first_token,
-                           ScoreSummary* row) {
+                           ScoreReduction* row) {
   for (size_t i = begin; i < end; ++i) {
     if (scores[i] > Threshold(*row)) {
       Insert(scores[i], first_token + static_cast<int32_t>(i), row);
@@ -42,7 +42,7 @@ HWY_INLINE void InsertSome(const float* scores, size_t begin, size_t end, int32_
 
 // Nearly every four vectors pass the one test; NaN does not.
 HWY_INLINE void KeepBest(const float* scores, size_t count, int32_t first_token,
-                         ScoreSummary* row) {
+                         ScoreReduction* row) {
   const DF d;
   const size_t lanes = LanesF();
   VF threshold = hn::Set(d, Threshold(*row));
@@ -98,7 +98,7 @@ HWY_INLINE double SumOfExps(const float* scores, size_t count, float max) {
   return total;
 }
 
-void SummarizeScores(const float* scores, size_t count, int32_t first_token, ScoreSummary* row) {
+void ReduceScores(const float* scores, size_t count, int32_t first_token, ScoreReduction* row) {
   KeepBest(scores, count, first_token, row);
   if (!row->wants_sum || row->num_best == 0 || row->max != row->max) return;
   const float max = row->best[0].score;  // of all scores so far
@@ -118,10 +118,10 @@ HWY_AFTER_NAMESPACE();
 
 namespace precis {
 
-HWY_EXPORT(SummarizeScores);
+HWY_EXPORT(ReduceScores);
 
 void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table) {
-  table->summarize_scores = PickTarget(HWY_DISPATCH_TABLE(SummarizeScores), hwy_targets);
+  table->reduce_scores = PickTarget(HWY_DISPATCH_TABLE(ReduceScores), hwy_targets);
 }
 
 }  // namespace precis

@@ -105,9 +105,9 @@ size_t CudaBackend::StepBytes(const BackendLimits& limits) {
   const size_t items = 2 * rows * CeilDivide(keys, kPagedChunkKeys) * sizeof(PagedItem);
   // What else ops say of a row, scores that are sampled from, and an encoder slice or two.
   const size_t of_rows = rows * (1024 + limits.vocab_size * sizeof(float));
-  const size_t one_summary = limits.vocab_size * sizeof(TokenScore);
+  const size_t one_reduction = limits.vocab_size * sizeof(TokenScore);
   const size_t said = tables(limits.max_source_tokens) + tables(limits.max_target_tokens) + items +
-                      of_rows + one_summary + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
+                      of_rows + one_reduction + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
   return said + CeilDivide(said, 8);  // what blocks take up more
 }
 
@@ -145,7 +145,7 @@ Status CudaBackend::Prepare(const BackendLimits& limits) {
   plan_.items.reserve(chunks);
   plan_.first_chunk.reserve(rows + 1);
   plans_.reserve(64);
-  // Of each panel those taken out and those kept; one more are the summaries.
+  // Of each panel those taken out and those kept; one more are the reductions.
   answers_.reserve(1 + 2 * CeilDivide(limits.vocab_size, kPanelTokens));
   for (const Shape& shape : shapes_) PRECIS_RETURN_IF_ERROR(CheckInvariance(shape));
   return Wait();

@@ -30,7 +30,7 @@ struct PagedCall {
   KvRegion region;
   const uint32_t* heads;
   const uint32_t* begin;
-  bool dealt;  // `begin` is of each row
+  bool assigned;  // `begin` is of each row
   PositionBias bias;
   const PagedItem* items;
   const uint32_t* first_chunk;
@@ -94,7 +94,7 @@ __device__ Query QueryAt(const PagedCall& c, const PagedItem& item, const Chunk&
   const uint32_t width = c.region.num_kv_heads + 1;
   for (uint32_t r = 0; r < item.num_rows; ++r) {
     const uint32_t row = item.first_row + r;
-    const uint32_t* begin = c.begin + (c.dealt ? size_t{row} * width : 0) + chunk.g;
+    const uint32_t* begin = c.begin + (c.assigned ? size_t{row} * width : 0) + chunk.g;
     const uint32_t count = begin[1] - begin[0];
     if (i >= count) {
       i -= count;
@@ -111,7 +111,7 @@ __device__ uint32_t CountQueries(const PagedCall& c, const PagedItem& item, uint
   uint32_t count = 0;
   for (uint32_t r = 0; r < item.num_rows; ++r) {
     const size_t width = c.region.num_kv_heads + size_t{1};
-    const uint32_t* begin = c.begin + (c.dealt ? (item.first_row + r) * width : 0) + g;
+    const uint32_t* begin = c.begin + (c.assigned ? (item.first_row + r) * width : 0) + g;
     count += begin[1] - begin[0];
   }
   return count;
@@ -417,8 +417,8 @@ void PagedAttention(const PagedAttentionParams& p, const PagedWork& work, cudaSt
       .pool = p.pool,
       .region = p.region,
       .heads = p.groups.heads.data(),
-      .begin = p.dealt.empty() ? p.groups.begin.data() : p.dealt.data(),
-      .dealt = !p.dealt.empty(),
+      .begin = p.assigned.empty() ? p.groups.begin.data() : p.assigned.data(),
+      .assigned = !p.assigned.empty(),
       .bias = p.bias,
       .items = work.items,
       .first_chunk = work.first_chunk,

@@ -14,14 +14,14 @@ __device__ bool IsBefore(const BeamChoice& a, const BeamChoice& b) {
   return a.beam != b.beam ? a.beam < b.beam : a.token < b.token;
 }
 
-__device__ BeamChoice ChoiceAt(const ScoreSummary* rows, const float* totals, uint32_t beam,
+__device__ BeamChoice ChoiceAt(const ScoreReduction* rows, const float* totals, uint32_t beam,
                                uint32_t rank) {
   const TokenScore& candidate = rows[beam].best.data()[rank];
   return {__fadd_rn(candidate.score, totals[beam]), beam, candidate.token};
 }
 
 __global__ void __launch_bounds__(kThreads)
-    SelectKernel(const BeamSequence* sequences, const ScoreSummary* rows, const float* totals,
+    SelectKernel(const BeamSequence* sequences, const ScoreReduction* rows, const float* totals,
                  BeamChoice* choices, uint32_t* counts) {
   const BeamSequence s = sequences[blockIdx.x];
   rows += s.first_row;
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void SelectBeams(std::span<const BeamSequence> sequences, const ScoreSummary* rows,
+void SelectBeams(std::span<const BeamSequence> sequences, const ScoreReduction* rows,
                  const float* totals, BeamChoice* choices, uint32_t* counts, cudaStream_t stream) {
   if (sequences.empty()) return;
   PRECIS_LAUNCH(SelectKernel, Blocks(sequences.size(), 1), kThreads, 0, stream, sequences.data(),

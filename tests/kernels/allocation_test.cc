@@ -28,9 +28,9 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   std::vector<float> out(200 * width);
   const std::vector<int32_t> ids = {0, 3, 5};
   std::vector<TokenScore> best(40 * 8);
-  std::vector<ScoreSummary> summaries;
+  std::vector<ScoreReduction> reductions;
   for (size_t i = 0; i < 40; ++i) {
-    summaries.push_back({.best = {&best[i * 8], 8}, .wants_sum = i % 2 == 0});
+    reductions.push_back({.best = {&best[i * 8], 8}, .wants_sum = i % 2 == 0});
   }
   const std::vector<SlotRef> slots = {{0, 0}, {1, 3}};
   const std::vector<PageCopyRef> copies = {{0, 1, 3}};
@@ -63,16 +63,16 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
     for (const size_t rows : {1, 3, 16, 39, 40}) {
       for (const bool accumulate : {false, true}) {
         const Activations rows_of_in{in.data(), DType::kF32, rows, kK};
-        backend->Gemm(rows_of_in, *packed, accumulate, out.data());
-        if (int8.ok()) backend->Gemm(rows_of_in, **int8, accumulate, out.data());
+        backend->Gemm({rows_of_in, *packed, accumulate, out.data()});
+        if (int8.ok()) backend->Gemm({rows_of_in, **int8, accumulate, out.data()});
         const Activations bf16_rows{bf16_in.data(), DType::kBF16, rows, kK};
-        if (bf16.ok()) backend->Gemm(bf16_rows, **bf16, accumulate, out.data());
+        if (bf16.ok()) backend->Gemm({bf16_rows, **bf16, accumulate, out.data()});
       }
     }
-    backend->Embed(ids, w.data(), DType::kF32, kK, out.data());
-    backend->RmsNorm(in.data(), w.data(), 1e-6f, {out.data(), DType::kF32, 40, kK});
-    backend->Activate(ActivationKind::kGatedGelu, in.data(), {out.data(), DType::kF32, 40, kK});
-    backend->SummarizeScores({in.data(), kK, 0, summaries});
+    backend->Embed({ids, w.data(), DType::kF32, kK, out.data()});
+    backend->RmsNorm({in.data(), w.data(), 1e-6f, {out.data(), DType::kF32, 40, kK}});
+    backend->Activate({ActivationKind::kGatedGelu, in.data(), {out.data(), DType::kF32, 40, kK}});
+    backend->ReduceScores({in.data(), kK, 0, reductions});
     backend->CopySlots({copies, batch.Pool(), {&batch.region, 1}});
     backend->AppendKv({qkv.data(), qkv.data(), width, slots, batch.Pool(), batch.region});
     backend->PagedAttention(paged);

@@ -58,11 +58,11 @@ TEST_P(GemmOfMadeRows, HasTheBitsOfANormAndAGemm) {
       const auto x = RandomFloats(rows * k, 2, 30.0f);
       Guarded normed(rows * k, c.types.activations);
       Guarded want = Guarded::Floats(rows * kN);
-      cpu_->RmsNorm(x.data(), gain.data(), kEps, normed.View(rows, k));
-      cpu_->Gemm(normed.View(rows, k), *c.w, false, want.floats());
+      cpu_->RmsNorm({x.data(), gain.data(), kEps, normed.View(rows, k)});
+      cpu_->Gemm({normed.View(rows, k), *c.w, false, want.floats()});
       Guarded scratch(rows * k, c.types.activations);
       Guarded got = Guarded::Floats(rows * kN);
-      cpu_->GemmOfNorm(x.data(), gain.data(), kEps, scratch.View(rows, k), *c.w, got.floats());
+      cpu_->GemmOfNorm({x.data(), gain.data(), kEps, scratch.View(rows, k), *c.w, got.floats()});
       EXPECT_TRUE(scratch.intact());
       ExpectSameBits(got, want, c, rows);
     }
@@ -79,12 +79,12 @@ TEST_P(GemmOfMadeRows, HasTheBitsOfAnActivationAndAGemm) {
         Guarded hidden(rows * k, c.types.activations);
         Guarded want = Guarded::Floats(rows * kN);
         std::ranges::copy(residual, want.floats());
-        cpu_->Activate(kind, in.data(), hidden.View(rows, k));
-        cpu_->Gemm(hidden.View(rows, k), *c.w, true, want.floats());
+        cpu_->Activate({kind, in.data(), hidden.View(rows, k)});
+        cpu_->Gemm({hidden.View(rows, k), *c.w, true, want.floats()});
         Guarded scratch(rows * k, c.types.activations);
         Guarded got = Guarded::Floats(rows * kN);
         std::ranges::copy(residual, got.floats());
-        cpu_->GemmOfActivated(kind, in.data(), scratch.View(rows, k), *c.w, got.floats());
+        cpu_->GemmOfActivated({kind, in.data(), scratch.View(rows, k), *c.w, got.floats()});
         EXPECT_TRUE(scratch.intact());
         ExpectSameBits(got, want, c, rows);
       }

@@ -86,7 +86,7 @@ class GemmTest : public ::testing::Test {
                               c.in.begin() + static_cast<ptrdiff_t>((first + rows) * row_bytes));
     Guarded out = Guarded::Floats(rows * c.shape.n);
     std::copy_n(&c.start[first * c.shape.n], out.size(), out.floats());
-    backend->Gemm({in.data(), c.types.activations, rows, c.shape.k}, w, accumulate, out.floats());
+    backend->Gemm({{in.data(), c.types.activations, rows, c.shape.k}, w, accumulate, out.floats()});
     return out;
   }
 
@@ -174,7 +174,7 @@ TEST(Gemm, HasTheSameBitsOnAnyNumberOfThreads) {
         for (const size_t rows : {size_t{1}, kRows}) {
           std::vector<float> out(rows * n, 0.25f);
           auto copy = std::vector<std::byte>(in.begin(), in.begin() + ptrdiff_t(rows * 77 * 2));
-          cpu->Gemm({copy.data(), DType::kBF16, rows, 77}, **w, true, out.data());
+          cpu->Gemm({{copy.data(), DType::kBF16, rows, 77}, **w, true, out.data()});
           results.push_back(std::move(out));
         }
       }
@@ -197,7 +197,7 @@ TEST(Gemm, KeepsNaNWithinItsRow) {
   values[kK] = NAN;
   auto in = Encode(values, DType::kBF16);
   std::vector<float> out(2 * kN);
-  cpu->Gemm({in.data(), DType::kBF16, 2, kK}, *w, false, out.data());
+  cpu->Gemm({{in.data(), DType::kBF16, 2, kK}, *w, false, out.data()});
   for (size_t i = 0; i < kN; ++i) {
     EXPECT_TRUE(std::isfinite(out[i]));
     EXPECT_TRUE(std::isnan(out[kN + i]));
@@ -251,7 +251,7 @@ TEST(Gemm, SumsTheLargestBytesExactly) {
   ASSERT_TRUE(cpu->Prepare({}).ok());
   std::vector<float> in(kK, 127.0f);
   std::vector<float> out(kN);
-  cpu->Gemm({in.data(), DType::kF32, 1, kK}, **w, false, out.data());
+  cpu->Gemm({{in.data(), DType::kF32, 1, kK}, **w, false, out.data()});
   EXPECT_EQ(out, std::vector<float>(kN, 127.0f * 127 * kK));
 }
 
@@ -264,7 +264,7 @@ TEST(Gemm, SaysNaNOfAnInt8RowThatHasOne) {
   auto in = RandomFloats(2 * 33, 2);
   in[32] = NAN;
   std::vector<float> out(2 * 20);
-  cpu->Gemm({in.data(), DType::kF32, 2, 33}, *w, false, out.data());
+  cpu->Gemm({{in.data(), DType::kF32, 2, 33}, *w, false, out.data()});
   for (size_t i = 0; i < 20; ++i) {
     EXPECT_TRUE(std::isnan(out[i]));
     EXPECT_TRUE(std::isfinite(out[20 + i]));

@@ -1,6 +1,7 @@
 // PGQA's noise: the generator's numbers, the statistics of what is left, and cpu beside ref.
 #include <cmath>
 
+#include "kernels/grouping_ops.h"
 #include "kernels/splitmix.h"
 #include "tests/kernels/kernel_testing.h"
 
@@ -40,14 +41,14 @@ Guarded RunNoise(Backend* backend, const NoiseCase& c, const std::vector<float>&
                  size_t count) {
   const size_t width = size_t{c.num_heads} * c.head_dim;
   Guarded out(count * width, c.out);
-  backend->SubtractNoise({.x = x.data() + first * width,
-                          .rows = std::span(kRows).subspan(first, count),
-                          .layer = 3,
-                          .kind = 1,
-                          .num_heads = c.num_heads,
-                          .head_dim = c.head_dim,
-                          .group_size = c.group_size,
-                          .out = out.View(count, width)});
+  backend->grouping_ops()->SubtractNoise({.x = x.data() + first * width,
+                                          .rows = std::span(kRows).subspan(first, count),
+                                          .layer = 3,
+                                          .kind = 1,
+                                          .num_heads = c.num_heads,
+                                          .head_dim = c.head_dim,
+                                          .group_size = c.group_size,
+                                          .out = out.View(count, width)});
   return out;
 }
 

@@ -200,8 +200,8 @@ TEST_F(PagedAttentionTest, RowsThatShareATableHaveTheBitsOfRowsAlone) {
   }
 }
 
-// Cases whose heads may be dealt out anew: groups of neighbours.
-std::vector<PagedCase> DealtCases() {
+// Cases whose heads may be assigned anew: groups of neighbours.
+std::vector<PagedCase> AssignedCases() {
   std::vector<PagedCase> cases;
   for (PagedCase& c : Cases()) {
     uint32_t next = 0;
@@ -217,39 +217,39 @@ std::vector<PagedCase> DealtCases() {
 TEST_F(PagedAttentionTest, RowsWithASplitOfTheirOwnHaveTheBitsOfRowsAloneAndAreNearRef) {
   const auto many_threads = Cpu(64);
   ASSERT_TRUE(many_threads->Prepare(kPagedLimits).ok());
-  ASSERT_GE(DealtCases().size(), 30u);
-  for (const PagedCase& c : DealtCases()) {
+  ASSERT_GE(AssignedCases().size(), 30u);
+  for (const PagedCase& c : AssignedCases()) {
     PagedBatch batch(c);
     batch.Append(cpu_.get());
     ShareTables(&batch);
-    batch.DealByRow();
+    batch.AssignByRow();
     ExpectBitsOfRowsAlone(batch, many_threads.get());
   }
 }
 
 TEST_F(PagedAttentionTest, TheEvenSplitHasTheBitsOfStaticGroups) {
-  for (const PagedCase& c : DealtCases()) {
+  for (const PagedCase& c : AssignedCases()) {
     PagedBatch batch(c);
     batch.Append(cpu_.get());
     const Guarded fixed = batch.Run(cpu_.get(), 0, batch.rows.size());
     for (size_t i = 0; i < batch.rows.size(); ++i) {
-      batch.dealt.insert(batch.dealt.end(), batch.begin.begin(), batch.begin.end());
+      batch.assigned.insert(batch.assigned.end(), batch.begin.begin(), batch.begin.end());
     }
-    const Guarded dealt = batch.Run(cpu_.get(), 0, batch.rows.size());
-    EXPECT_EQ(std::memcmp(fixed.data(), dealt.data(), fixed.size() * ElementBytes(c.out)), 0)
+    const Guarded assigned = batch.Run(cpu_.get(), 0, batch.rows.size());
+    EXPECT_EQ(std::memcmp(fixed.data(), assigned.data(), fixed.size() * ElementBytes(c.out)), 0)
         << c.Name();
   }
 }
 
 // A KV head without query heads takes no part, whatever its keys hold.
 TEST_F(PagedAttentionTest, AKvHeadThatServesNoHeadIsNotRead) {
-  for (const PagedCase& c : DealtCases()) {
+  for (const PagedCase& c : AssignedCases()) {
     PagedBatch batch(c);
     batch.Append(cpu_.get());
     const auto num_heads = static_cast<uint32_t>(c.num_heads());
     for (size_t i = 0; i < batch.rows.size(); ++i) {
-      batch.dealt.insert(batch.dealt.end(), c.groups.size(), 0u);
-      batch.dealt.push_back(num_heads);  // all are the last KV head's
+      batch.assigned.insert(batch.assigned.end(), c.groups.size(), 0u);
+      batch.assigned.push_back(num_heads);  // all are the last KV head's
     }
     const Guarded before = batch.Run(cpu_.get(), 0, batch.rows.size());
     const size_t last = batch.rows.size() - 1;

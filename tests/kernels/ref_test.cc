@@ -12,9 +12,9 @@ TEST(RefBackend, GemmMultipliesByTheTransposeAndAccumulates) {
   const auto packed = ref->Pack("w", w, 2, 3, DType::kF32, 2).value();
   std::vector<float> in = {1, 0, -1, 2, 2, 2};  // [2, 3]
   std::vector<float> out = {100, 200, 300, 400};
-  ref->Gemm({in.data(), DType::kF32, 2, 3}, *packed, false, out.data());
+  ref->Gemm({{in.data(), DType::kF32, 2, 3}, *packed, false, out.data()});
   EXPECT_EQ(out, (std::vector<float>{-2, -2, 12, 30}));
-  ref->Gemm({in.data(), DType::kF32, 2, 3}, *packed, true, out.data());
+  ref->Gemm({{in.data(), DType::kF32, 2, 3}, *packed, true, out.data()});
   EXPECT_EQ(out, (std::vector<float>{-4, -4, 24, 60}));
 }
 
@@ -24,7 +24,7 @@ TEST(RefBackend, RoundsBf16WeightsWhenPacking) {
   const auto packed = ref->Pack("w", w, 1, 1, DType::kBF16, 1).value();
   uint16_t one = F32ToBF16(1.0f);
   float out = 0;
-  ref->Gemm({&one, DType::kBF16, 1, 1}, *packed, false, &out);
+  ref->Gemm({{&one, DType::kBF16, 1, 1}, *packed, false, &out});
   EXPECT_EQ(out, 1.0f);
 }
 
@@ -36,7 +36,7 @@ TEST(RefBackend, GemmInInt8RoundsWeightsAndInputsByRows) {
   ASSERT_TRUE(ref->Prepare({}).ok());
   std::vector<float> in = {-508, 90};
   std::vector<float> out = {1, 1};
-  ref->Gemm({in.data(), DType::kF32, 1, 2}, *packed, true, out.data());
+  ref->Gemm({{in.data(), DType::kF32, 1, 2}, *packed, true, out.data()});
   EXPECT_FLOAT_EQ(out[0], 1 + 4 * 2 * (-127.0f * 127 + 22 * 2));
   EXPECT_FLOAT_EQ(out[1], 1 + 4 * 0.5f * (22 * -127.0f));
 }
@@ -48,7 +48,7 @@ TEST(RefBackend, GemmInInt8SaysNaNOfARowThatHasOne) {
   ASSERT_TRUE(ref->Prepare({}).ok());
   std::vector<float> in = {NAN, 1, 0, 0};
   std::vector<float> out(2);
-  ref->Gemm({in.data(), DType::kF32, 2, 2}, *packed, false, out.data());
+  ref->Gemm({{in.data(), DType::kF32, 2, 2}, *packed, false, out.data()});
   EXPECT_TRUE(std::isnan(out[0]));
   EXPECT_EQ(out[1], 0);
 }
@@ -57,7 +57,7 @@ TEST(RefBackend, RmsNormDividesByTheRootMeanSquare) {
   const std::vector<float> x = {3, 4};
   const std::vector<float> gain = {1, 2};
   std::vector<float> out(2);
-  Ref()->RmsNorm(x.data(), gain.data(), 0, {out.data(), DType::kF32, 1, 2});
+  Ref()->RmsNorm({x.data(), gain.data(), 0, {out.data(), DType::kF32, 1, 2}});
   EXPECT_FLOAT_EQ(out[0], 3 / std::sqrt(12.5f));
   EXPECT_FLOAT_EQ(out[1], 8 / std::sqrt(12.5f));
 }
@@ -65,11 +65,11 @@ TEST(RefBackend, RmsNormDividesByTheRootMeanSquare) {
 TEST(RefBackend, ActivatesReluAndGatedGelu) {
   const std::vector<float> in = {-1, 2, 3, 5};
   std::vector<float> relu(4);
-  Ref()->Activate(ActivationKind::kRelu, in.data(), {relu.data(), DType::kF32, 1, 4});
+  Ref()->Activate({ActivationKind::kRelu, in.data(), {relu.data(), DType::kF32, 1, 4}});
   EXPECT_EQ(relu, (std::vector<float>{0, 2, 3, 5}));
   // The row is [gate -1, 2 | up 3, 5].
   std::vector<float> gelu(2);
-  Ref()->Activate(ActivationKind::kGatedGelu, in.data(), {gelu.data(), DType::kF32, 1, 2});
+  Ref()->Activate({ActivationKind::kGatedGelu, in.data(), {gelu.data(), DType::kF32, 1, 2}});
   EXPECT_NEAR(gelu[0], 3 * -0.158808, 1e-5);
   EXPECT_NEAR(gelu[1], 5 * 1.954598, 1e-5);
 }
@@ -78,18 +78,18 @@ TEST(RefBackend, EmbedTakesRows) {
   const std::vector<float> table = {0, 1, 2, 3, 4, 5};
   const std::vector<int32_t> ids = {2, 0};
   std::vector<float> out(4);
-  Ref()->Embed(ids, table.data(), DType::kF32, 2, out.data());
+  Ref()->Embed({ids, table.data(), DType::kF32, 2, out.data()});
   EXPECT_EQ(out, (std::vector<float>{4, 5, 0, 1}));
 }
 
-TEST(RefBackend, SummarizesScoresPanelByPanel) {
+TEST(RefBackend, ReducesScoresPanelByPanel) {
   TokenScore best[3];
-  ScoreSummary row{.best = best, .wants_sum = true};
+  ScoreReduction row{.best = best, .wants_sum = true};
   const std::vector<float> first = {1, 3, 1};
   const std::vector<float> second = {3, 2, -INFINITY};
   const auto ref = Ref();
-  ref->SummarizeScores({first.data(), 3, 10, {&row, 1}});
-  ref->SummarizeScores({second.data(), 3, 13, {&row, 1}});
+  ref->ReduceScores({first.data(), 3, 10, {&row, 1}});
+  ref->ReduceScores({second.data(), 3, 13, {&row, 1}});
   ASSERT_EQ(row.num_best, 3u);
   EXPECT_EQ(best[0].token, 11);
   EXPECT_EQ(best[1].token, 13) << "of the same score as 11";

@@ -18,8 +18,8 @@ TEST(RowOps, EmbedEqualsRefInEveryBit) {
       const auto table = Encode(RandomFloats(10 * d, 1), dtype);
       Guarded got = Guarded::Floats(ids.size() * d);
       Guarded want = Guarded::Floats(ids.size() * d);
-      cpu->Embed(ids, table.data(), dtype, d, got.floats());
-      ref->Embed(ids, table.data(), dtype, d, want.floats());
+      cpu->Embed({ids, table.data(), dtype, d, got.floats()});
+      ref->Embed({ids, table.data(), dtype, d, want.floats()});
       EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
       EXPECT_EQ(std::memcmp(got.data(), want.data(), ids.size() * d * sizeof(float)), 0) << d;
     }
@@ -37,8 +37,8 @@ TEST(RowOps, RmsNormIsNearRef) {
         const auto gain = RandomFloats(d, 3, 2.0f);
         Guarded got(rows * d, dtype);
         Guarded want(rows * d, dtype);
-        cpu->RmsNorm(x.data(), gain.data(), 1e-6f, got.View(rows, d));
-        ref->RmsNorm(x.data(), gain.data(), 1e-6f, want.View(rows, d));
+        cpu->RmsNorm({x.data(), gain.data(), 1e-6f, got.View(rows, d)});
+        ref->RmsNorm({x.data(), gain.data(), 1e-6f, want.View(rows, d)});
         EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << rows << " x " << d;
       }
     }
@@ -57,8 +57,8 @@ TEST(RowOps, ActivateIsNearRef) {
           const auto in = RandomFloats(rows * width, 4, 6.0f);
           Guarded got(rows * d, dtype);
           Guarded want(rows * d, dtype);
-          cpu->Activate(kind, in.data(), got.View(rows, d));
-          ref->Activate(kind, in.data(), want.View(rows, d));
+          cpu->Activate({kind, in.data(), got.View(rows, d)});
+          ref->Activate({kind, in.data(), want.View(rows, d)});
           EXPECT_TRUE(AllNear(got, want, dtype, 4e-6)) << rows << " x " << d;
         }
       }
@@ -75,8 +75,8 @@ TEST(RowOps, GeluIsAccurateAcrossItsRange) {
   for (size_t i = 0; i < kSteps; ++i) in[i] = -100.0f + 0.005f * static_cast<float>(i);
   Guarded got = Guarded::Floats(kSteps);
   Guarded want = Guarded::Floats(kSteps);
-  cpu->Activate(ActivationKind::kGatedGelu, in.data(), got.View(1, kSteps));
-  ref->Activate(ActivationKind::kGatedGelu, in.data(), want.View(1, kSteps));
+  cpu->Activate({ActivationKind::kGatedGelu, in.data(), got.View(1, kSteps)});
+  ref->Activate({ActivationKind::kGatedGelu, in.data(), want.View(1, kSteps)});
   EXPECT_TRUE(AllNear(got, want, DType::kF32, 5e-7));
 }
 
@@ -88,10 +88,10 @@ TEST(RowOps, RowsDoNotDependOnTheirNeighbours) {
   const auto x = RandomFloats(rows * d, 5);
   const auto gain = RandomFloats(d, 6);
   Guarded all = Guarded::Floats(rows * d);
-  cpu->RmsNorm(x.data(), gain.data(), 1e-6f, all.View(rows, d));
+  cpu->RmsNorm({x.data(), gain.data(), 1e-6f, all.View(rows, d)});
   for (size_t i = 0; i < rows; ++i) {
     Guarded one = Guarded::Floats(d);
-    cpu->RmsNorm(&x[i * d], gain.data(), 1e-6f, one.View(1, d));
+    cpu->RmsNorm({&x[i * d], gain.data(), 1e-6f, one.View(1, d)});
     EXPECT_EQ(std::memcmp(one.data(), all.floats() + i * d, d * sizeof(float)), 0) << i;
   }
 }

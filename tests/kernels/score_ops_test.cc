@@ -1,4 +1,4 @@
-// SummarizeScores of the cpu backend against ref: odd widths of panels, ties, infinities, NaN.
+// ReduceScores of the cpu backend against ref: odd widths of panels, ties, infinities, NaN.
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,7 +10,7 @@ namespace {
 
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
-TEST(ScoreOps, SummaryEqualsRef) {
+TEST(ScoreOps, ReductionEqualsRef) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
   const auto ref = Ref();
@@ -23,10 +23,10 @@ TEST(ScoreOps, SummaryEqualsRef) {
         for (size_t i = 0; i < scores.size(); ++i) {
           scores[i] = i % 5 == 3 ? kImpossible : std::round(scores[i]);
         }
-        Summaries got(kRows, most, most > 1);
-        Summaries want(kRows, most, most > 1);
-        Summarize(*cpu, scores, vocab, width, &got);
-        Summarize(*ref, scores, vocab, width, &want);
+        Reductions got(kRows, most, most > 1);
+        Reductions want(kRows, most, most > 1);
+        Reduce(*cpu, scores, vocab, width, &got);
+        Reduce(*ref, scores, vocab, width, &want);
         ExpectSame(got, want);
       }
     }
@@ -37,12 +37,12 @@ TEST(ScoreOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
   for (const size_t width : {7, 100}) {
-    Summaries none(1, 4, true);
-    Summarize(*cpu, std::vector<float>(100, kImpossible), 100, width, &none);
+    Reductions none(1, 4, true);
+    Reduce(*cpu, std::vector<float>(100, kImpossible), 100, width, &none);
     EXPECT_EQ(none.rows[0].num_best, 0u);
     EXPECT_EQ(none.rows[0].sum, 0);
-    Summaries nan(1, 4, true);
-    Summarize(*cpu, std::vector<float>(100, NAN), 100, width, &nan);
+    Reductions nan(1, 4, true);
+    Reduce(*cpu, std::vector<float>(100, NAN), 100, width, &nan);
     EXPECT_EQ(nan.rows[0].num_best, 0u);
     EXPECT_TRUE(std::isnan(nan.rows[0].max));
   }
@@ -58,8 +58,8 @@ TEST(ScoreOps, OneNanIsTheMaximum) {
       for (const bool sums : {false, true}) {
         auto scores = RandomFloats(400, 9, 10.0f);
         scores[at] = NAN;
-        Summaries got(2, 4, sums);
-        Summarize(*backend, scores, 200, 50, &got);
+        Reductions got(2, 4, sums);
+        Reduce(*backend, scores, 200, 50, &got);
         EXPECT_TRUE(std::isnan(got.rows[0].max)) << at << sums;
         EXPECT_FALSE(std::isnan(got.rows[1].max)) << at << sums;
         EXPECT_EQ(got.rows[1].num_best, 4u);
@@ -74,12 +74,12 @@ TEST(ScoreOps, RowsDoNotDependOnTheirNeighbours) {
   constexpr size_t kRows = 40;
   constexpr size_t kVocab = 3001;
   const auto scores = RandomFloats(kRows * kVocab, 3, 10.0f);
-  Summaries all(kRows, 8, true);
-  Summarize(*cpu, scores, kVocab, 1024, &all);
+  Reductions all(kRows, 8, true);
+  Reduce(*cpu, scores, kVocab, 1024, &all);
   for (size_t i = 0; i < kRows; ++i) {
     const auto at = scores.begin() + static_cast<ptrdiff_t>(i * kVocab);
-    Summaries one(1, 8, true);
-    Summarize(*cpu, {at, at + kVocab}, kVocab, 1024, &one);
+    Reductions one(1, 8, true);
+    Reduce(*cpu, {at, at + kVocab}, kVocab, 1024, &one);
     EXPECT_EQ(one.rows[0].sum, all.rows[i].sum) << i;
     EXPECT_EQ(one.rows[0].best[7].token, all.rows[i].best[7].token) << i;
   }

@@ -13,7 +13,6 @@
 #include "engine/model/t5_weights.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
-#include "tools/inspect/sizing_backend.h"
 
 namespace precis {
 namespace {
@@ -44,11 +43,10 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 
 // Reads and checks every tensor as loading would; the bytes that it would take.
 StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& types) {
-  PRECIS_ASSIGN_OR_RETURN(auto ref, MakeRefBackend());
-  SizingBackend backend(std::move(ref));
+  PRECIS_ASSIGN_OR_RETURN(const auto backend, MakeSizingBackend());
   PRECIS_ASSIGN_OR_RETURN(const T5Weights weights,
                           LoadT5Weights(*model.checkpoint, model.config, model.attention,
-                                        model.embeddings, backend, types,
+                                        model.embeddings, *backend, types,
                                         {.max_source_tokens = 1,
                                          .max_target_tokens = 1,
                                          .max_encode_rows = 1,

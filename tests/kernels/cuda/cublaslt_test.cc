@@ -66,7 +66,7 @@ TEST_F(CublasLt, ProductsAreThoseOfRefInOddShapes) {
         Guarded want = Guarded::Floats(rows * n);
         for (const bool accumulate : {false, true}) {
           const Status asked = gemm->Gemm(view, coded.data(), n, accumulate, got.floats(), nullptr);
-          ref->Gemm(view, *packed, accumulate, want.floats());
+          ref->Gemm({view, *packed, accumulate, want.floats()});
           ASSERT_TRUE(asked.ok()) << asked;
           EXPECT_TRUE(AllNear(got, want, DType::kF32, 1e-5)) << n << " " << k << " " << rows;
         }

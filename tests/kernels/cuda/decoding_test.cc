@@ -144,11 +144,11 @@ struct Candidates {
   }
   std::vector<std::span<const TokenScore>> Spans() const {
     std::vector<std::span<const TokenScore>> spans;
-    for (const ScoreSummary& row : rows) spans.push_back(row.best.first(row.num_best));
+    for (const ScoreReduction& row : rows) spans.push_back(row.best.first(row.num_best));
     return spans;
   }
   std::vector<TokenScore> room;
-  std::vector<ScoreSummary> rows;
+  std::vector<ScoreReduction> rows;
 };
 
 TEST(CudaBeams, GoOnAsTheHostsDo) {

@@ -48,7 +48,7 @@ LEAST_BLOCKS = {
     "ActivateKernel": (8, 8),
     "AppendKvKernel": (16, 16),
     "CopySlotsKernel": (16, 16),
-    "DealHeadsKernel": (32, 32),
+    "AssignHeadsKernel": (32, 32),
     "EmbedKernel": (16, 12),
     "EncoderKernel 1": (10, 9),
     "EncoderKernel 2": (7, 8),

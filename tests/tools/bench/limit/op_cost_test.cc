@@ -46,9 +46,9 @@ TEST(OpCost, RowOpsMoveTheirRows) {
   EXPECT_EQ(NormCost(out).local_bytes, 30u * 4 + 10 * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kRelu, out).local_bytes, 30u * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kGatedGelu, out).local_bytes, 60u * 4 + 30 * 2);
-  std::vector<ScoreSummary> summaries(3);
+  std::vector<ScoreReduction> summaries(3);
   const OpCost summarize =
-      SummarizeScoresCost({.scores = nullptr, .count = 100, .first_token = 0, .rows = summaries});
+      ReduceScoresCost({.scores = nullptr, .count = 100, .first_token = 0, .rows = summaries});
   EXPECT_EQ(summarize.local_bytes, 1200u);
   const OpCost embed = EmbedCost(3, DType::kBF16, 10);
   EXPECT_EQ(embed.streamed_bytes, 30u * 2);

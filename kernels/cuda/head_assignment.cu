@@ -1,5 +1,5 @@
-// SumKeySquares and DealHeads: a few numbers a row, in double and rounded step by step as
-// kernels/head_dealing.cc does it, so that both devices deal the query heads alike.
+// SumKeySquares and AssignHeads: a few numbers a row, in double and rounded step by step as
+// kernels/head_assignment.cc does it, so that both devices assign the query heads alike.
 #include <cmath>
 
 #include "kernels/cuda/elements.cuh"
@@ -87,27 +87,27 @@ class ShareOf {
 // counts[0 .. groups) add up to num_heads; of equals the first is changed.
 __device__ void RoundShares(const ShareOf& share, double sum, uint32_t num_heads, uint32_t groups,
                             uint32_t* counts) {
-  uint32_t dealt = 0;
+  uint32_t assigned = 0;
   for (uint32_t g = 0; g < groups; ++g) {
     counts[g] = static_cast<uint32_t>(rint(Times(share(g) / sum, num_heads)));
-    dealt += counts[g];
+    assigned += counts[g];
   }
-  while (dealt != num_heads) {
-    const bool too_many = dealt > num_heads;
+  while (assigned != num_heads) {
+    const bool too_many = assigned > num_heads;
     uint32_t at = 0;
     for (uint32_t g = 1; g < groups; ++g) {
       if (too_many ? counts[g] > counts[at] : counts[g] < counts[at]) at = g;
     }
     counts[at] += too_many ? ~0u : 1u;
-    dealt += too_many ? ~0u : 1u;
+    assigned += too_many ? ~0u : 1u;
   }
 }
 
 // A thread a row.
 __global__ void __launch_bounds__(kThreads)
-    DealHeadsKernel(const PagedRow* rows, uint32_t num_rows, const int32_t* pages, KvPool pool,
-                    KvRegion r, HeadShares shares, const float* cached_norms, uint32_t num_heads,
-                    uint32_t* begin) {
+    AssignHeadsKernel(const PagedRow* rows, uint32_t num_rows, const int32_t* pages, KvPool pool,
+                      KvRegion r, HeadShares shares, const float* cached_norms, uint32_t num_heads,
+                      uint32_t* begin) {
   const uint32_t i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= num_rows) return;
   const uint32_t groups = r.num_kv_heads;
@@ -137,9 +137,9 @@ void SumKeySquares(const SumKeySquaresParams& p, cudaStream_t stream) {
                 p.pool, p.region);
 }
 
-void DealHeads(const DealHeadsParams& p, cudaStream_t stream) {
+void AssignHeads(const AssignHeadsParams& p, cudaStream_t stream) {
   if (p.rows.empty()) return;
-  PRECIS_LAUNCH(DealHeadsKernel, Blocks(p.rows.size(), kThreads), kThreads, 0, stream,
+  PRECIS_LAUNCH(AssignHeadsKernel, Blocks(p.rows.size(), kThreads), kThreads, 0, stream,
                 p.rows.data(), static_cast<uint32_t>(p.rows.size()), p.pages.data(), p.pool,
                 p.region, p.shares, p.cached_norms.data(), p.num_heads, p.begin.data());
 }

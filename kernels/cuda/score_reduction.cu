@@ -1,4 +1,4 @@
-// SummarizeScores: a block a row takes one panel of scores into what the row knows so far. The best
+// ReduceScores: a block a row takes one panel of scores into what the row knows so far. The best
 // are found one after the other, each the best of those behind the last: few are asked for, and a
 // panel stays in L1.
 #include <cmath>
@@ -44,7 +44,7 @@ __device__ TokenScore FindNext(const float* scores, size_t count, int32_t first_
 }
 
 // Whether one of the panel is among the best. Tokens of earlier panels go first among equals.
-__device__ __forceinline__ bool Enters(const ScoreSummary& row, const TokenScore& next,
+__device__ __forceinline__ bool Enters(const ScoreReduction& row, const TokenScore& next,
                                        size_t taken) {
   if (next.token == kNoToken || taken == row.best.size()) return false;
   const size_t kept = row.best.size() - taken;  // of those before, if this is all of the panel
@@ -52,7 +52,7 @@ __device__ __forceinline__ bool Enters(const ScoreSummary& row, const TokenScore
 }
 
 // The best of both, each in order, into `merged`.
-__device__ size_t Merge(const ScoreSummary& row, const TokenScore* panel, size_t taken,
+__device__ size_t Merge(const ScoreReduction& row, const TokenScore* panel, size_t taken,
                         TokenScore* merged) {
   size_t i = 0;
   size_t j = 0;
@@ -66,7 +66,7 @@ __device__ size_t Merge(const ScoreSummary& row, const TokenScore* panel, size_t
 }
 
 __device__ void AddToSum(const float* scores, size_t count, float before, float max,
-                         double* scratch, ScoreSummary* row) {
+                         double* scratch, ScoreReduction* row) {
   double sum = 0;
   for (size_t i = threadIdx.x; i < count; i += kThreads) sum += expf(scores[i] - max);
   sum = BlockSum<kThreads>(sum, scratch);
@@ -76,12 +76,12 @@ __device__ void AddToSum(const float* scores, size_t count, float before, float 
 }
 
 __global__ void __launch_bounds__(kThreads)
-    ScoreKernel(const float* scores, size_t count, int32_t first_token, ScoreSummary* rows) {
+    ScoreKernel(const float* scores, size_t count, int32_t first_token, ScoreReduction* rows) {
   PRECIS_DYNAMIC_SHARED(TokenScore, panel);  // [most best], then as many merged
   __shared__ TokenScore best_of_warps[kThreads / kWarpLanes];
   __shared__ float max_of_warps[kThreads / kWarpLanes];
   __shared__ double sums_of_warps[kThreads / kWarpLanes];
-  ScoreSummary* row = rows + blockIdx.x;
+  ScoreReduction* row = rows + blockIdx.x;
   scores += blockIdx.x * count;
   size_t taken = 0;
   TokenScore last{INFINITY, -1};
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream) {
+void ReduceScores(const ReduceScoresParams& p, size_t most_best, cudaStream_t stream) {
   PRECIS_CHECK(most_best <= kMostBest);
   if (p.rows.empty() || p.count == 0) return;
   PRECIS_LAUNCH(ScoreKernel, Blocks(p.rows.size(), 1), kThreads, 2 * most_best * sizeof(TokenScore),

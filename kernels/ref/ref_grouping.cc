@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "common/check.h"
-#include "kernels/head_dealing.h"
+#include "kernels/head_assignment.h"
 #include "kernels/ref/elements.h"
 #include "kernels/ref/ref_backend.h"
 #include "kernels/splitmix.h"
@@ -27,11 +27,11 @@ Statistics StatisticsOf(size_t n, const At& at) {
 
 }  // namespace
 
-void RefBackend::SumKeySquares(const SumKeySquaresParams& params) { SumKeySquaresOfRows(params); }
+void RefBackend::DoSumKeySquares(const SumKeySquaresParams& params) { SumKeySquaresOfRows(params); }
 
-void RefBackend::DealHeads(const DealHeadsParams& params) { DealHeadsOfRows(params); }
+void RefBackend::DoAssignHeads(const AssignHeadsParams& params) { AssignHeadsOfRows(params); }
 
-void RefBackend::SubtractNoise(const SubtractNoiseParams& p) {
+void RefBackend::DoSubtractNoise(const SubtractNoiseParams& p) {
   PRECIS_CHECK(p.out.rows == p.rows.size() && p.out.cols == size_t{p.num_heads} * p.head_dim);
   for (size_t i = 0; i < p.rows.size(); ++i) {
     for (uint32_t head = 0; head < p.num_heads; ++head) {

@@ -1,4 +1,4 @@
-#include "kernels/head_dealing.h"
+#include "kernels/head_assignment.h"
 
 #include <algorithm>
 #include <cmath>
@@ -67,17 +67,17 @@ class Shares {
 
 // Counts that add up to num_heads. Of equals the first is changed.
 void RoundShares(const Shares& shares, double sum, uint32_t num_heads, std::span<uint32_t> counts) {
-  uint32_t dealt = 0;
+  uint32_t assigned = 0;
   for (size_t g = 0; g < counts.size(); ++g) {
     // To nearest, halves to even: the mode that every thread is in.
     counts[g] = static_cast<uint32_t>(std::nearbyint(shares(g) / sum * num_heads));
-    dealt += counts[g];
+    assigned += counts[g];
   }
-  for (; dealt > num_heads; --dealt) --*std::ranges::max_element(counts);
-  for (; dealt < num_heads; ++dealt) ++*std::ranges::min_element(counts);
+  for (; assigned > num_heads; --assigned) --*std::ranges::max_element(counts);
+  for (; assigned < num_heads; ++assigned) ++*std::ranges::min_element(counts);
 }
 
-void DealEvenly(uint32_t num_heads, std::span<uint32_t> counts) {
+void AssignEvenly(uint32_t num_heads, std::span<uint32_t> counts) {
   const auto groups = static_cast<uint32_t>(counts.size());
   for (uint32_t g = 0; g < groups; ++g) {
     counts[g] = num_heads / groups + (g < num_heads % groups ? 1 : 0);
@@ -102,9 +102,9 @@ void SumKeySquaresOfRows(const SumKeySquaresParams& p) {
   }
 }
 
-void DealHeadsByNorms(std::span<const float> key_squares, HeadShares shares,
-                      std::span<const float> cached_norms, uint32_t num_heads,
-                      std::span<uint32_t> begin) {
+void AssignHeadsByNorms(std::span<const float> key_squares, HeadShares shares,
+                        std::span<const float> cached_norms, uint32_t num_heads,
+                        std::span<uint32_t> begin) {
   const Shares of(key_squares, shares, cached_norms);
   const std::span<uint32_t> counts = begin.subspan(1);
   double sum = 0;
@@ -113,13 +113,13 @@ void DealHeadsByNorms(std::span<const float> key_squares, HeadShares shares,
   if (sum > 0 && std::isfinite(sum)) {
     RoundShares(of, sum, num_heads, counts);
   } else {
-    DealEvenly(num_heads, counts);
+    AssignEvenly(num_heads, counts);
   }
   begin[0] = 0;
   for (size_t g = 0; g < counts.size(); ++g) begin[g + 1] += begin[g];
 }
 
-void DealHeadsOfRows(const DealHeadsParams& p) {
+void AssignHeadsOfRows(const AssignHeadsParams& p) {
   const KvRegion& r = p.region;
   const size_t width = r.num_kv_heads + size_t{1};
   PRECIS_CHECK(r.keeps_key_squares && p.begin.size() == p.rows.size() * width);
@@ -133,7 +133,7 @@ void DealHeadsOfRows(const DealHeadsParams& p) {
       continue;
     }
     const float* sums = KeySquaresAt(p.pool, r, p.pages, row, row.num_keys - size_t{1});
-    DealHeadsByNorms({sums, r.num_kv_heads}, p.shares, p.cached_norms, p.num_heads, begin);
+    AssignHeadsByNorms({sums, r.num_kv_heads}, p.shares, p.cached_norms, p.num_heads, begin);
   }
 }
 

@@ -1,6 +1,6 @@
-// How query heads are dealt out by norms of keys, against docs/design/attention_variants.md; and
+// How query heads are assigned by norms of keys, against docs/design/attention_variants.md; and
 // the sums of squares that pages keep for it.
-#include "kernels/head_dealing.h"
+#include "kernels/head_assignment.h"
 
 #include <cmath>
 #include <numeric>
@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/copy_slots.h"
+#include "kernels/grouping_ops.h"
 #include "tests/kernels/kernel_testing.h"
 
 namespace precis {
@@ -17,12 +18,12 @@ namespace {
 using ::testing::ElementsAre;
 
 // Query heads of each KV head, by norms (not their squares).
-std::vector<uint32_t> Dealt(const std::vector<float>& norms, HeadShares shares, uint32_t num_heads,
-                            const std::vector<float>& cached = {}) {
+std::vector<uint32_t> Assigned(const std::vector<float>& norms, HeadShares shares,
+                               uint32_t num_heads, const std::vector<float>& cached = {}) {
   std::vector<float> squares;
   for (const float norm : norms) squares.push_back(norm * norm);
   std::vector<uint32_t> begin(norms.size() + 1, 99);
-  DealHeadsByNorms(squares, shares, cached, num_heads, begin);
+  AssignHeadsByNorms(squares, shares, cached, num_heads, begin);
   EXPECT_EQ(begin.front(), 0u);
   EXPECT_EQ(begin.back(), num_heads);
   std::vector<uint32_t> counts;
@@ -30,58 +31,58 @@ std::vector<uint32_t> Dealt(const std::vector<float>& norms, HeadShares shares, 
   return counts;
 }
 
-TEST(DealHeads, TwoKvHeadsAreWinnerTakesAll) {
-  EXPECT_THAT(Dealt({3, 2}, HeadShares::kScaledNorm, 8), ElementsAre(8, 0));
-  EXPECT_THAT(Dealt({2, 2.0001f}, HeadShares::kScaledNorm, 8), ElementsAre(0, 8));
+TEST(AssignHeads, TwoKvHeadsAreWinnerTakesAll) {
+  EXPECT_THAT(Assigned({3, 2}, HeadShares::kScaledNorm, 8), ElementsAre(8, 0));
+  EXPECT_THAT(Assigned({2, 2.0001f}, HeadShares::kScaledNorm, 8), ElementsAre(0, 8));
 }
 
-TEST(DealHeads, FollowsTheScaledNorms) {
+TEST(AssignHeads, FollowsTheScaledNorms) {
   // (n - 1) / 3: 0, 1, 2/3, 1/3; of their sum 2, by 8 heads: 0, 4, 2.67, 1.33.
-  EXPECT_THAT(Dealt({1, 4, 3, 2}, HeadShares::kScaledNorm, 8), ElementsAre(0, 4, 3, 1));
+  EXPECT_THAT(Assigned({1, 4, 3, 2}, HeadShares::kScaledNorm, 8), ElementsAre(0, 4, 3, 1));
 }
 
-TEST(DealHeads, RoundsHalvesToTheEvenNeighbour) {
+TEST(AssignHeads, RoundsHalvesToTheEvenNeighbour) {
   // Shares 0, 2.5, 2.5 of 5: 2 and 2, and the one that is left goes to the least.
-  EXPECT_THAT(Dealt({1, 2, 2}, HeadShares::kScaledNorm, 5), ElementsAre(1, 2, 2));
+  EXPECT_THAT(Assigned({1, 2, 2}, HeadShares::kScaledNorm, 5), ElementsAre(1, 2, 2));
   // Shares 0, 3.5, 3.5 of 7: 4 and 4 are one too many, which the first gives.
-  EXPECT_THAT(Dealt({1, 2, 2}, HeadShares::kScaledNorm, 7), ElementsAre(0, 3, 4));
+  EXPECT_THAT(Assigned({1, 2, 2}, HeadShares::kScaledNorm, 7), ElementsAre(0, 3, 4));
 }
 
-TEST(DealHeads, OfEqualsTheFirstIsFilledUp) {
+TEST(AssignHeads, OfEqualsTheFirstIsFilledUp) {
   // Four shares of 1/4 of 2 heads: 0.5 each, which rounds to 0.
-  EXPECT_THAT(Dealt({1, 1, 1, 1}, HeadShares::kNormAverage, 2, {1, 1, 1, 1}),
+  EXPECT_THAT(Assigned({1, 1, 1, 1}, HeadShares::kNormAverage, 2, {1, 1, 1, 1}),
               ElementsAre(1, 1, 0, 0));
 }
 
-TEST(DealHeads, EqualNormsAreSplitEvenly) {
-  EXPECT_THAT(Dealt({2, 2, 2}, HeadShares::kScaledNorm, 8), ElementsAre(3, 3, 2));
-  EXPECT_THAT(Dealt({0, 0}, HeadShares::kScaledNorm, 5), ElementsAre(3, 2));
-  EXPECT_THAT(Dealt({5}, HeadShares::kScaledNorm, 6), ElementsAre(6));
+TEST(AssignHeads, EqualNormsAreSplitEvenly) {
+  EXPECT_THAT(Assigned({2, 2, 2}, HeadShares::kScaledNorm, 8), ElementsAre(3, 3, 2));
+  EXPECT_THAT(Assigned({0, 0}, HeadShares::kScaledNorm, 5), ElementsAre(3, 2));
+  EXPECT_THAT(Assigned({5}, HeadShares::kScaledNorm, 6), ElementsAre(6));
 }
 
-TEST(DealHeads, ByDifferenceToTheCachedNorm) {
-  EXPECT_THAT(Dealt({4, 7}, HeadShares::kNormDifference, 8, {1, 8}), ElementsAre(6, 2));
-  EXPECT_THAT(Dealt({4, 7, 1}, HeadShares::kNormDifference, 8, {4, 7, 1}), ElementsAre(3, 3, 2))
+TEST(AssignHeads, ByDifferenceToTheCachedNorm) {
+  EXPECT_THAT(Assigned({4, 7}, HeadShares::kNormDifference, 8, {1, 8}), ElementsAre(6, 2));
+  EXPECT_THAT(Assigned({4, 7, 1}, HeadShares::kNormDifference, 8, {4, 7, 1}), ElementsAre(3, 3, 2))
       << "all differences are 0";
 }
 
-TEST(DealHeads, ByAverageWithTheCachedNorm) {
+TEST(AssignHeads, ByAverageWithTheCachedNorm) {
   // 0.9 * 1 + 0.1 * 21 = 3 and 0.9 * 1 + 0.1 * 1 = 1.
-  EXPECT_THAT(Dealt({1, 1}, HeadShares::kNormAverage, 8, {21, 1}), ElementsAre(6, 2));
-  EXPECT_THAT(Dealt({0, 0}, HeadShares::kNormAverage, 8, {0, 0}), ElementsAre(4, 4));
+  EXPECT_THAT(Assigned({1, 1}, HeadShares::kNormAverage, 8, {21, 1}), ElementsAre(6, 2));
+  EXPECT_THAT(Assigned({0, 0}, HeadShares::kNormAverage, 8, {0, 0}), ElementsAre(4, 4));
 }
 
-TEST(DealHeads, KeysThatAreNotFiniteAreSplitEvenly) {
+TEST(AssignHeads, KeysThatAreNotFiniteAreSplitEvenly) {
   for (const float bad : {NAN, INFINITY}) {
     for (const HeadShares shares :
          {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
-      EXPECT_THAT(Dealt({1, bad}, shares, 6, {1, 1}), ElementsAre(3, 3));
-      EXPECT_THAT(Dealt({bad, bad}, shares, 6, {1, 1}), ElementsAre(3, 3));
+      EXPECT_THAT(Assigned({1, bad}, shares, 6, {1, 1}), ElementsAre(3, 3));
+      EXPECT_THAT(Assigned({bad, bad}, shares, 6, {1, 1}), ElementsAre(3, 3));
     }
   }
 }
 
-TEST(DealHeads, AlwaysDealsAllHeads) {
+TEST(AssignHeads, AlwaysAssignsAllHeads) {
   for (uint32_t seed = 0; seed < 2000; ++seed) {
     const uint32_t groups = 1 + seed % 9;
     auto norms = RandomFloats(groups, seed);
@@ -93,7 +94,7 @@ TEST(DealHeads, AlwaysDealsAllHeads) {
     for (const HeadShares shares :
          {HeadShares::kScaledNorm, HeadShares::kNormDifference, HeadShares::kNormAverage}) {
       const uint32_t num_heads = 1 + seed % 33;
-      const std::vector<uint32_t> counts = Dealt(norms, shares, num_heads, cached);
+      const std::vector<uint32_t> counts = Assigned(norms, shares, num_heads, cached);
       EXPECT_EQ(std::accumulate(counts.begin(), counts.end(), 0u), num_heads);
     }
   }
@@ -120,7 +121,7 @@ class KeySquares : public ::testing::Test {
            slot * kHeads;
   }
   void Sum(const std::vector<float>& k, const std::vector<PagedRow>& rows) {
-    backend_->SumKeySquares({k.data(), kWidth, rows, pages_, Pool(), region_});
+    backend_->grouping_ops()->SumKeySquares({k.data(), kWidth, rows, pages_, Pool(), region_});
   }
 
   static constexpr size_t kPageBytes = 320;
@@ -168,21 +169,21 @@ TEST_F(KeySquares, GoWithTheSlotsThatACopyTakes) {
   EXPECT_TRUE(std::isnan(At(1, 2)[0]));
 }
 
-TEST_F(KeySquares, DealTheHeadsOfEveryRowByItsLastKey) {
+TEST_F(KeySquares, AssignTheHeadsOfEveryRowByItsLastKey) {
   std::vector<float> k(2 * kWidth, 0.0f);
   k[0] = 1.0f;           // key 0: the first KV head is ahead
   k[kWidth + 7] = 2.0f;  // key 1: the second has caught up
   Sum(k, {{0, 1, 0}, {0, 2, 1}});
   const std::vector<PagedRow> rows = {{0, 1, 0}, {0, 2, 1}, {0, 2, 1}, {0, 1, 0}};
   std::vector<uint32_t> begin(rows.size() * 3);
-  backend_->DealHeads({.rows = rows,
-                       .pages = pages_,
-                       .pool = Pool(),
-                       .region = region_,
-                       .shares = HeadShares::kScaledNorm,
-                       .cached_norms = {},
-                       .num_heads = 4,
-                       .begin = begin});
+  backend_->grouping_ops()->AssignHeads({.rows = rows,
+                                         .pages = pages_,
+                                         .pool = Pool(),
+                                         .region = region_,
+                                         .shares = HeadShares::kScaledNorm,
+                                         .cached_norms = {},
+                                         .num_heads = 4,
+                                         .begin = begin});
   EXPECT_THAT(begin, ElementsAre(0, 4, 4, 0, 0, 4, 0, 0, 4, 0, 4, 4));
 }
 
