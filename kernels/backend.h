@@ -3,7 +3,7 @@
 //
 // Owner: the engine, one for its lifetime. Thread rule: all calls come from one thread (the step
 // thread, or the loading thread before it starts); a backend may use threads of its own inside a
-// call.
+// call. No op allocates after Prepare(); no op fails: what can fail is refused at load.
 #pragma once
 
 #include <cstddef>
@@ -83,13 +83,13 @@ class Backend : public Ops {
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
   virtual void Download(const void* device, size_t bytes, void* host) = 0;
   // Until all ops are done, and what they give to the host is there; the memory that they were
-  // given stays until then. A device's error is told here, and from then on every time.
+  // given stays until then. Returns a device's error, then and from then on.
   virtual Status Wait() = 0;
 
   // --- ops: kernels/ops.h, and what only some attention variants need; null: this device has none.
   virtual GroupingOps* grouping_ops() { return nullptr; }
 
-  // Who is told of every op from now on, and outlives them; null: nobody. Between two ops.
+  // `observer` sees every op from now on, and outlives them. Null: none. Not during an op.
   void set_observer(OpObserver* observer);
 };
 

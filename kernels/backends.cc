@@ -1,4 +1,4 @@
-// From a backend's name to its factory; and who is told of its ops.
+// From a backend's name to its factory; and the observer of its ops.
 #include "fmt/format.h"
 #include "kernels/backend.h"
 #include "kernels/grouping_ops.h"

@@ -1,7 +1,7 @@
-// Who is told of the ops of a backend: what counts, records or times them, and tests that look
-// between two ops. Nothing of it lists the ops.
+// The interface through which other code sees the ops of a backend: to count, record, time or skip
+// them, and in tests to look between two ops. It does not list the ops.
 //
-// Owner: whoever sets the observer; it outlives the ops it is told of. Thread rule: the thread that
+// Owner: whoever sets the observer; it outlives the ops that it sees. Thread rule: the thread that
 // calls the ops.
 #pragma once
 
@@ -20,7 +20,7 @@ class OpCall {
   }
 
  private:
-  // Of each kind the address differs.
+  // Each kind has an address of its own.
   template <typename Params>
   static constexpr char kKindOf = 0;
 
@@ -31,13 +31,13 @@ class OpCall {
 class OpObserver {
  public:
   virtual ~OpObserver() = default;
-  // Before an op. False: it is not computed, and what it would write stays as it is.
+  // Before an op. False skips it: what it would write stays as it is.
   virtual bool Begin(const OpCall& /*op*/) { return true; }
-  // After it, whether it was computed or not.
+  // After it, computed or skipped.
   virtual void End(const OpCall& /*op*/) {}
 };
 
-// What ops are called through: it tells the observer of each.
+// Base of the classes that offer ops: shows each call to the observer.
 class ObservedOps {
  protected:
   template <typename Params, typename Compute>

@@ -1,5 +1,5 @@
 // The ops: what each is asked (pointers, shapes, numbers), and the calls. An op is one struct of
-// parameters, one function of Ops that tells the observer, and one virtual that a device
+// parameters, one function of Ops that the observer sees, and one virtual that a device
 // implements. All matrices are row-major and dense unless a stride is given; strides and offsets of
 // floats count elements, those of pages count bytes.
 //
@@ -294,8 +294,8 @@ struct ReduceScoresParams {
   std::span<ScoreReduction> rows;  // the host's
 };
 
-// The calls of a device's ops, and what a device implements of them. Of an op that another one
-// includes (the norm of GemmOfNorm, what attention appends) no observer is told.
+// The calls of a device's ops, and what a device implements of them. The observer does not see
+// an op that another one includes: the norm of GemmOfNorm, what attention appends.
 class Ops : protected ObservedOps {
  public:
   void Embed(const EmbedParams& p) {

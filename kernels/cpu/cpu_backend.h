@@ -10,11 +10,11 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/cpu/gemm.h"
-#include "kernels/cpu/int8_gemm.h"
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/cpu/panel_gemm.h"
+#include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/gemm/int8_gemm.h"
+#include "kernels/cpu/gemm/panel_gemm.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/kernels.h"
 #include "kernels/grouping_ops.h"
 #include "kernels/host_backend.h"
 

@@ -6,16 +6,15 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/math.h"
 #include "fmt/format.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/gemm/cuda_matrix.h"
 
 namespace precis::cuda {
 namespace {
 
 // What padding may add to the blocks of one op, beside an eighth of them.
 constexpr size_t kOpPadding = 1024;
-
-constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
 uint32_t LargestGroup(const PagedAttentionParams& p) {
   // Rows may be assigned any number of heads; the host does not see how many.
@@ -258,7 +257,7 @@ void CudaBackend::DoPagedAttention(const PagedAttentionParams& params) {
   p.append = nullptr;
   // A plan has an item a row and chunk at most; rows of one chunk need no partials.
   size_t chunks = 0;
-  for (const PagedRow& row : params.rows) chunks += CeilDivide(row.num_keys, kPagedChunkKeys);
+  for (const PagedRow& row : params.rows) chunks += CeilDiv(row.num_keys, kPagedChunkKeys);
   MakeRoom(Bytes(params.rows) + Bytes(params.pages) +
            Staging::BlockBytes(chunks * sizeof(PagedItem)) +
            Staging::BlockBytes((params.rows.size() + 1) * sizeof(uint32_t)) +

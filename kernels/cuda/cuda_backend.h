@@ -15,11 +15,11 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/device_gemm.h"
-#include "kernels/cuda/graph_cache.h"
+#include "kernels/cuda/gemm/device_gemm.h"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/staging.h"
-#include "kernels/cuda/stream_work.h"
+#include "kernels/cuda/stream/graph_cache.h"
+#include "kernels/cuda/stream/staging.h"
+#include "kernels/cuda/stream/stream_work.h"
 #include "kernels/grouping_ops.h"
 
 namespace precis::cuda {

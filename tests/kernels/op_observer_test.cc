@@ -1,4 +1,4 @@
-// What an observer of a backend is told, and that an op it refuses is not computed.
+// What an observer of a backend sees, and that an op which it skips is not computed.
 #include "kernels/op_observer.h"
 
 #include <array>
@@ -47,7 +47,7 @@ class Observer : public testing::Test {
   std::array<float, 2> out_ = {0, 0};
 };
 
-TEST_F(Observer, IsToldOfAnOpBeforeAndAfterIt) {
+TEST_F(Observer, IsCalledBeforeAndAfterAnOp) {
   counts_.out = out_.data();
   Norm();
   EXPECT_EQ(counts_.begun, 1);
@@ -56,14 +56,14 @@ TEST_F(Observer, IsToldOfAnOpBeforeAndAfterIt) {
   EXPECT_EQ(counts_.after, 5);
 }
 
-TEST_F(Observer, AnOpThatIsRefusedIsNotComputed) {
+TEST_F(Observer, AnOpThatIsSkippedIsNotComputed) {
   counts_.computes = false;
   Norm();
   EXPECT_EQ(out_[0], 0);
   EXPECT_EQ(counts_.ended, 1);
 }
 
-TEST_F(Observer, IsNotToldOfWhatAnotherOpIncludes) {
+TEST_F(Observer, DoesNotSeeWhatAnotherOpIncludes) {
   const std::vector<float> values = {1, 1};
   const auto w = backend_->Pack("w", values, 1, 2, DType::kF32, 1).value();
   float sum = 0;
@@ -75,7 +75,7 @@ TEST_F(Observer, IsNotToldOfWhatAnotherOpIncludes) {
   EXPECT_EQ(counts_.matrix, w.get());
 }
 
-TEST_F(Observer, IsToldOfTheOpsOfGroupings) {
+TEST_F(Observer, SeesTheOpsOfGroupings) {
   const NoiseRow row{1, 0};
   backend_->grouping_ops()->SubtractNoise({.x = x_.data(),
                                            .rows = {&row, 1},
@@ -88,7 +88,7 @@ TEST_F(Observer, IsToldOfTheOpsOfGroupings) {
   EXPECT_EQ(counts_.noises, 1);
 }
 
-TEST_F(Observer, ThatIsGoneIsToldNothing) {
+TEST_F(Observer, ThatIsTakenAwaySeesNothing) {
   backend_->set_observer(nullptr);
   Norm();
   EXPECT_EQ(counts_.begun, 0);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/math.h"
 #include "engine/api/machine.h"
 #include "engine/load/memory_need.h"
 #include "engine/load/open_device.h"
@@ -23,8 +24,6 @@ namespace {
 
 // How often we look for events. No one waits for one: times are those that the events carry.
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
-
-uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,

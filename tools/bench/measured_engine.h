@@ -93,7 +93,7 @@ class MeasuredEngine {
   uint64_t workspace_bytes_ = 0;
   double load_s_ = 0;
   PhaseTimes phases_;  // of the run under way; before the engine, which writes here
-  // Told of the ops of the engine's backend; before the engine.
+  // Observes the ops of the engine's backend; before the engine.
   std::unique_ptr<OpRecorder> recorder_;
   const Backend* backend_ = nullptr;  // the engine's
   std::unique_ptr<Engine> engine_;

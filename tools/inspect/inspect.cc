@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/math.h"
 #include "engine/engine.h"
 #include "engine/load/describe_model.h"
 #include "engine/load/load_types.h"
@@ -16,8 +17,6 @@
 
 namespace precis {
 namespace {
-
-uint64_t DivideUp(uint64_t n, uint64_t by) { return (n + by - 1) / by; }
 
 // Reads every decoder K and V as loading would, so that what is wrong with them shows here.
 Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
@@ -59,7 +58,7 @@ StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& typ
 uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
                                   uint64_t new_tokens) const {
   const uint64_t pages =
-      DivideUp(source_tokens, info.cross_slots) + DivideUp(new_tokens, info.self_slots);
+      CeilDiv(source_tokens, info.cross_slots) + CeilDiv(new_tokens, info.self_slots);
   return documents * pages * info.page_bytes;
 }
 

@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/isa/kernels.h"
 #include "tools/verify/golden_file.h"
 
 namespace precis {

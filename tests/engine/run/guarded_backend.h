@@ -1,4 +1,4 @@
-// The oracle with memory that nobody else reaches: between its calls the pages are closed, as a
+// The oracle with memory that no one else reaches: between its calls the pages are closed, as a
 // device's are. What the model touches outside of an op ends the process.
 //
 // Owner: the runner. Thread rule: as Backend.

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "kernels/grouping_ops.h"
+#include "tests/kernels/cpu/encoder_testing.h"
 #include "tests/kernels/cuda/kernel_backend.h"
-#include "tests/kernels/encoder_testing.h"
 #include "tests/kernels/paged_testing.h"
 
 namespace precis {

@@ -6,8 +6,8 @@
 #include <iostream>
 
 #include "gmock/gmock.h"
-#include "kernels/cuda/cublaslt_library.h"
-#include "kernels/cuda/device_gemm.h"
+#include "kernels/cuda/gemm/cublaslt_library.h"
+#include "kernels/cuda/gemm/device_gemm.h"
 #include "tests/kernels/kernel_testing.h"
 
 // The runtime's memory is the host's here.

@@ -246,39 +246,4 @@ void KernelBackend::DoReduceScores(const ReduceScoresParams& params) {
   }
 }
 
-void KernelBackend::SampleTokens(const std::vector<float>& logits, size_t vocab,
-                                 std::span<const cuda::SampleRow> rows, std::span<int32_t> tokens) {
-  KernelMemory memory;
-  cuda::SampleTokens(memory.Read(logits.data(), logits.size()), vocab, memory.Read(rows),
-                     memory.Write(tokens.data(), tokens.size()), memory.stream());
-  memory.Run();
-}
-
-void KernelBackend::SelectBeams(std::span<const cuda::BeamSequence> sequences,
-                                std::span<const ScoreReduction> rows, std::span<const float> totals,
-                                std::span<cuda::BeamChoice> choices, std::span<uint32_t> counts) {
-  KernelMemory memory;
-  const std::vector<ScoreReduction> copies = Reductions(&memory, rows);
-  cuda::SelectBeams(memory.Read(sequences), memory.Read(copies.data(), copies.size()),
-                    memory.Read(totals).data(), memory.Write(choices.data(), choices.size()),
-                    memory.Write(counts.data(), counts.size()), memory.stream());
-  memory.Run();
-}
-
-void KernelBackend::FoldHeads(const cuda::FoldHeadsParams& params) {
-  KernelMemory memory;
-  cuda::FoldHeadsParams p = params;
-  const size_t heads = p.groups.heads.size();
-  const size_t each = p.weights == cuda::FoldWeights::kMean      ? 0
-                      : p.weights == cuda::FoldWeights::kHead    ? 1
-                      : p.weights == cuda::FoldWeights::kHeadDim ? p.head_dim
-                                                                 : p.d_model;
-  p.weight = memory.Read(p.weight, heads * p.head_dim * p.d_model);
-  p.head_weights = memory.Read(p.head_weights, heads * each);
-  p.out = memory.Write(p.out, (p.groups.begin.size() - 1) * p.head_dim * p.d_model);
-  p.groups = {memory.Read(p.groups.heads), memory.Read(p.groups.begin)};
-  cuda::FoldHeads(p, memory.stream());
-  memory.Run();
-}
-
 }  // namespace precis

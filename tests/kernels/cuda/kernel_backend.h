@@ -23,14 +23,6 @@ class KernelBackend final : public RefBackend {
   std::string Describe() const override { return "cuda: kernels one by one"; }
   std::string_view isa() const override { return "cuda"; }
 
-  // What is no op of a Backend.
-  void SampleTokens(const std::vector<float>& logits, size_t vocab,
-                    std::span<const cuda::SampleRow> rows, std::span<int32_t> tokens);
-  void SelectBeams(std::span<const cuda::BeamSequence> sequences,
-                   std::span<const ScoreReduction> rows, std::span<const float> totals,
-                   std::span<cuda::BeamChoice> choices, std::span<uint32_t> counts);
-  void FoldHeads(const cuda::FoldHeadsParams& params);
-
   // Other than as many as the rows have: their bits must not depend on it.
   void set_most_queries(uint32_t most) { most_queries_ = most; }
 

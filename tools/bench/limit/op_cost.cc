@@ -94,7 +94,7 @@ OpCost Cost(const AppendKvParams& p) {
 }
 
 // As if every KV head served a query head: of one that serves none nothing is read, but where ops
-// are only written down nobody assigns heads.
+// are only written down no one assigns heads.
 OpCost Cost(const PagedAttentionParams& p) {
   uint64_t query_keys = 0;
   uint64_t read_keys = 0;  // a table that several rows share is read once

@@ -1,5 +1,5 @@
-// An observer that, while it is told to, writes down of every op of a backend what it must cost
-// (tools/bench/limit/op_cost.h) and how long it took.
+// An observer that writes down, between two calls of RecordInto(), what every op of a backend must
+// cost (tools/bench/limit/op_cost.h) and how long it took.
 //
 // Owner: whoever measures; it outlives the runner whose backend it observes. Thread rule: the
 // thread of the ops; RecordInto() and StopComputing() while no op runs.
