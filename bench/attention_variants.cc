@@ -19,6 +19,7 @@
 #include "engine/model/kv_memory.h"
 #include "fmt/format.h"
 #include "kernels/backend.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
 namespace {
@@ -58,7 +59,7 @@ class Step {
         variant_(variant),
         layout_(MakeKvLayout(std::vector<uint32_t>(kLayers, c.kv_heads),
                              std::vector<uint32_t>(kLayers, c.kv_heads), kHeadDim, c.dtype,
-                             Deals())),
+                             Assigns())),
         documents_(c.rows / c.beams),
         self_pages_(Pages(kTargetTokens, layout_.self.slots)),
         cross_pages_(Pages(kSourceTokens, layout_.cross.slots)),
@@ -67,7 +68,7 @@ class Step {
                     .value()),
         q_(Random(size_t{c.rows} * kHeads * kHeadDim, 1)),
         cached_norms_(c.kv_heads, 20.0f),
-        dealt_(c.rows * (c.kv_heads + size_t{1})),
+        assigned_(c.rows * (c.kv_heads + size_t{1})),
         attended_(q_.size()),
         out_(q_.size()) {
     MakeGroups();
@@ -86,7 +87,7 @@ class Step {
     double attention = 0;
     double others = 0;
     for (uint32_t layer = 0; layer < kLayers; ++layer) {
-      if (Deals()) others += Timed([&] { SumLast(layer); });
+      if (Assigns()) others += Timed([&] { SumLast(layer); });
       RunKind(layout_.self.layers[layer], self_rows_, self_, layer, 0, &attention, &others);
       RunKind(layout_.cross.layers[layer], cross_rows_, cross_, layer, 1, &attention, &others);
     }
@@ -115,7 +116,7 @@ class Step {
     return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
         .count();
   }
-  bool Deals() const {
+  bool Assigns() const {
     return variant_ == Variant::kKdGqa || variant_ == Variant::kDgqaDiff ||
            variant_ == Variant::kDgqaEma;
   }
@@ -152,13 +153,15 @@ class Step {
     }
     for (const KvRegion& region : kind.layers) {
       backend_.AppendKv({kv.data(), kv.data(), width, slots, memory_.pool(), region});
-      if (Deals()) backend_.SumKeySquares({kv.data(), width, rows, table, memory_.pool(), region});
+      if (Assigns())
+        backend_.grouping_ops()->SumKeySquares(
+            {kv.data(), width, rows, table, memory_.pool(), region});
     }
   }
 
   void SumLast(uint32_t layer) {
-    backend_.SumKeySquares({q_.data(), kHeads * kHeadDim, self_rows_, self_, memory_.pool(),
-                            layout_.self.layers[layer]});
+    backend_.grouping_ops()->SumKeySquares({q_.data(), kHeads * kHeadDim, self_rows_, self_,
+                                            memory_.pool(), layout_.self.layers[layer]});
   }
 
   void RunKind(const KvRegion& region, std::span<const PagedRow> rows,
@@ -167,11 +170,11 @@ class Step {
     constexpr HeadShares kShares[] = {HeadShares::kScaledNorm, HeadShares::kNormDifference,
                                       HeadShares::kNormAverage};
     const size_t width = size_t{kHeads} * kHeadDim;
-    if (Deals()) {
+    if (Assigns()) {
       const auto rule = static_cast<size_t>(variant_) - static_cast<size_t>(Variant::kKdGqa);
       *others += Timed([&] {
-        backend_.DealHeads(
-            {rows, pages, memory_.pool(), region, kShares[rule], cached_norms_, kHeads, dealt_});
+        backend_.grouping_ops()->AssignHeads(
+            {rows, pages, memory_.pool(), region, kShares[rule], cached_norms_, kHeads, assigned_});
       });
     }
     const bool noisy = variant_ == Variant::kPgqa;
@@ -185,18 +188,18 @@ class Step {
         .groups = {heads_, begin_},
         .bias = {},
         .out = {noisy ? attended_.data() : out_.data(), DType::kF32, c_.rows, width}};
-    if (Deals()) p.dealt = dealt_;
+    if (Assigns()) p.assigned = assigned_;
     *attention += Timed([&] { backend_.PagedAttention(p); });
     if (!noisy) return;
     *others += Timed([&] {
-      backend_.SubtractNoise({attended_.data(),
-                              noise_,
-                              layer,
-                              kind,
-                              kHeads,
-                              kHeadDim,
-                              kHeads / c_.kv_heads,
-                              {out_.data(), DType::kF32, c_.rows, width}});
+      backend_.grouping_ops()->SubtractNoise({attended_.data(),
+                                              noise_,
+                                              layer,
+                                              kind,
+                                              kHeads,
+                                              kHeadDim,
+                                              kHeads / c_.kv_heads,
+                                              {out_.data(), DType::kF32, c_.rows, width}});
     });
   }
 
@@ -211,7 +214,7 @@ class Step {
   int32_t next_page_ = 0;
   const std::vector<float> q_;
   const std::vector<float> cached_norms_;
-  std::vector<uint32_t> dealt_;
+  std::vector<uint32_t> assigned_;
   std::vector<float> attended_;
   std::vector<float> out_;
   std::vector<uint32_t> heads_;

@@ -1,4 +1,5 @@
-// One device's implementation of the op vocabulary. The model calls these ops and nothing else.
+// One device: its memory, its packed weights, and its ops (kernels/ops.h). The model calls these
+// and nothing else of a device.
 //
 // Owner: the engine, one for its lifetime. Thread rule: all calls come from one thread (the step
 // thread, or the loading thread before it starts); a backend may use threads of its own inside a
@@ -42,7 +43,9 @@ struct BackendLimits {
   uint32_t fewest_page_slots = 1;  // of self and cross pages: how long page tables are
 };
 
-class Backend {
+class GroupingOps;  // kernels/grouping_ops.h
+
+class Backend : public Ops {
  public:
   virtual ~Backend() = default;
 
@@ -80,54 +83,14 @@ class Backend {
   virtual void Upload(const void* host, size_t bytes, void* device) = 0;
   virtual void Download(const void* device, size_t bytes, void* host) = 0;
   // Until all ops are done, and what they give to the host is there; the memory that they were
-  // given stays until then. A device's error is told here, and from then on every time.
+  // given stays until then. Returns a device's error, then and from then on.
   virtual Status Wait() = 0;
 
-  // --- ops ---------------------------------------------------------------------------------------
+  // --- ops: kernels/ops.h, and what only some attention variants need; null: this device has none.
+  virtual GroupingOps* grouping_ops() { return nullptr; }
 
-  // out[i] = table[ids[i]]; table: [vocab, d] of f32 or bf16; out: [ids.size(), d].
-  virtual void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-                     float* out) = 0;
-
-  // out = x / sqrt(mean(x^2) + eps) * gain, over rows of [out.rows, out.cols].
-  virtual void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) = 0;
-
-  // out[rows, n] = in[rows, k] * w^T, or out += ... when `accumulate`.
-  virtual void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) = 0;
-
-  // out[rows, d_ff] from in[rows, d_ff] (relu) or [rows, 2 * d_ff] (gated).
-  virtual void Activate(ActivationKind kind, const float* in, const Activations& out) = 0;
-
-  // A GEMM of what a norm or an activation makes, with the bits of one after the other. What `rows`
-  // holds afterwards is the backend's affair: threads may make rows where they need them, so `out`
-  // lies apart from what they are made of.
-  virtual void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
-                          const PackedMatrix& w, float* out) {
-    RmsNorm(x, gain, eps, rows);
-    Gemm(rows, w, false, out);
-  }
-  // out += ...
-  virtual void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
-                               const PackedMatrix& w, float* out) {
-    Activate(kind, in, rows);
-    Gemm(rows, w, true, out);
-  }
-
-  virtual void EncoderAttention(const EncoderAttentionParams& params) = 0;
-  virtual void AppendKv(const AppendKvParams& params) = 0;
-  virtual void PagedAttention(const PagedAttentionParams& params) = 0;
-  virtual void CopySlots(const CopySlotsParams& params) = 0;
-
-  // Of some attention variants only.
-  virtual void SumKeySquares(const SumKeySquaresParams& params) = 0;
-  virtual void DealHeads(const DealHeadsParams& params) = 0;
-  virtual void SubtractNoise(const SubtractNoiseParams& params) = 0;
-
-  // What these three give to the host is there after Wait(), and may not be touched until then.
-  virtual void ExtractScores(const ExtractScoresParams& params) = 0;
-  virtual void KeepScores(const KeepScoresParams& params) = 0;
-  // Takes one panel more into the summaries of the rows. A row's bits do not depend on the others.
-  virtual void SummarizeScores(const SummarizeScoresParams& params) = 0;
+  // `observer` sees every op from now on, and outlives them. Null: none. Not during an op.
+  void set_observer(OpObserver* observer);
 };
 
 struct BackendOptions {
@@ -144,6 +107,10 @@ StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options);
 
 // One factory a device; kernels/CMakeLists.txt picks the file that defines it.
 StatusOr<std::unique_ptr<Backend>> MakeRefBackend();
+// Packs nothing: matrices have their sizes and no values, and no op may be called on them. With it
+// a checkpoint can be loaded to see whether it is whole, in the memory of its largest tensor and
+// its embedding.
+StatusOr<std::unique_ptr<Backend>> MakeSizingBackend();
 StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(const BackendOptions& options);
 StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const BackendOptions& options);
 

@@ -1,8 +1,14 @@
-// From a backend's name to its factory.
+// From a backend's name to its factory; and the observer of its ops.
 #include "fmt/format.h"
 #include "kernels/backend.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
+
+void Backend::set_observer(OpObserver* observer) {
+  observer_ = observer;
+  if (GroupingOps* ops = grouping_ops(); ops != nullptr) ops->observer_ = observer;
+}
 
 StatusOr<std::unique_ptr<Backend>> MakeBackend(const BackendOptions& options) {
   if (options.name == "cpu") return MakeCpuBackend(options);

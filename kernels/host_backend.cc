@@ -36,7 +36,7 @@ StatusOr<DeviceMemory> Mapped(size_t bytes) {
   void* base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return NoMemory(bytes);
-  madvise(base, bytes, MADV_HUGEPAGE);  // a wish: without it only translation gets slower
+  madvise(base, bytes, MADV_HUGEPAGE);  // advice: without it only translation gets slower
   return DeviceMemory(static_cast<std::byte*>(base), bytes,
                       [](std::byte* memory, size_t mapped) { munmap(memory, mapped); });
 }

@@ -20,13 +20,14 @@ void KeepScoresOnHost(const KeepScoresParams& params);
 
 class HostBackend : public Backend {
  public:
-  StatusOr<DeviceMemory> Allocate(size_t bytes) final { return AllocateHostMemory(bytes); }
-  void Upload(const void* host, size_t bytes, void* device) final;
-  void Download(const void* device, size_t bytes, void* host) final;
-  Status Wait() final { return OkStatus(); }
+  StatusOr<DeviceMemory> Allocate(size_t bytes) override { return AllocateHostMemory(bytes); }
+  void Upload(const void* host, size_t bytes, void* device) override;
+  void Download(const void* device, size_t bytes, void* host) override;
+  Status Wait() override { return OkStatus(); }
 
-  void ExtractScores(const ExtractScoresParams& params) final { ExtractScoresOnHost(params); }
-  void KeepScores(const KeepScoresParams& params) final { KeepScoresOnHost(params); }
+ protected:
+  void DoExtractScores(const ExtractScoresParams& p) override { ExtractScoresOnHost(p); }
+  void DoKeepScores(const KeepScoresParams& p) override { KeepScoresOnHost(p); }
 };
 
 }  // namespace precis

@@ -1,5 +1,7 @@
-// The parameters of the ops: pointers, shapes, numbers. All matrices are row-major and dense unless
-// a stride is given; strides and offsets of floats count elements, those of pages count bytes.
+// The ops: what each is asked (pointers, shapes, numbers), and the calls. An op is one struct of
+// parameters, one function of Ops that the observer sees, and one virtual that a device
+// implements. All matrices are row-major and dense unless a stride is given; strides and offsets of
+// floats count elements, those of pages count bytes.
 //
 // Matrices, tables and pages lie in device memory (kernels/device_memory.h). What says where things
 // are is the host's and read before a call returns: ids, slots, rows, page tables, copies, head
@@ -12,8 +14,11 @@
 #include <span>
 
 #include "kernels/dtype.h"
+#include "kernels/op_observer.h"
 
 namespace precis {
+
+class PackedMatrix;  // kernels/backend.h
 
 // Activations that feed a GEMM: f32 or bf16, as the backend asked (Backend::activation_dtype).
 struct Activations {
@@ -26,6 +31,56 @@ struct Activations {
 enum class ActivationKind : uint8_t {
   kRelu,       // T5 v1.0: max(x, 0)
   kGatedGelu,  // T5 v1.1: gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
+};
+
+// out[i] = table[ids[i]].
+struct EmbedParams {
+  std::span<const int32_t> ids;
+  const void* table;  // [vocab, d]
+  DType table_dtype;  // f32 or bf16
+  size_t d;
+  float* out;  // [ids.size(), d]
+};
+
+// out = x / sqrt(mean(x^2) + eps) * gain, over rows.
+struct RmsNormParams {
+  const float* x;     // [out.rows, out.cols]
+  const float* gain;  // [out.cols]
+  float eps;
+  Activations out;
+};
+
+// out = in * w^T, or out += ... when `accumulate`.
+struct GemmParams {
+  Activations in;         // [rows, k]
+  const PackedMatrix& w;  // [n, k]
+  bool accumulate;
+  float* out;  // [rows, n]
+};
+
+struct ActivateParams {
+  ActivationKind kind;
+  const float* in;  // [rows, d_ff] (relu) or [rows, 2 * d_ff] (gated)
+  Activations out;  // [rows, d_ff]
+};
+
+// A GEMM of what a norm or an activation makes, with the bits of one after the other. What `rows`
+// holds afterwards is the backend's affair: threads may make rows where they need them, so `out`
+// lies apart from what they are made of.
+struct GemmOfNormParams {
+  const float* x;     // as RmsNormParams
+  const float* gain;  // as RmsNormParams
+  float eps;
+  Activations rows;  // [rows, k]
+  const PackedMatrix& w;
+  float* out;  // [rows, n]
+};
+struct GemmOfActivatedParams {
+  ActivationKind kind;
+  const float* in;   // as ActivateParams
+  Activations rows;  // [rows, k]
+  const PackedMatrix& w;
+  float* out;  // [rows, n], added to
 };
 
 inline constexpr size_t kKvWordBytes = 4;
@@ -50,8 +105,8 @@ struct KvRegion {
   // 64.
   size_t k_scale_offset = 0;
   size_t v_scale_offset = 0;
-  // Where query heads are dealt out by the norms of keys: [slots, num_kv_heads] floats, the squares
-  // of the sequence's keys up to a slot's own, summed up. As the offsets above.
+  // Of some groupings (kernels/grouping_ops.h): [slots, num_kv_heads] floats, the squares of the
+  // sequence's keys up to a slot's own, summed up. As the offsets above.
   bool keeps_key_squares = false;
   size_t key_squares_offset = 0;
 
@@ -120,38 +175,6 @@ struct PagedRow {
   uint32_t position;    // of the query, for the bias
 };
 
-// The last key of each row: what its slot keeps is what the slot before it keeps, plus the squares
-// of this key, one KV head apart from the other. Taken from f32, whatever the pages hold.
-struct SumKeySquaresParams {
-  const float* k;                  // [rows, num_kv_heads * head_dim], row_stride apart
-  size_t row_stride;               // floats
-  std::span<const PagedRow> rows;  // none before the row of the key before its own
-  std::span<const int32_t> pages;
-  KvPool pool;
-  KvRegion region;  // keeps key squares
-};
-
-// What a KV head's share of the query heads is proportional to; n is the norm of a row's keys.
-enum class HeadShares : uint8_t {
-  kScaledNorm,      // KDGQA: (n - least n) / (largest n - least n)
-  kNormDifference,  // DGQA: |n - cached norm|
-  kNormAverage,     // DGQA: 0.9 n + 0.1 cached norm
-};
-
-// Deals the query heads of each row out to its KV heads (docs/design/attention_variants.md).
-struct DealHeadsParams {
-  std::span<const PagedRow> rows;
-  std::span<const int32_t> pages;
-  KvPool pool;
-  KvRegion region;  // keeps key squares
-  HeadShares shares;
-  std::span<const float> cached_norms;  // [num_kv_heads], on the device; of kScaledNorm none
-  uint32_t num_heads;
-  // [rows, num_kv_heads + 1]: KV head g of row i serves query heads begin[g] .. begin[g + 1] - 1 of
-  // row i's share. On the device.
-  std::span<uint32_t> begin;
-};
-
 // Which query heads read which KV head: group g is heads[begin[g] .. begin[g+1]).
 struct HeadGroups {
   std::span<const uint32_t> heads;  // [num_heads], a permutation
@@ -181,35 +204,18 @@ struct PagedAttentionParams {
   HeadGroups groups;
   PositionBias bias;
   Activations out;  // [rows, num_heads * head_dim]
-  // As DealHeadsParams::begin, where rows differ: takes the place of groups.begin, and groups.heads
-  // is 0, 1, 2, ... On the device. Empty: all rows are as `groups` says.
-  std::span<const uint32_t> dealt = {};
+  // Where rows differ in their groups (kernels/grouping_ops.h): [rows, num_kv_heads + 1], which
+  // takes the place of groups.begin, and groups.heads is 0, 1, 2, ... On the device. Empty: all
+  // rows are as `groups` says.
+  std::span<const uint32_t> assigned = {};
 };
 
 // Row i of `groups`.
 inline HeadGroups GroupsOf(const PagedAttentionParams& p, size_t row) {
-  if (p.dealt.empty()) return p.groups;
+  if (p.assigned.empty()) return p.groups;
   const size_t width = p.region.num_kv_heads + size_t{1};
-  return {p.groups.heads, p.dealt.subspan(row * width, width)};
+  return {p.groups.heads, p.assigned.subspan(row * width, width)};
 }
-
-struct NoiseRow {
-  uint64_t seed;
-  uint32_t position;
-};
-
-// PGQA: of each row and head, out = x - (z * std(x) + mean(x)), z being noise of mean 0 and
-// deviation 1 (docs/design/attention_variants.md).
-struct SubtractNoiseParams {
-  const float* x;  // [rows, num_heads * head_dim]
-  std::span<const NoiseRow> rows;
-  uint32_t layer;
-  uint32_t kind;  // 0 self-attention, 1 cross-attention
-  uint32_t num_heads;
-  uint32_t head_dim;
-  uint32_t group_size;  // the noise of a head is 0 at its place in its group
-  Activations out;
-};
 
 // Self-attention of one document, all heads, for query rows begin .. begin+out.rows-1 against all
 // `num_keys` keys. Score matrices are never materialised as a whole.
@@ -243,7 +249,7 @@ struct TokenScore {
 
 // What one row asks of a vocabulary's scores, and its answer so far: the scores come in panels of
 // neighbouring tokens, in ascending order.
-struct ScoreSummary {
+struct ScoreReduction {
   std::span<TokenScore> best;  // room for as many as are wanted, at least one
   size_t num_best = 0;     // of best: descending, lower tokens first among equals; no -inf, no NaN
   bool wants_sum = false;  // whether max and sum are kept; but for NaN, which counts in any row
@@ -258,7 +264,10 @@ struct ScorePlace {
   uint32_t value;  // which of the values it becomes
 };
 
-// Scores that a panel's summary must not see: each is given to the host and made -inf.
+// What the three ops on scores give to the host is there after Backend::Wait(), and may not be
+// touched until then.
+
+// Scores that a panel's reduction must not see: each is given to the host and made -inf.
 struct ExtractScoresParams {
   float* scores;  // [rows, count]
   size_t count;
@@ -277,11 +286,80 @@ struct KeepScoresParams {
   float* out;  // [rows of the step, vocab_size], the host's
 };
 
-struct SummarizeScoresParams {
+// Takes one panel more into the reductions of the rows. A row's bits do not depend on the others.
+struct ReduceScoresParams {
   const float* scores;  // [rows, count]
   size_t count;
-  int32_t first_token;           // of column 0
-  std::span<ScoreSummary> rows;  // the host's
+  int32_t first_token;             // of column 0
+  std::span<ScoreReduction> rows;  // the host's
+};
+
+// The calls of a device's ops, and what a device implements of them. The observer does not see
+// an op that another one includes: the norm of GemmOfNorm, what attention appends.
+class Ops : protected ObservedOps {
+ public:
+  void Embed(const EmbedParams& p) {
+    Observe(p, [&] { DoEmbed(p); });
+  }
+  void RmsNorm(const RmsNormParams& p) {
+    Observe(p, [&] { DoRmsNorm(p); });
+  }
+  void Gemm(const GemmParams& p) {
+    Observe(p, [&] { DoGemm(p); });
+  }
+  void Activate(const ActivateParams& p) {
+    Observe(p, [&] { DoActivate(p); });
+  }
+  void GemmOfNorm(const GemmOfNormParams& p) {
+    Observe(p, [&] { DoGemmOfNorm(p); });
+  }
+  void GemmOfActivated(const GemmOfActivatedParams& p) {
+    Observe(p, [&] { DoGemmOfActivated(p); });
+  }
+  void EncoderAttention(const EncoderAttentionParams& p) {
+    Observe(p, [&] { DoEncoderAttention(p); });
+  }
+  void AppendKv(const AppendKvParams& p) {
+    Observe(p, [&] { DoAppendKv(p); });
+  }
+  void PagedAttention(const PagedAttentionParams& p) {
+    Observe(p, [&] { DoPagedAttention(p); });
+  }
+  void CopySlots(const CopySlotsParams& p) {
+    Observe(p, [&] { DoCopySlots(p); });
+  }
+  void ExtractScores(const ExtractScoresParams& p) {
+    Observe(p, [&] { DoExtractScores(p); });
+  }
+  void KeepScores(const KeepScoresParams& p) {
+    Observe(p, [&] { DoKeepScores(p); });
+  }
+  void ReduceScores(const ReduceScoresParams& p) {
+    Observe(p, [&] { DoReduceScores(p); });
+  }
+
+ protected:
+  ~Ops() = default;
+
+  virtual void DoEmbed(const EmbedParams& p) = 0;
+  virtual void DoRmsNorm(const RmsNormParams& p) = 0;
+  virtual void DoGemm(const GemmParams& p) = 0;
+  virtual void DoActivate(const ActivateParams& p) = 0;
+  virtual void DoGemmOfNorm(const GemmOfNormParams& p) {
+    DoRmsNorm({p.x, p.gain, p.eps, p.rows});
+    DoGemm({p.rows, p.w, false, p.out});
+  }
+  virtual void DoGemmOfActivated(const GemmOfActivatedParams& p) {
+    DoActivate({p.kind, p.in, p.rows});
+    DoGemm({p.rows, p.w, true, p.out});
+  }
+  virtual void DoEncoderAttention(const EncoderAttentionParams& p) = 0;
+  virtual void DoAppendKv(const AppendKvParams& p) = 0;
+  virtual void DoPagedAttention(const PagedAttentionParams& p) = 0;
+  virtual void DoCopySlots(const CopySlotsParams& p) = 0;
+  virtual void DoExtractScores(const ExtractScoresParams& p) = 0;
+  virtual void DoKeepScores(const KeepScoresParams& p) = 0;
+  virtual void DoReduceScores(const ReduceScoresParams& p) = 0;
 };
 
 }  // namespace precis

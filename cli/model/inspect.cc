@@ -32,7 +32,7 @@ void AddGrouping(const ModelInfo& info, std::string& out) {
   Line(out, "attention", info.attention_variant);
   Line(out, "query heads",
        fmt::format("{}{}", info.num_heads,
-                   info.deals_heads ? ", dealt out by the norms of the keys so far" : ""));
+                   info.assigns_heads ? ", assigned by the norms of the keys so far" : ""));
   if (info.subtracts_noise) Line(out, "noise", "follows the request's noise_seed");
   Line(out, "self KV heads", HeadsByLayer(info.self_kv_heads));
   Line(out, "cross KV heads", HeadsByLayer(info.cross_kv_heads));

@@ -14,7 +14,7 @@ struct ModelInfo {
   std::string fingerprint;   // 16 hex digits over config and weights
   std::string architecture;  // "T5 v1.0 (relu, tied)", ...
   std::string attention_variant;
-  bool deals_heads = false;      // query heads follow the norms of a sequence's keys
+  bool assigns_heads = false;    // query heads follow the norms of a sequence's keys
   bool subtracts_noise = false;  // GenerationOptions::noise_seed matters
   uint32_t vocab_size = 0;
   uint32_t d_model = 0;

@@ -16,28 +16,28 @@ constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 constexpr size_t kMostBest = BeamSearch::CandidatesPerBeam(Scheduler::kMaxBeams, kMaxEndTokens);
 
 // `next` comes to its place among the best, if it has one.
-void Insert(const TokenScore& next, ScoreSummary* summary) {
+void Insert(const TokenScore& next, ScoreReduction* reduction) {
   const auto better = [](const TokenScore& a, const TokenScore& b) {
     return a.score != b.score ? a.score > b.score : a.token < b.token;
   };
-  const std::span<TokenScore> best = summary->best;
-  if (summary->num_best < best.size()) {
-    ++summary->num_best;
+  const std::span<TokenScore> best = reduction->best;
+  if (reduction->num_best < best.size()) {
+    ++reduction->num_best;
   } else if (!better(next, best.back())) {
     return;
   }
-  size_t at = summary->num_best - 1;
+  size_t at = reduction->num_best - 1;
   for (; at > 0 && better(next, best[at - 1]); --at) best[at] = best[at - 1];
   best[at] = next;
 }
 
-void AddToSum(float score, ScoreSummary* summary) {
+void AddToSum(float score, ScoreReduction* reduction) {
   if (score == kImpossible) return;
-  if (!(score <= summary->max)) {
-    summary->sum *= std::exp(static_cast<double>(summary->max) - score);
-    summary->max = score;
+  if (!(score <= reduction->max)) {
+    reduction->sum *= std::exp(static_cast<double>(reduction->max) - score);
+    reduction->max = score;
   }
-  summary->sum += std::exp(static_cast<double>(score) - summary->max);
+  reduction->sum += std::exp(static_cast<double>(score) - reduction->max);
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ TokenPicker::TokenPicker(uint32_t vocab_size, uint32_t max_rows, std::vector<int
       scores_(size_t{max_rows} * vocab_size) {
   PRECIS_CHECK(end_tokens_.size() <= kMaxEndTokens);
   rows_.reserve(max_rows);
-  summaries_.reserve(max_rows);
+  reductions_.reserve(max_rows);
   sampled_.reserve(max_rows);
 }
 
@@ -64,7 +64,7 @@ void TokenPicker::Reserve(const GenerationOptions& options) {
 
 void TokenPicker::Clear() {
   rows_.clear();
-  summaries_.clear();
+  reductions_.clear();
   edits_.clear();
   sampled_.clear();
 }
@@ -80,7 +80,7 @@ void TokenPicker::AddRow(const GenerationOptions& options, std::span<const int32
   const std::span<TokenScore> best = std::span(best_).subspan(rows_.size() * kMostBest, wanted);
   if (options.Samples()) sampled_.push_back(static_cast<uint32_t>(rows_.size()));
   rows_.push_back({&options, forced, first, edits_.size(), first});
-  summaries_.push_back({.best = best, .wants_sum = beams});
+  reductions_.push_back({.best = best, .wants_sum = beams});
 }
 
 void TokenPicker::Take(int32_t first_token, size_t count, float* scores) {
@@ -94,7 +94,7 @@ void TokenPicker::Take(int32_t first_token, size_t count, float* scores) {
   if (!places_.empty()) {
     backend_.ExtractScores({scores, count, first_token, places_, edited_.data()});
   }
-  backend_.SummarizeScores({scores, count, first_token, summaries_});
+  backend_.ReduceScores({scores, count, first_token, reductions_});
 }
 
 // What a row's processing may change of the tokens before `end_token`.
@@ -106,10 +106,10 @@ void TokenPicker::AddPlaces(uint32_t index, int64_t end_token) {
 }
 
 // Before the scores that were taken out join again: processing must not hide what is wrong.
-bool TokenPicker::Overflowed(const Row& row, const ScoreSummary& summary) const {
+bool TokenPicker::Overflowed(const Row& row, const ScoreReduction& reduction) const {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  if (std::isnan(summary.max)) return true;
-  if (summary.num_best > 0 && summary.best[0].score == kInfinity) return true;
+  if (std::isnan(reduction.max)) return true;
+  if (reduction.num_best > 0 && reduction.best[0].score == kInfinity) return true;
   for (size_t i = row.first_edit; i < row.end_edit; ++i) {
     if (!(edited_[i] < kInfinity)) return true;  // NaN too
   }
@@ -118,39 +118,39 @@ bool TokenPicker::Overflowed(const Row& row, const ScoreSummary& summary) const 
 
 void TokenPicker::Finish() {
   for (size_t i = 0; i < rows_.size(); ++i) {
-    if (Overflowed(rows_[i], summaries_[i])) {
-      summaries_[i].max = std::numeric_limits<float>::quiet_NaN();
-      summaries_[i].num_best = 0;
+    if (Overflowed(rows_[i], reductions_[i])) {
+      reductions_[i].max = std::numeric_limits<float>::quiet_NaN();
+      reductions_[i].num_best = 0;
     } else if (rows_[i].options->Samples()) {
       FinishSampled(rows_[i], i);
     } else {
-      FinishBest(rows_[i], &summaries_[i]);
+      FinishBest(rows_[i], &reductions_[i]);
     }
   }
 }
 
-void TokenPicker::FinishBest(const Row& row, ScoreSummary* summary) {
+void TokenPicker::FinishBest(const Row& row, ScoreReduction* reduction) {
   const std::span<const int32_t> suppressed = row.options->suppressed_token_ids;
   if (!row.forced.empty()) {
-    summary->num_best = 0;
+    reduction->num_best = 0;
     for (const int32_t id : row.forced) {
-      if (std::ranges::find(suppressed, id) == suppressed.end()) Insert({0, id}, summary);
+      if (std::ranges::find(suppressed, id) == suppressed.end()) Insert({0, id}, reduction);
     }
     return;
   }
   float shift = 0;
-  if (summary->wants_sum) {
-    for (size_t i = row.first_edit; i < row.end_edit; ++i) AddToSum(edited_[i], summary);
-    shift = summary->max + static_cast<float>(std::log(summary->sum));
-    for (size_t i = 0; i < summary->num_best; ++i) {
-      summary->best[i].score = Saturated(summary->best[i].score - shift);
+  if (reduction->wants_sum) {
+    for (size_t i = row.first_edit; i < row.end_edit; ++i) AddToSum(edited_[i], reduction);
+    shift = reduction->max + static_cast<float>(std::log(reduction->sum));
+    for (size_t i = 0; i < reduction->num_best; ++i) {
+      reduction->best[i].score = Saturated(reduction->best[i].score - shift);
     }
   }
   for (size_t i = row.first_edit; i < row.end_edit; ++i) {
     // What is impossible stays so, by its own score or by the edit.
     const float before = edited_[i] > kImpossible ? Saturated(edited_[i] - shift) : kImpossible;
     const float score = Edited(edits_[i], *row.options, before);
-    if (score > kImpossible) Insert({score, edits_[i].token}, summary);
+    if (score > kImpossible) Insert({score, edits_[i].token}, reduction);
   }
 }
 
@@ -165,8 +165,8 @@ void TokenPicker::FinishSampled(const Row& row, size_t index) {
     }
   }
   const auto top = std::ranges::max_element(all);
-  summaries_[index].best[0] = {*top, static_cast<int32_t>(top - all.begin())};
-  summaries_[index].num_best = *top > kImpossible ? 1 : 0;
+  reductions_[index].best[0] = {*top, static_cast<int32_t>(top - all.begin())};
+  reductions_[index].num_best = *top > kImpossible ? 1 : 0;
 }
 
 }  // namespace precis

@@ -40,11 +40,11 @@ class TokenPicker final : public VocabularySink {
   // log-probabilities then): descending, lower tokens first among equals. None that is impossible;
   // all scores are finite, those beyond float's range are its end.
   std::span<const TokenScore> best(size_t row) const {
-    return summaries_[row].best.first(summaries_[row].num_best);
+    return reductions_[row].best.first(reductions_[row].num_best);
   }
   // False where the model's scores overflowed, of any token, whatever is done with that token's:
   // one is NaN or +inf, or their sum is beyond all numbers. Nothing can be picked then.
-  bool is_number(size_t row) const { return !(summaries_[row].max != summaries_[row].max); }
+  bool is_number(size_t row) const { return !(reductions_[row].max != reductions_[row].max); }
   // All scores of a row that samples, processed; they may be changed.
   std::span<float> scores(size_t row) {
     return std::span(scores_).subspan(row * vocab_size_, vocab_size_);
@@ -60,8 +60,8 @@ class TokenPicker final : public VocabularySink {
   };
 
   void AddPlaces(uint32_t index, int64_t end_token);
-  bool Overflowed(const Row& row, const ScoreSummary& summary) const;
-  void FinishBest(const Row& row, ScoreSummary* summary);
+  bool Overflowed(const Row& row, const ScoreReduction& reduction) const;
+  void FinishBest(const Row& row, ScoreReduction* reduction);
   void FinishSampled(const Row& row, size_t index);
 
   const uint32_t vocab_size_;
@@ -69,13 +69,13 @@ class TokenPicker final : public VocabularySink {
   Backend& backend_;
   size_t max_edits_ = 0;  // of one row
   std::vector<Row> rows_;
-  std::vector<ScoreSummary> summaries_;  // [rows]
-  std::vector<TokenScore> best_;         // [max_rows, the most that a beam wants]
-  std::vector<ScoreEdit> edits_;         // of all rows
-  std::vector<float> edited_;            // [edits], the score that was taken out
-  std::vector<ScorePlace> places_;       // of a panel
-  std::vector<uint32_t> sampled_;        // rows that sample
-  std::vector<float> scores_;            // [max_rows, vocab]; rows that sample
+  std::vector<ScoreReduction> reductions_;  // [rows]
+  std::vector<TokenScore> best_;            // [max_rows, the most that a beam wants]
+  std::vector<ScoreEdit> edits_;            // of all rows
+  std::vector<float> edited_;               // [edits], the score that was taken out
+  std::vector<ScorePlace> places_;          // of a panel
+  std::vector<uint32_t> sampled_;           // rows that sample
+  std::vector<float> scores_;               // [max_rows, vocab]; rows that sample
 };
 
 }  // namespace precis

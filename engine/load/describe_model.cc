@@ -22,7 +22,7 @@ ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
                   config.gated ? "v1.1" : "v1.0", config.gated ? "gated-gelu" : "relu",
                   config.scale_decoder_outputs ? "scaled" : "unscaled");
   info.attention_variant = std::string(AttentionVariantName(attention.variant));
-  info.deals_heads = DealsHeads(attention.variant);
+  info.assigns_heads = AssignsHeads(attention.variant);
   info.subtracts_noise = attention.variant == AttentionVariant::kPgqa;
   info.vocab_size = config.vocab_size;
   info.d_model = config.d_model;

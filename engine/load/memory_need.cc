@@ -13,7 +13,7 @@ namespace {
 
 // A pool of fewer pages serves nothing.
 constexpr uint64_t kLeastPages = 2;
-// Weights are packed into mappings of this size (kernels/cpu/weight_memory.cc).
+// Weights are packed into mappings of this size (kernels/cpu/gemm/weight_memory.cc).
 constexpr uint64_t kWeightChunk = 66ull << 20;
 constexpr uint64_t kStack = 8ull << 20;
 // Of a sequence that may be accepted: its history and its drafts.

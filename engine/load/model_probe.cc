@@ -78,7 +78,7 @@ std::vector<float> ModelProbe::Logits(std::span<const int32_t> ids, std::span<co
 void ModelProbe::AddSplits(uint32_t position, std::vector<HeadSplit>* out) const {
   for (uint32_t layer = 0; layer < model_.weights.decoder.size(); ++layer) {
     for (const AttentionKind kind : {AttentionKind::kSelf, AttentionKind::kCross}) {
-      const std::vector<uint32_t> begin = model_.decoder.attention().Dealt(layer, kind, 1);
+      const std::vector<uint32_t> begin = model_.decoder.attention().Assigned(layer, kind, 1);
       if (begin.empty()) return;
       HeadSplit split{layer, kind == AttentionKind::kCross, position, {}};
       for (size_t g = 1; g < begin.size(); ++g) split.heads.push_back(begin[g] - begin[g - 1]);

@@ -28,7 +28,7 @@ class ModelProbe {
   // [tokens, d_model] as f32: the final norm's output. The pages must hold the document.
   std::vector<float> Encode(std::span<const int32_t> ids);
   // Teacher-forced logits [target.size(), vocab] for `ids`; the pages must hold both. `splits` (may
-  // be null) gets those of every position and layer, where query heads are dealt out.
+  // be null) gets those of every position and layer, where query heads are assigned.
   std::vector<float> Logits(std::span<const int32_t> ids, std::span<const int32_t> target,
                             uint64_t noise_seed = 0, std::vector<HeadSplit>* splits = nullptr);
 

@@ -17,7 +17,7 @@ StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
                           ResolveEmbeddings(*out.checkpoint, out.config.model_type));
   const LayerGroupings groupings = Groupings(out.config, out.attention);
   out.layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
-                            out.config.head_dim, kv, DealsHeads(out.attention.variant));
+                            out.config.head_dim, kv, AssignsHeads(out.attention.variant));
   return out;
 }
 

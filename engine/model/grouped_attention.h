@@ -1,5 +1,5 @@
-// Attention over pages as the model's variant has it: as it stands, or with the query heads dealt
-// out by the norms of keys (KDGQA, DGQA), or with noise subtracted from it (PGQA). Formulas:
+// Attention over pages as the model's variant has it: as it stands, or with the query heads
+// assigned by the norms of keys (KDGQA, DGQA), or with noise subtracted from it (PGQA). Formulas:
 // docs/design/attention_variants.md.
 //
 // Owner: the decoder. Thread rule: the step thread.
@@ -12,6 +12,7 @@
 #include "engine/model/config/model_config.h"
 #include "engine/model/t5_weights.h"
 #include "kernels/device_allocator.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
 
@@ -22,27 +23,29 @@ class GroupedAttention {
   GroupedAttention(const ModelConfig& config, const T5Weights& weights, uint32_t max_rows,
                    DeviceAllocator& allocator);
 
+  // What `params` appends goes into the sums of squares of its rows' keys, where pages keep them.
   // `noise`: a row each, read where the model subtracts noise.
   void Run(const PagedAttentionParams& params, size_t layer, AttentionKind kind,
            std::span<const NoiseRow> noise);
 
-  // Where heads are dealt out: DealHeadsParams::begin of the layer's last run; else empty.
-  std::vector<uint32_t> Dealt(size_t layer, AttentionKind kind, size_t rows) const;
+  // Where heads are assigned: AssignHeadsParams::begin of the layer's last run; else empty.
+  std::vector<uint32_t> Assigned(size_t layer, AttentionKind kind, size_t rows) const;
 
  private:
   // Returns the splits of the rows.
-  std::span<const uint32_t> Deal(const PagedAttentionParams& params, size_t layer,
-                                 AttentionKind kind);
-  size_t DealtAt(size_t layer, AttentionKind kind) const;  // index into dealt_
+  std::span<const uint32_t> Assign(const PagedAttentionParams& params, size_t layer,
+                                   AttentionKind kind);
+  size_t AssignedAt(size_t layer, AttentionKind kind) const;  // index into assigned_
 
   const ModelConfig& config_;
   const T5Weights& weights_;
   const uint32_t max_rows_;
   const uint32_t num_kv_heads_;  // the same in all layers of a variant that asks
   Backend& backend_;
+  GroupingOps* const ops_;  // not null where the variant asks for one
 
-  DeviceArray<uint32_t> dealt_;  // [layers, kinds, rows, num_kv_heads + 1]
-  DeviceArray<float> attended_;  // [rows, H * head_dim], before the noise
+  DeviceArray<uint32_t> assigned_;  // [layers, kinds, rows, num_kv_heads + 1]
+  DeviceArray<float> attended_;     // [rows, H * head_dim], before the noise
 };
 
 }  // namespace precis

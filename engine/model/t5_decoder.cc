@@ -56,17 +56,17 @@ T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const 
 void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
-  backend_.Embed(batch.tokens, weights_.target_embedding(), weights_.types.others, config_.d_model,
-                 x_.data());
+  backend_.Embed({batch.tokens, weights_.target_embedding(), weights_.types.others, config_.d_model,
+                  x_.data()});
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);
     CrossAttention(i, batch);
     AddFeedForward(weights_.decoder[i].ffn, config_, {y, wide_.data(), hidden_.Rows(0, rows)},
                    backend_, x_.data());
   }
-  backend_.RmsNorm(x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y);
+  backend_.RmsNorm({x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y});
   for (const VocabularyPanel& panel : weights_.lm_head) {
-    backend_.Gemm(y, *panel.w, false, scores_.data());
+    backend_.Gemm({y, *panel.w, false, scores_.data()});
     sink.Take(panel.first_token, panel.w->n(), scores_.data());
   }
 }
@@ -78,8 +78,8 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const size_t width = layer.self_qkv->n();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm(x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y,
-                      *layer.self_qkv, wide_.data());
+  backend_.GemmOfNorm({x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y,
+                       *layer.self_qkv, wide_.data()});
   const float* k = wide_.data() + inner_;
   const AppendKvParams append = {.k = k,
                                  .v = k + (width - inner_) / 2,
@@ -87,14 +87,6 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                                  .slots = batch.slots,
                                  .pool = pool_,
                                  .region = region};
-  if (region.keeps_key_squares) {
-    backend_.SumKeySquares({.k = k,
-                            .row_stride = width,
-                            .rows = batch.self_rows,
-                            .pages = batch.self_pages,
-                            .pool = pool_,
-                            .region = region});
-  }
   attention_.Run({.append = &append,
                   .q = wide_.data(),
                   .q_stride = width,
@@ -106,7 +98,7 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                   .bias = weights_.decoder_position_bias(),
                   .out = attended},
                  i, AttentionKind::kSelf, batch.noise);
-  backend_.Gemm(attended, *layer.self_o, true, x_.data());
+  backend_.Gemm({attended, *layer.self_o, true, x_.data()});
 }
 
 void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
@@ -114,8 +106,8 @@ void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm(x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y,
-                      *layer.cross_q, wide_.data());
+  backend_.GemmOfNorm({x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y,
+                       *layer.cross_q, wide_.data()});
   attention_.Run({.q = wide_.data(),
                   .q_stride = inner_,
                   .rows = batch.cross_rows,
@@ -126,7 +118,7 @@ void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
                   .bias = {},
                   .out = attended},
                  i, AttentionKind::kCross, batch.noise);
-  backend_.Gemm(attended, *layer.cross_o, true, x_.data());
+  backend_.Gemm({attended, *layer.cross_o, true, x_.data()});
 }
 
 }  // namespace precis

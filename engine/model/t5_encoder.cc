@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/model/t5_feed_forward.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
 namespace {
@@ -49,12 +50,12 @@ void T5Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
   const size_t rows = item.row_end - item.row_begin;
   float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
   if (item.layer == 0) {
-    backend_.Embed(ids.subspan(item.row_begin, rows), weights_.embedding.data(),
-                   weights_.types.others, config_.d_model, x);
+    backend_.Embed({ids.subspan(item.row_begin, rows), weights_.embedding.data(),
+                    weights_.types.others, config_.d_model, x});
   }
   const Activations y = normed_.Rows(0, rows);
-  backend_.GemmOfNorm(x, layer.norm.data(), config_.layer_norm_epsilon, y, *layer.qkv,
-                      workspace.qkv.data() + item.row_begin * 3 * inner_);
+  backend_.GemmOfNorm({x, layer.norm.data(), config_.layer_norm_epsilon, y, *layer.qkv,
+                       workspace.qkv.data() + item.row_begin * 3 * inner_});
 }
 
 void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
@@ -77,14 +78,14 @@ void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                              .out = attended,
                              .packed = workspace.packed.data(),
                              .is_packed = item.row_begin > 0});
-  backend_.Gemm(attended, *layer.o, true, x);
+  backend_.Gemm({attended, *layer.o, true, x});
 
   AddFeedForward(layer.ffn, config_, {normed_.Rows(0, rows), wide_.data(), hidden_.Rows(0, rows)},
                  backend_, x);
 
   if (item.layer + 1 == config_.num_encoder_layers) {
-    backend_.RmsNorm(x, weights_.encoder_final_norm.data(), config_.layer_norm_epsilon,
-                     workspace.encoded.Rows(item.row_begin, rows));
+    backend_.RmsNorm({x, weights_.encoder_final_norm.data(), config_.layer_norm_epsilon,
+                      workspace.encoded.Rows(item.row_begin, rows)});
   }
 }
 
@@ -93,7 +94,7 @@ void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_page
   const PackedMatrix& w = *weights_.decoder[item.layer].cross_kv;
   const KvRegion& region = layout_.cross.layers[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  backend_.Gemm(workspace.encoded.Rows(item.row_begin, rows), w, false, wide_.data());
+  backend_.Gemm({workspace.encoded.Rows(item.row_begin, rows), w, false, wide_.data()});
   for (size_t i = 0; i < rows; ++i) {
     const uint32_t position = item.row_begin + static_cast<uint32_t>(i);
     slots_[i] = {cross_pages[position / region.slots], position % region.slots};
@@ -106,12 +107,12 @@ void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_page
                      .pool = pool_,
                      .region = region});
   if (!region.keeps_key_squares) return;
-  backend_.SumKeySquares({.k = wide_.data(),
-                          .row_stride = w.n(),
-                          .rows = {rows_.data(), rows},
-                          .pages = cross_pages,
-                          .pool = pool_,
-                          .region = region});
+  backend_.grouping_ops()->SumKeySquares({.k = wide_.data(),
+                                          .row_stride = w.n(),
+                                          .rows = {rows_.data(), rows},
+                                          .pages = cross_pages,
+                                          .pool = pool_,
+                                          .region = region});
 }
 
 }  // namespace precis

@@ -64,6 +64,12 @@ class Loader {
   }
 
   StatusOr<T5Weights> Load() {
+    const bool asks = out_.head_shares || out_.subtracts_noise;
+    if (asks && backend_.grouping_ops() == nullptr) {
+      return InvalidArgument(
+          fmt::format("the device {} has no ops for the attention of this model; use --device cpu",
+                      backend_.name()));
+    }
     PRECIS_RETURN_IF_ERROR(LoadEmbeddings());
     const LayerGroupings groupings = Groupings(config_, attention_);
     for (uint32_t i = 0; i < config_.num_encoder_layers; ++i) {

@@ -18,6 +18,7 @@
 #include "engine/model/config/model_config.h"
 #include "engine/model/config/attention_variant.h"
 #include "kernels/backend.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
 

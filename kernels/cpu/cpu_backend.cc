@@ -9,17 +9,14 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "kernels/copy_slots.h"
-#include "kernels/head_dealing.h"
 
 namespace precis {
 namespace {
 
 // Below this many elements a parallel region costs more than it saves.
 constexpr size_t kParallelElements = 16 << 10;
-// The same of scores to be summarized.
+// The same of scores to be reduced.
 constexpr size_t kParallelScores = 12 << 10;
-// The same of dimensions that get noise: drawing a number takes a few multiplications.
-constexpr size_t kParallelNoise = 1 << 10;
 // Rows of AppendKv that one work item writes.
 constexpr size_t kAppendRows = 16;
 // Rows of one sequence that one work item attends for, at most.
@@ -62,7 +59,7 @@ constexpr size_t Chunks(size_t num_keys) { return CeilDiv(num_keys, kPagedChunkK
 // Among how many threads the KV heads of a row can share out its work: fewer than there are where
 // one of them serves most query heads.
 size_t HeadsAtOnce(const PagedAttentionParams& p) {
-  if (p.dealt.empty()) return p.region.num_kv_heads;
+  if (p.assigned.empty()) return p.region.num_kv_heads;
   uint32_t largest = 1;
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const std::span<const uint32_t> begin = GroupsOf(p, i).begin;
@@ -76,7 +73,7 @@ size_t HeadsAtOnce(const PagedAttentionParams& p) {
 // Whether row i may go together with the row before it.
 bool JoinsRowBefore(const PagedAttentionParams& p, size_t i) {
   if (i == 0 || p.rows[i].first_page != p.rows[i - 1].first_page) return false;
-  return p.dealt.empty() || std::ranges::equal(GroupsOf(p, i).begin, GroupsOf(p, i - 1).begin);
+  return p.assigned.empty() || std::ranges::equal(GroupsOf(p, i).begin, GroupsOf(p, i - 1).begin);
 }
 
 }  // namespace
@@ -144,50 +141,52 @@ float* CpuBackend::ThreadScratch() {
          static_cast<size_t>(omp_get_thread_num()) * scratch_floats_;
 }
 
-void CpuBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-                       float* out) {
-  const size_t n = ids.size();
+void CpuBackend::DoEmbed(const EmbedParams& p) {
+  const size_t n = p.ids.size();
+  const size_t d = p.d;
 #pragma omp parallel for num_threads(num_threads_) if (n * d >= kParallelElements)
   for (size_t i = 0; i < n; ++i) {
-    const size_t begin = static_cast<size_t>(ids[i]) * d;
-    if (table_dtype == DType::kBF16) {
-      kernels_.widen_bf16(static_cast<const uint16_t*>(table) + begin, d, out + i * d);
+    const size_t begin = static_cast<size_t>(p.ids[i]) * d;
+    if (p.table_dtype == DType::kBF16) {
+      kernels_.widen_bf16(static_cast<const uint16_t*>(p.table) + begin, d, p.out + i * d);
     } else {
-      std::copy_n(static_cast<const float*>(table) + begin, d, out + i * d);
+      std::copy_n(static_cast<const float*>(p.table) + begin, d, p.out + i * d);
     }
   }
 }
 
-void CpuBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+void CpuBackend::DoRmsNorm(const RmsNormParams& p) {
+  const Activations& out = p.out;
 #pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
-  for (size_t i = 0; i < out.rows; ++i) kernels_.rms_norm(x + i * out.cols, gain, eps, out, i);
+  for (size_t i = 0; i < out.rows; ++i) {
+    kernels_.rms_norm(p.x + i * out.cols, p.gain, p.eps, out, i);
+  }
 }
 
-void CpuBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
-  if (PanelGemm::Has(w)) return panel_gemm_.Run(in, w, accumulate, out);
-  if (w.dtype() == DType::kI8) return int8_gemm_.Run(in, w, accumulate, out);
-  gemm_->Run(in, w, accumulate, out);
+void CpuBackend::DoGemm(const GemmParams& p) {
+  if (PanelGemm::Has(p.w)) return panel_gemm_.Run(p.in, p.w, p.accumulate, p.out);
+  if (p.w.dtype() == DType::kI8) return int8_gemm_.Run(p.in, p.w, p.accumulate, p.out);
+  gemm_->Run(p.in, p.w, p.accumulate, p.out);
 }
 
-void CpuBackend::GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
-                            const PackedMatrix& w, float* out) {
-  if (!PanelGemm::Has(w)) return Backend::GemmOfNorm(x, gain, eps, rows, w, out);
-  panel_gemm_.RunOf(NormedRows(kernels_, x, gain, eps), rows, w, false, out);
+void CpuBackend::DoGemmOfNorm(const GemmOfNormParams& p) {
+  if (!PanelGemm::Has(p.w)) return Backend::DoGemmOfNorm(p);
+  panel_gemm_.RunOf(NormedRows(kernels_, p.x, p.gain, p.eps), p.rows, p.w, false, p.out);
 }
 
-void CpuBackend::GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
-                                 const PackedMatrix& w, float* out) {
-  if (!PanelGemm::Has(w)) return Backend::GemmOfActivated(kind, in, rows, w, out);
-  panel_gemm_.RunOf(ActivatedRows(kernels_, kind, in), rows, w, true, out);
+void CpuBackend::DoGemmOfActivated(const GemmOfActivatedParams& p) {
+  if (!PanelGemm::Has(p.w)) return Backend::DoGemmOfActivated(p);
+  panel_gemm_.RunOf(ActivatedRows(kernels_, p.kind, p.in), p.rows, p.w, true, p.out);
 }
 
-void CpuBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
-  const size_t width = kind == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
+void CpuBackend::DoActivate(const ActivateParams& p) {
+  const Activations& out = p.out;
+  const size_t width = p.kind == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
 #pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
-  for (size_t i = 0; i < out.rows; ++i) kernels_.activate(kind, in + i * width, out, i);
+  for (size_t i = 0; i < out.rows; ++i) kernels_.activate(p.kind, p.in + i * width, out, i);
 }
 
-void CpuBackend::EncoderAttention(const EncoderAttentionParams& p) {
+void CpuBackend::DoEncoderAttention(const EncoderAttentionParams& p) {
   PRECIS_CHECK(p.head_dim <= limits_.head_dim && p.begin + p.out.rows <= p.num_keys);
   // Smaller blocks of rows when whole ones would leave threads without work.
   size_t block = kEncoderQueryRows;
@@ -214,7 +213,7 @@ void CpuBackend::EncoderAttention(const EncoderAttentionParams& p) {
   }
 }
 
-void CpuBackend::AppendKv(const AppendKvParams& p) {
+void CpuBackend::DoAppendKv(const AppendKvParams& p) {
   const size_t rows = p.slots.size();
   const size_t width = static_cast<size_t>(p.region.num_kv_heads) * p.region.head_dim;
 #pragma omp parallel for num_threads(num_threads_) if (rows * width >= kParallelElements)
@@ -337,11 +336,12 @@ void CpuBackend::AttendItems(const PagedAttentionParams& p, uint32_t items, uint
   for (uint32_t i = 0; i < items; ++i) AttendItem(p, i, together);
 }
 
-void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
+void CpuBackend::DoPagedAttention(const PagedAttentionParams& p) {
   const size_t num_heads = p.groups.heads.size();
   const size_t head_dim = p.region.head_dim;
   PRECIS_CHECK(num_heads <= limits_.num_heads && head_dim <= limits_.head_dim);
-  PRECIS_CHECK(p.dealt.empty() || p.dealt.size() == p.rows.size() * (p.region.num_kv_heads + 1));
+  PRECIS_CHECK(p.assigned.empty() ||
+               p.assigned.size() == p.rows.size() * (p.region.num_kv_heads + 1));
   CountChunks(p.rows);
   const uint32_t items_of_head = GroupRows(p);
   const uint32_t together = HeadsTogether(p, items_of_head);
@@ -371,27 +371,16 @@ void CpuBackend::PagedAttention(const PagedAttentionParams& p) {
   }
 }
 
-void CpuBackend::SumKeySquares(const SumKeySquaresParams& params) { SumKeySquaresOfRows(params); }
-
-void CpuBackend::DealHeads(const DealHeadsParams& params) { DealHeadsOfRows(params); }
-
-void CpuBackend::SubtractNoise(const SubtractNoiseParams& p) {
-  PRECIS_CHECK(p.out.rows == p.rows.size() && p.out.cols == size_t{p.num_heads} * p.head_dim &&
-               p.head_dim <= limits_.head_dim);
-#pragma omp parallel for num_threads(num_threads_) if (p.out.rows * p.out.cols >= kParallelNoise)
-  for (size_t i = 0; i < p.rows.size(); ++i) kernels_.subtract_noise(p, i, ThreadScratch());
-}
-
-void CpuBackend::SummarizeScores(const SummarizeScoresParams& p) {
+void CpuBackend::DoReduceScores(const ReduceScoresParams& p) {
   const size_t rows = p.rows.size();
 #pragma omp parallel for num_threads(num_threads_) if (rows > 1 && \
                                                        rows * p.count >= kParallelScores)
   for (size_t i = 0; i < rows; ++i) {
-    kernels_.summarize_scores(p.scores + i * p.count, p.count, p.first_token, &p.rows[i]);
+    kernels_.reduce_scores(p.scores + i * p.count, p.count, p.first_token, &p.rows[i]);
   }
 }
 
-void CpuBackend::CopySlots(const CopySlotsParams& params) {
+void CpuBackend::DoCopySlots(const CopySlotsParams& params) {
   const size_t copies = params.copies.size();
 #pragma omp parallel for num_threads(num_threads_) if (copies > 1)
   for (size_t i = 0; i < copies; ++i) {

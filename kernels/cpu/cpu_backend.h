@@ -10,16 +10,17 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/cpu/gemm.h"
-#include "kernels/cpu/int8_gemm.h"
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/cpu/panel_gemm.h"
+#include "kernels/cpu/gemm/gemm.h"
+#include "kernels/cpu/gemm/int8_gemm.h"
+#include "kernels/cpu/gemm/panel_gemm.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/kernels.h"
+#include "kernels/grouping_ops.h"
 #include "kernels/host_backend.h"
 
 namespace precis {
 
-class CpuBackend final : public HostBackend {
+class CpuBackend final : public HostBackend, private GroupingOps {
  public:
   CpuBackend(Isa isa, uint32_t num_threads, std::unique_ptr<GemmEngine> gemm);
 
@@ -34,23 +35,7 @@ class CpuBackend final : public HostBackend {
                                                size_t max_rows) override;
   Status Prepare(const BackendLimits& limits) override;
 
-  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-             float* out) override;
-  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
-  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
-  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
-  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
-                  const PackedMatrix& w, float* out) override;
-  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
-                       const PackedMatrix& w, float* out) override;
-  void EncoderAttention(const EncoderAttentionParams& params) override;
-  void AppendKv(const AppendKvParams& params) override;
-  void PagedAttention(const PagedAttentionParams& params) override;
-  void CopySlots(const CopySlotsParams& params) override;
-  void SumKeySquares(const SumKeySquaresParams& params) override;
-  void DealHeads(const DealHeadsParams& params) override;
-  void SubtractNoise(const SubtractNoiseParams& params) override;
-  void SummarizeScores(const SummarizeScoresParams& params) override;
+  GroupingOps* grouping_ops() override { return this; }
 
   // Of oneDNN, so far; constant after Prepare().
   uint64_t primitives_created() const {
@@ -58,6 +43,23 @@ class CpuBackend final : public HostBackend {
   }
 
  private:
+  void DoEmbed(const EmbedParams& p) override;
+  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoGemm(const GemmParams& p) override;
+  void DoActivate(const ActivateParams& p) override;
+  void DoGemmOfNorm(const GemmOfNormParams& p) override;
+  void DoGemmOfActivated(const GemmOfActivatedParams& p) override;
+  void DoEncoderAttention(const EncoderAttentionParams& p) override;
+  void DoAppendKv(const AppendKvParams& p) override;
+  void DoPagedAttention(const PagedAttentionParams& p) override;
+  void DoCopySlots(const CopySlotsParams& p) override;
+  void DoReduceScores(const ReduceScoresParams& p) override;
+
+  // cpu_grouping.cc
+  void DoSumKeySquares(const SumKeySquaresParams& p) override;
+  void DoAssignHeads(const AssignHeadsParams& p) override;
+  void DoSubtractNoise(const SubtractNoiseParams& p) override;
+
   float* ThreadScratch();
   // Neighbouring rows that share a page table and read the same KV heads; its work items begin at
   // first_item.

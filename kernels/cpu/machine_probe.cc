@@ -43,7 +43,7 @@ uint32_t ReadAll(const std::byte* data, size_t bytes) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/isa/dispatch.h"
 
 namespace precis {
 namespace {

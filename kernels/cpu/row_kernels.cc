@@ -1,13 +1,13 @@
 // Ops that work on one row at a time: widening, norm, activation.
 #include <cmath>
 
-#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/isa/kernels.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/row_kernels.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/isa/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace precis {
@@ -78,8 +78,8 @@ void Activate(ActivationKind kind, const float* in, const Activations& out, size
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "kernels/cpu/dispatch.h"
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/isa/dispatch.h"
+#include "kernels/cpu/isa/isa.h"
 
 namespace precis {
 

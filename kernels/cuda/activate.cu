@@ -31,27 +31,27 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-void LaunchActivate(ActivationKind kind, const float* in, const Activations& out,
-                    cudaStream_t stream) {
+void LaunchActivate(const ActivateParams& p, cudaStream_t stream) {
+  const Activations& out = p.out;
   auto* to = static_cast<typename T::Storage*>(out.data);
   const dim3 blocks(Blocks(out.cols, kThreads), Blocks(out.rows, 1));
-  if (kind == ActivationKind::kGatedGelu) {
-    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kGatedGelu>), blocks, kThreads, 0, stream, in,
-                  out.cols, to);
+  if (p.kind == ActivationKind::kGatedGelu) {
+    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kGatedGelu>), blocks, kThreads, 0, stream,
+                  p.in, out.cols, to);
   } else {
-    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kRelu>), blocks, kThreads, 0, stream, in,
+    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kRelu>), blocks, kThreads, 0, stream, p.in,
                   out.cols, to);
   }
 }
 
 }  // namespace
 
-void Activate(ActivationKind kind, const float* in, const Activations& out, cudaStream_t stream) {
-  if (out.rows == 0) return;
-  if (out.dtype == DType::kF32) {
-    LaunchActivate<F32>(kind, in, out, stream);
+void Activate(const ActivateParams& p, cudaStream_t stream) {
+  if (p.out.rows == 0) return;
+  if (p.out.dtype == DType::kF32) {
+    LaunchActivate<F32>(p, stream);
   } else {
-    LaunchActivate<BF16>(kind, in, out, stream);
+    LaunchActivate<BF16>(p, stream);
   }
 }
 

@@ -6,8 +6,9 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/math.h"
 #include "fmt/format.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/gemm/cuda_matrix.h"
 
 namespace precis::cuda {
 namespace {
@@ -15,11 +16,9 @@ namespace {
 // What padding may add to the blocks of one op, beside an eighth of them.
 constexpr size_t kOpPadding = 1024;
 
-constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
-
 uint32_t LargestGroup(const PagedAttentionParams& p) {
-  // Rows may be dealt any number of heads; the host does not see how many.
-  if (!p.dealt.empty()) return static_cast<uint32_t>(p.groups.heads.size());
+  // Rows may be assigned any number of heads; the host does not see how many.
+  if (!p.assigned.empty()) return static_cast<uint32_t>(p.groups.heads.size());
   uint32_t most = 0;
   for (size_t g = 0; g + 1 < p.groups.begin.size(); ++g) {
     most = std::max(most, p.groups.begin[g + 1] - p.groups.begin[g]);
@@ -62,13 +61,6 @@ std::string CudaBackend::Describe() const {
 
 // --- launches
 // --------------------------------------------------------------------------------------
-
-template <typename F>
-void CudaBackend::Launch(const F& launch, uint32_t variant) {
-  if (!work_.HasRoom(sizeof(F))) Issue();
-  work_.Launch(variant, launch);
-  if (!keeps_) Issue();
-}
 
 void CudaBackend::Copy(const Staging::Block& block) {
   if (!work_.HasRoom(0)) Issue();
@@ -149,10 +141,10 @@ void CudaBackend::Deliver(const Answer& answer) {
     return;
   }
   const std::byte* at = answer.block.host;
-  const auto* copies = reinterpret_cast<const ScoreSummary*>(at);
-  const auto* room = reinterpret_cast<const TokenScore*>(at + answer.summaries.size_bytes());
-  for (size_t i = 0; i < answer.summaries.size(); ++i) {
-    ScoreSummary& row = answer.summaries[i];
+  const auto* copies = reinterpret_cast<const ScoreReduction*>(at);
+  const auto* room = reinterpret_cast<const TokenScore*>(at + answer.reductions.size_bytes());
+  for (size_t i = 0; i < answer.reductions.size(); ++i) {
+    ScoreReduction& row = answer.reductions[i];
     row.num_best = copies[i].num_best;
     row.max = copies[i].max;
     row.sum = copies[i].sum;
@@ -190,59 +182,49 @@ std::span<const T> CudaBackend::StageConstant(std::span<const T> values) {
   return {reinterpret_cast<const T*>(device), values.size()};
 }
 
-template <typename T>
-std::span<const T> CudaBackend::Stage(std::span<const T> values) {
-  const std::byte* device = staging_.Find(values.data(), values.size_bytes());
-  if (device == nullptr && !values.empty()) {
-    const Staging::Block block = staging_.Copy(values.data(), values.size_bytes());
-    Copy(block);
-    device = block.device;
-  }
-  return {reinterpret_cast<const T*>(device), values.size()};
-}
-
 // --- ops
 // -------------------------------------------------------------------------------------------
 
 // A batch begins here: what was before is not of it.
-void CudaBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype,
-                        size_t d, float* out) {
-  if (Failed() || ids.empty()) return;
+void CudaBackend::DoEmbed(const EmbedParams& params) {
+  if (Failed() || params.ids.empty()) return;
   Issue();
   keeps_ = graphs_;
-  MakeRoom(Bytes(ids));
-  Launch([ids = Stage(ids), table, table_dtype, d, out](cudaStream_t stream) {
-    cuda::Embed(ids.data(), ids.size(), table, table_dtype, d, out, stream);
-  });
+  MakeRoom(Bytes(params.ids));
+  EmbedParams p = params;
+  p.ids = Stage(params.ids);
+  Launch([p](cudaStream_t stream) { cuda::Embed(p, stream); });
 }
 
-void CudaBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+void CudaBackend::DoRmsNorm(const RmsNormParams& p) {
   if (Failed()) return;
-  Launch([=](cudaStream_t stream) { cuda::RmsNorm(x, gain, eps, out, stream); });
+  Launch([p](cudaStream_t stream) { cuda::RmsNorm(p, stream); });
 }
 
 // The library may have other kernels for other numbers of rows: a graph is for a bucket of them.
-void CudaBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+void CudaBackend::DoGemm(const GemmParams& p) {
+  const Activations& in = p.in;
   if (Failed() || in.rows == 0) return;
-  const auto& matrix = static_cast<const CudaMatrix&>(w);
-  PRECIS_CHECK(in.cols == w.k() && in.dtype == w.dtype());
-  Launch([gemm = gemm_.get(), in, data = matrix.data(), n = w.n(), accumulate,
-          out](cudaStream_t stream) { return gemm->Gemm(in, data, n, accumulate, out, stream); },
+  const auto& matrix = static_cast<const CudaMatrix&>(p.w);
+  PRECIS_CHECK(in.cols == matrix.k() && in.dtype == matrix.dtype());
+  Launch([gemm = gemm_.get(), in, data = matrix.data(), n = matrix.n(), accumulate = p.accumulate,
+          out = p.out](
+             cudaStream_t stream) { return gemm->Gemm(in, data, n, accumulate, out, stream); },
          static_cast<uint32_t>(std::bit_width(in.rows - 1)));
 }
 
-void CudaBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
+void CudaBackend::DoActivate(const ActivateParams& p) {
   if (Failed()) return;
-  Launch([=](cudaStream_t stream) { cuda::Activate(kind, in, out, stream); });
+  Launch([p](cudaStream_t stream) { cuda::Activate(p, stream); });
 }
 
-void CudaBackend::EncoderAttention(const EncoderAttentionParams& params) {
+void CudaBackend::DoEncoderAttention(const EncoderAttentionParams& params) {
   if (Failed()) return;
   keeps_ = false;
   Launch([params](cudaStream_t stream) { cuda::EncoderAttention(params, stream); });
 }
 
-void CudaBackend::AppendKv(const AppendKvParams& params) {
+void CudaBackend::DoAppendKv(const AppendKvParams& params) {
   if (Failed() || params.slots.empty()) return;
   MakeRoom(Bytes(params.slots));
   AppendKvParams p = params;
@@ -268,14 +250,14 @@ const CudaBackend::StagedPlan& CudaBackend::PlanOf(std::span<const PagedRow> row
   return plans_.emplace_back(plan);
 }
 
-void CudaBackend::PagedAttention(const PagedAttentionParams& params) {
+void CudaBackend::DoPagedAttention(const PagedAttentionParams& params) {
   if (Failed() || params.rows.empty()) return;
-  if (params.append != nullptr) AppendKv(*params.append);
+  if (params.append != nullptr) DoAppendKv(*params.append);
   PagedAttentionParams p = params;
   p.append = nullptr;
   // A plan has an item a row and chunk at most; rows of one chunk need no partials.
   size_t chunks = 0;
-  for (const PagedRow& row : params.rows) chunks += CeilDivide(row.num_keys, kPagedChunkKeys);
+  for (const PagedRow& row : params.rows) chunks += CeilDiv(row.num_keys, kPagedChunkKeys);
   MakeRoom(Bytes(params.rows) + Bytes(params.pages) +
            Staging::BlockBytes(chunks * sizeof(PagedItem)) +
            Staging::BlockBytes((params.rows.size() + 1) * sizeof(uint32_t)) +
@@ -293,7 +275,7 @@ void CudaBackend::PagedAttention(const PagedAttentionParams& params) {
   Launch([p, work](cudaStream_t stream) { cuda::PagedAttention(p, work, stream); }, work.merges);
 }
 
-void CudaBackend::CopySlots(const CopySlotsParams& params) {
+void CudaBackend::DoCopySlots(const CopySlotsParams& params) {
   if (Failed() || params.copies.empty() || params.layers.empty()) return;
   MakeRoom(Bytes(params.copies) + Bytes(params.layers));
   CopySlotsParams p = params;
@@ -302,33 +284,7 @@ void CudaBackend::CopySlots(const CopySlotsParams& params) {
   Launch([p](cudaStream_t stream) { cuda::CopySlots(p, stream); });
 }
 
-void CudaBackend::SumKeySquares(const SumKeySquaresParams& params) {
-  if (Failed() || params.rows.empty()) return;
-  MakeRoom(Bytes(params.rows) + Bytes(params.pages));
-  SumKeySquaresParams p = params;
-  p.rows = Stage(params.rows);
-  p.pages = StagePages(params.pages);
-  Launch([p](cudaStream_t stream) { cuda::SumKeySquares(p, stream); });
-}
-
-void CudaBackend::DealHeads(const DealHeadsParams& params) {
-  if (Failed() || params.rows.empty()) return;
-  MakeRoom(Bytes(params.rows) + Bytes(params.pages));
-  DealHeadsParams p = params;
-  p.rows = Stage(params.rows);
-  p.pages = StagePages(params.pages);
-  Launch([p](cudaStream_t stream) { cuda::DealHeads(p, stream); });
-}
-
-void CudaBackend::SubtractNoise(const SubtractNoiseParams& params) {
-  if (Failed() || params.rows.empty()) return;
-  MakeRoom(Bytes(params.rows));
-  SubtractNoiseParams p = params;
-  p.rows = Stage(params.rows);
-  Launch([p](cudaStream_t stream) { cuda::SubtractNoise(p, stream); });
-}
-
-void CudaBackend::ExtractScores(const ExtractScoresParams& params) {
+void CudaBackend::DoExtractScores(const ExtractScoresParams& params) {
   const size_t each = 2 * sizeof(ScorePlace) + sizeof(float);
   ForParts(params.places.size(), each, [&](size_t first, size_t count) {
     ExtractScoresParams part = params;
@@ -352,12 +308,12 @@ void CudaBackend::ExtractPart(const ExtractScoresParams& params) {
     cuda::ExtractScores(p, out, stream);
   });
   answers_.push_back({.block = taken,
-                      .summaries = {},
+                      .reductions = {},
                       .values = params.values,
                       .places = {reinterpret_cast<const ScorePlace*>(places.host), count}});
 }
 
-void CudaBackend::KeepScores(const KeepScoresParams& params) {
+void CudaBackend::DoKeepScores(const KeepScoresParams& params) {
   if (params.count == 0) return;
   const size_t each = 2 * sizeof(uint32_t) + params.count * sizeof(float);
   ForParts(params.rows.size(), each, [&](size_t first, size_t count) {
@@ -382,25 +338,25 @@ void CudaBackend::KeepPart(const KeepScoresParams& params) {
   });
   p.rows = {reinterpret_cast<const uint32_t*>(rows.host), params.rows.size()};
   p.out = params.out;
-  answers_.push_back({.block = kept, .summaries = {}, .places = {}, .kept = p});
+  answers_.push_back({.block = kept, .reductions = {}, .places = {}, .kept = p});
 }
 
-// The summaries' copies on the device, which all panels of a step go into.
-std::span<ScoreSummary> CudaBackend::SummariesOf(std::span<ScoreSummary> rows) {
+// The reductions' copies on the device, which all panels of a step go into.
+std::span<ScoreReduction> CudaBackend::ReductionsOf(std::span<ScoreReduction> rows) {
   const auto is_of_rows = [&](const Answer& a) {
-    return a.summaries.data() == rows.data() && a.summaries.size() == rows.size();
+    return a.reductions.data() == rows.data() && a.reductions.size() == rows.size();
   };
   const auto known = std::ranges::find_if(answers_, is_of_rows);
   const auto copies = [&](std::byte* memory) {
-    return std::span(reinterpret_cast<ScoreSummary*>(memory), rows.size());
+    return std::span(reinterpret_cast<ScoreReduction*>(memory), rows.size());
   };
   if (known != answers_.end()) return copies(known->block.device);
   size_t best = 0;
-  for (const ScoreSummary& row : rows) best += row.best.size();
+  for (const ScoreReduction& row : rows) best += row.best.size();
   const size_t bytes = rows.size_bytes() + best * sizeof(TokenScore);
   MakeRoom(Staging::BlockBytes(bytes));
   const Staging::Block block = staging_.Take(bytes);
-  const std::span<ScoreSummary> staged = copies(block.host);
+  const std::span<ScoreReduction> staged = copies(block.host);
   std::byte* const room = block.host + rows.size_bytes();
   auto* at = reinterpret_cast<TokenScore*>(room);
   auto* device_at = reinterpret_cast<TokenScore*>(block.device + rows.size_bytes());
@@ -412,21 +368,21 @@ std::span<ScoreSummary> CudaBackend::SummariesOf(std::span<ScoreSummary> rows) {
     device_at += rows[i].best.size();
   }
   Copy(block);
-  answers_.push_back({.block = block, .summaries = rows, .places = {}});
+  answers_.push_back({.block = block, .reductions = rows, .places = {}});
   return copies(block.device);
 }
 
-void CudaBackend::SummarizeScores(const SummarizeScoresParams& params) {
+void CudaBackend::DoReduceScores(const ReduceScoresParams& params) {
   if (params.count == 0) return;
   size_t most = 0;
-  for (const ScoreSummary& row : params.rows) most = std::max(most, row.best.size());
-  const size_t each = sizeof(ScoreSummary) + most * sizeof(TokenScore);
+  for (const ScoreReduction& row : params.rows) most = std::max(most, row.best.size());
+  const size_t each = sizeof(ScoreReduction) + most * sizeof(TokenScore);
   ForParts(params.rows.size(), each, [&](size_t first, size_t count) {
     if (Failed()) return;
-    SummarizeScoresParams part = params;
+    ReduceScoresParams part = params;
     part.scores += first * params.count;
-    part.rows = SummariesOf(params.rows.subspan(first, count));
-    Launch([part, most](cudaStream_t stream) { cuda::SummarizeScores(part, most, stream); });
+    part.rows = ReductionsOf(params.rows.subspan(first, count));
+    Launch([part, most](cudaStream_t stream) { cuda::ReduceScores(part, most, stream); });
   });
 }
 

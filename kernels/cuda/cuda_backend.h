@@ -15,15 +15,16 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "kernels/cuda/device_gemm.h"
-#include "kernels/cuda/graph_cache.h"
+#include "kernels/cuda/gemm/device_gemm.h"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/staging.h"
-#include "kernels/cuda/stream_work.h"
+#include "kernels/cuda/stream/graph_cache.h"
+#include "kernels/cuda/stream/staging.h"
+#include "kernels/cuda/stream/stream_work.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis::cuda {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, private GroupingOps {
  public:
   // UNAVAILABLE, with CUDA's name of the error, when the device gives no stream.
   static StatusOr<std::unique_ptr<CudaBackend>> Make(std::unique_ptr<DeviceGemm> gemm,
@@ -48,23 +49,26 @@ class CudaBackend final : public Backend {
   void Download(const void* device, size_t bytes, void* host) override;
   Status Wait() override;
 
-  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-             float* out) override;
-  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
-  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
-  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
-  void EncoderAttention(const EncoderAttentionParams& params) override;
-  void AppendKv(const AppendKvParams& params) override;
-  void PagedAttention(const PagedAttentionParams& params) override;
-  void CopySlots(const CopySlotsParams& params) override;
-  void SumKeySquares(const SumKeySquaresParams& params) override;
-  void DealHeads(const DealHeadsParams& params) override;
-  void SubtractNoise(const SubtractNoiseParams& params) override;
-  void ExtractScores(const ExtractScoresParams& params) override;
-  void KeepScores(const KeepScoresParams& params) override;
-  void SummarizeScores(const SummarizeScoresParams& params) override;
+  GroupingOps* grouping_ops() override { return this; }
 
  private:
+  void DoEmbed(const EmbedParams& p) override;
+  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoGemm(const GemmParams& p) override;
+  void DoActivate(const ActivateParams& p) override;
+  void DoEncoderAttention(const EncoderAttentionParams& p) override;
+  void DoAppendKv(const AppendKvParams& p) override;
+  void DoPagedAttention(const PagedAttentionParams& p) override;
+  void DoCopySlots(const CopySlotsParams& p) override;
+  void DoExtractScores(const ExtractScoresParams& p) override;
+  void DoKeepScores(const KeepScoresParams& p) override;
+  void DoReduceScores(const ReduceScoresParams& p) override;
+
+  // cuda_grouping.cc
+  void DoSumKeySquares(const SumKeySquaresParams& p) override;
+  void DoAssignHeads(const AssignHeadsParams& p) override;
+  void DoSubtractNoise(const SubtractNoiseParams& p) override;
+
   struct Shape {
     size_t n, k;
     DType dtype;
@@ -80,8 +84,8 @@ class CudaBackend final : public Backend {
   // What the device gives to the host in Wait(): one of three.
   struct Answer {
     Staging::Block block;
-    std::span<ScoreSummary> summaries;  // `block`: their copies, then the room of their best
-    float* values = nullptr;            // of ExtractScores; `places` are pinned
+    std::span<ScoreReduction> reductions;  // `block`: their copies, then the room of their best
+    float* values = nullptr;               // of ExtractScores; `places` are pinned
     std::span<const ScorePlace> places;
     KeepScoresParams kept{};  // its rows are pinned
   };
@@ -100,7 +104,11 @@ class CudaBackend final : public Backend {
 
   // launch(stream), when it is issued; see StreamWork.
   template <typename F>
-  void Launch(const F& launch, uint32_t variant = 0);
+  void Launch(const F& launch, uint32_t variant = 0) {
+    if (!work_.HasRoom(sizeof(F))) Issue();
+    work_.Launch(variant, launch);
+    if (!keeps_) Issue();
+  }
   void Copy(const Staging::Block& block);
   // What is kept goes to the stream as it is, or as a graph if that can be.
   void Issue();
@@ -118,7 +126,15 @@ class CudaBackend final : public Backend {
   template <typename T>
   std::span<const T> StageConstant(std::span<const T> values);
   template <typename T>
-  std::span<const T> Stage(std::span<const T> values);
+  std::span<const T> Stage(std::span<const T> values) {
+    const std::byte* device = staging_.Find(values.data(), values.size_bytes());
+    if (device == nullptr && !values.empty()) {
+      const Staging::Block block = staging_.Copy(values.data(), values.size_bytes());
+      Copy(block);
+      device = block.device;
+    }
+    return {reinterpret_cast<const T*>(device), values.size()};
+  }
   // How long a table is no kernel asks, and a launch is the same while it grows.
   std::span<const int32_t> StagePages(std::span<const int32_t> pages) {
     return {Stage(pages).data(), size_t{0}};
@@ -128,7 +144,7 @@ class CudaBackend final : public Backend {
     return Staging::BlockBytes(values.size_bytes());
   }
   const StagedPlan& PlanOf(std::span<const PagedRow> rows, const PagedRow* device);
-  std::span<ScoreSummary> SummariesOf(std::span<ScoreSummary> rows);
+  std::span<ScoreReduction> ReductionsOf(std::span<ScoreReduction> rows);
 
   const std::unique_ptr<DeviceGemm> gemm_;
   const std::string device_;

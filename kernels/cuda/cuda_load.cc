@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/math.h"
 #include "fmt/format.h"
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/cuda_matrix.h"
+#include "kernels/cuda/gemm/cuda_matrix.h"
 #include "kernels/gemm_invariance.h"
 
 namespace precis::cuda {
@@ -45,8 +46,6 @@ StatusOr<DeviceMemory> Annotated(StatusOr<DeviceMemory> memory, std::string_view
   if (!memory.ok()) return Annotate(memory.status(), what);
   return memory;
 }
-
-constexpr size_t CeilDivide(size_t a, size_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
@@ -100,15 +99,15 @@ size_t CudaBackend::StepBytes(const BackendLimits& limits) {
   const size_t slots = std::max(1u, limits.fewest_page_slots);
   const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
   const auto tables = [&](size_t of_keys) {
-    return std::max<size_t>(rows, 1) * CeilDivide(of_keys, slots) * sizeof(int32_t);
+    return std::max<size_t>(rows, 1) * CeilDiv(of_keys, slots) * sizeof(int32_t);
   };
-  const size_t items = 2 * rows * CeilDivide(keys, kPagedChunkKeys) * sizeof(PagedItem);
+  const size_t items = 2 * rows * CeilDiv(keys, kPagedChunkKeys) * sizeof(PagedItem);
   // What else ops say of a row, scores that are sampled from, and an encoder slice or two.
   const size_t of_rows = rows * (1024 + limits.vocab_size * sizeof(float));
-  const size_t one_summary = limits.vocab_size * sizeof(TokenScore);
+  const size_t one_reduction = limits.vocab_size * sizeof(TokenScore);
   const size_t said = tables(limits.max_source_tokens) + tables(limits.max_target_tokens) + items +
-                      of_rows + one_summary + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
-  return said + CeilDivide(said, 8);  // what blocks take up more
+                      of_rows + one_reduction + size_t{limits.max_encode_rows} * 64 + kSpareBytes;
+  return said + CeilDiv(said, 8);  // what blocks take up more
 }
 
 Status CudaBackend::Prepare(const BackendLimits& limits) {
@@ -119,7 +118,7 @@ Status CudaBackend::Prepare(const BackendLimits& limits) {
   }
   const size_t rows = limits.max_decode_rows;
   const size_t keys = std::max(limits.max_source_tokens, limits.max_target_tokens);
-  const size_t chunks = rows * CeilDivide(keys, kPagedChunkKeys);
+  const size_t chunks = rows * CeilDiv(keys, kPagedChunkKeys);
   const size_t step_bytes = StepBytes(limits);
   PRECIS_RETURN_IF_ERROR(Wait());
   graph_cache_.Clear();  // what they use goes
@@ -145,8 +144,8 @@ Status CudaBackend::Prepare(const BackendLimits& limits) {
   plan_.items.reserve(chunks);
   plan_.first_chunk.reserve(rows + 1);
   plans_.reserve(64);
-  // Of each panel those taken out and those kept; one more are the summaries.
-  answers_.reserve(1 + 2 * CeilDivide(limits.vocab_size, kPanelTokens));
+  // Of each panel those taken out and those kept; one more are the reductions.
+  answers_.reserve(1 + 2 * CeilDiv(limits.vocab_size, kPanelTokens));
   for (const Shape& shape : shapes_) PRECIS_RETURN_IF_ERROR(CheckInvariance(shape));
   return Wait();
 }

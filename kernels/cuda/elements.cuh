@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/math.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/dtype.h"
 
@@ -79,8 +80,6 @@ __device__ __forceinline__ float BlockMax(float x, float* scratch) {
   for (unsigned i = 1; i < kThreads / kWarpLanes; ++i) max = LargerOrNaN(max, scratch[i]);
   return max;
 }
-
-constexpr size_t CeilDiv(size_t a, size_t b) { return (a + b - 1) / b; }
 
 constexpr unsigned Blocks(size_t items, size_t per_block) {
   return static_cast<unsigned>(CeilDiv(items, per_block));

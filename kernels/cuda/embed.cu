@@ -35,26 +35,26 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-void LaunchEmbed(const int32_t* ids, size_t rows, const void* table, size_t d, float* out,
-                 cudaStream_t stream) {
-  const auto* typed = static_cast<const typename T::Storage*>(table);
-  if (CanTakeFours(table, d) && CanTakeFours(out, d)) {
-    PRECIS_LAUNCH((EmbedKernel<T, true>), Blocks(rows, 1), kThreads, 0, stream, ids, typed, d, out);
+void LaunchEmbed(const EmbedParams& p, cudaStream_t stream) {
+  const auto* table = static_cast<const typename T::Storage*>(p.table);
+  const unsigned blocks = Blocks(p.ids.size(), 1);
+  if (CanTakeFours(p.table, p.d) && CanTakeFours(p.out, p.d)) {
+    PRECIS_LAUNCH((EmbedKernel<T, true>), blocks, kThreads, 0, stream, p.ids.data(), table, p.d,
+                  p.out);
   } else {
-    PRECIS_LAUNCH((EmbedKernel<T, false>), Blocks(rows, 1), kThreads, 0, stream, ids, typed, d,
-                  out);
+    PRECIS_LAUNCH((EmbedKernel<T, false>), blocks, kThreads, 0, stream, p.ids.data(), table, p.d,
+                  p.out);
   }
 }
 
 }  // namespace
 
-void Embed(const int32_t* ids, size_t rows, const void* table, DType table_dtype, size_t d,
-           float* out, cudaStream_t stream) {
-  if (rows == 0) return;
-  if (table_dtype == DType::kF32) {
-    LaunchEmbed<F32>(ids, rows, table, d, out, stream);
+void Embed(const EmbedParams& p, cudaStream_t stream) {
+  if (p.ids.empty()) return;
+  if (p.table_dtype == DType::kF32) {
+    LaunchEmbed<F32>(p, stream);
   } else {
-    LaunchEmbed<BF16>(ids, rows, table, d, out, stream);
+    LaunchEmbed<BF16>(p, stream);
   }
 }
 

@@ -1,5 +1,6 @@
-// Launches of the CUDA kernels. They have the parameters of the ops (kernels/ops.h), but all
-// memory, that behind spans too, is the device's; nothing is copied, allocated or waited for.
+// Launches of the CUDA kernels. They have the parameters of the ops (kernels/ops.h,
+// kernels/grouping_ops.h), but all memory, that behind spans too, is the device's; nothing is
+// copied, allocated or waited for.
 //
 // Called by the CUDA backend. Thread rule: the thread that has the stream. What can go wrong in a
 // launch is the stream's, and seen when it is asked.
@@ -12,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/grouping_ops.h"
 #include "kernels/ops.h"
 
 namespace precis::cuda {
@@ -21,11 +23,9 @@ inline constexpr size_t kPagedChunkKeys = 512;
 // The largest heads that attention takes; CudaBackend refuses models of larger ones.
 inline constexpr size_t kMostHeadDim = 128;
 
-void Embed(const int32_t* ids, size_t rows, const void* table, DType table_dtype, size_t d,
-           float* out, cudaStream_t stream);
-void RmsNorm(const float* x, const float* gain, float eps, const Activations& out,
-             cudaStream_t stream);
-void Activate(ActivationKind kind, const float* in, const Activations& out, cudaStream_t stream);
+void Embed(const EmbedParams& p, cudaStream_t stream);
+void RmsNorm(const RmsNormParams& p, cudaStream_t stream);
+void Activate(const ActivateParams& p, cudaStream_t stream);
 
 void AppendKv(const AppendKvParams& p, cudaStream_t stream);
 void CopySlots(const CopySlotsParams& p, cudaStream_t stream);
@@ -68,68 +68,16 @@ void EncoderAttention(const EncoderAttentionParams& p, cudaStream_t stream);
 void EncoderAttentionBF16(const EncoderAttentionParams& p, cudaStream_t stream);
 
 void SumKeySquares(const SumKeySquaresParams& p, cudaStream_t stream);
-void DealHeads(const DealHeadsParams& p, cudaStream_t stream);
+void AssignHeads(const AssignHeadsParams& p, cudaStream_t stream);
 void SubtractNoise(const SubtractNoiseParams& p, cudaStream_t stream);
 
 // Of a row: what a block has shared memory for. A request has 2 x num_beams at most, of 16 beams.
 inline constexpr size_t kMostBest = 1024;
 // most_best: the most that a row's `best` has room for, up to kMostBest.
-void SummarizeScores(const SummarizeScoresParams& p, size_t most_best, cudaStream_t stream);
+void ReduceScores(const ReduceScoresParams& p, size_t most_best, cudaStream_t stream);
 
 // taken: [places], kept: [rows, count], on the device; p.values and p.out are not read.
 void ExtractScores(const ExtractScoresParams& p, float* taken, cudaStream_t stream);
 void KeepScores(const KeepScoresParams& p, float* kept, cudaStream_t stream);
-
-// --- what no op of the Backend asks for: docs/gpu.md says why
-// ---------------------------------------------------------
-
-// How a row's token is drawn: temperature above 0, then the top_k best (0: all), then the fewest
-// that hold top_p, at the number of (seed, sequence, position): CounterUniform() of
-// kernels/splitmix.h.
-struct SampleRow {
-  float temperature;
-  uint32_t top_k;
-  float top_p;
-  uint32_t sequence;
-  uint64_t seed;
-  uint32_t position;
-};
-// logits: [rows, vocab], may hold -inf.
-void SampleTokens(const float* logits, size_t vocab, std::span<const SampleRow> rows,
-                  int32_t* tokens, cudaStream_t stream);
-
-// One sequence's step of beam search: the `wanted` best of all candidates of its live beams.
-struct BeamSequence {
-  uint32_t first_row;  // of its beams' summaries, which hold `wanted` candidates each or fewer
-  uint32_t live;
-  uint32_t wanted;
-  uint32_t first_choice;  // where its choices go, best first
-};
-struct BeamChoice {
-  float total;
-  uint32_t beam;  // of the sequence
-  int32_t token;
-};
-// totals: the sum of log-probabilities of each row's beam. counts: choices of each sequence.
-void SelectBeams(std::span<const BeamSequence> sequences, const ScoreSummary* rows,
-                 const float* totals, BeamChoice* choices, uint32_t* counts, cudaStream_t stream);
-
-// What a head is multiplied with when heads are folded into groups.
-enum class FoldWeights : uint8_t {
-  kMean,     // 1 / size of the group
-  kHead,     // head_weights [heads]
-  kHeadDim,  // [heads, head_dim]
-  kColumn,   // [heads, d_model]
-};
-struct FoldHeadsParams {
-  const float* weight;  // [heads * head_dim, d_model]
-  uint32_t head_dim;
-  uint32_t d_model;
-  HeadGroups groups;  // none is empty
-  FoldWeights weights;
-  const float* head_weights;
-  float* out;  // [groups * head_dim, d_model]
-};
-void FoldHeads(const FoldHeadsParams& p, cudaStream_t stream);
 
 }  // namespace precis::cuda

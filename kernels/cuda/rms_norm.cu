@@ -28,15 +28,15 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void RmsNorm(const float* x, const float* gain, float eps, const Activations& out,
-             cudaStream_t stream) {
+void RmsNorm(const RmsNormParams& p, cudaStream_t stream) {
+  const Activations& out = p.out;
   if (out.rows == 0) return;
   const unsigned blocks = Blocks(out.rows, 1);
   if (out.dtype == DType::kF32) {
-    PRECIS_LAUNCH(RmsNormKernel<F32>, blocks, kThreads, 0, stream, x, gain, eps, out.cols,
+    PRECIS_LAUNCH(RmsNormKernel<F32>, blocks, kThreads, 0, stream, p.x, p.gain, p.eps, out.cols,
                   static_cast<float*>(out.data));
   } else {
-    PRECIS_LAUNCH(RmsNormKernel<BF16>, blocks, kThreads, 0, stream, x, gain, eps, out.cols,
+    PRECIS_LAUNCH(RmsNormKernel<BF16>, blocks, kThreads, 0, stream, p.x, p.gain, p.eps, out.cols,
                   static_cast<uint16_t*>(out.data));
   }
 }

@@ -75,7 +75,7 @@ void RefBackend::AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head,
   for (size_t d = r.head_dim; d < r.dim_words() * r.pack(); ++d) k[r.KIndex(kv_head, slot, d)] = 0;
 }
 
-void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
+void RefBackend::DoEncoderAttention(const EncoderAttentionParams& p) {
   PRECIS_CHECK(p.num_keys <= scores_.size() && p.head_dim <= sums_.size() &&
                p.begin + p.out.rows <= p.num_keys);
   for (size_t i = 0; i < p.out.rows; ++i) {
@@ -102,7 +102,7 @@ void RefBackend::EncoderAttention(const EncoderAttentionParams& p) {
   }
 }
 
-void RefBackend::AppendKv(const AppendKvParams& p) {
+void RefBackend::DoAppendKv(const AppendKvParams& p) {
   const KvRegion& r = p.region;
   PRECIS_CHECK(r.dtype != DType::kI8 || r.head_dim <= rounded_head_.size());
   for (size_t i = 0; i < p.slots.size(); ++i) {
@@ -125,8 +125,8 @@ void RefBackend::AppendKv(const AppendKvParams& p) {
   }
 }
 
-void RefBackend::PagedAttention(const PagedAttentionParams& p) {
-  if (p.append != nullptr) AppendKv(*p.append);
+void RefBackend::DoPagedAttention(const PagedAttentionParams& p) {
+  if (p.append != nullptr) DoAppendKv(*p.append);
   const size_t head_dim = p.region.head_dim;
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const PagedRow& row = p.rows[i];

@@ -45,7 +45,7 @@ class RefMatrix final : public PackedMatrix {
 
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
-void AddToSum(std::span<const float> scores, ScoreSummary* row) {
+void AddToSum(std::span<const float> scores, ScoreReduction* row) {
   const float max = std::max(row->max, *std::ranges::max_element(scores));
   if (max == kImpossible) return;
   row->sum *= std::exp(static_cast<double>(row->max) - max);
@@ -54,7 +54,7 @@ void AddToSum(std::span<const float> scores, ScoreSummary* row) {
 }
 
 // Tokens come in ascending order, so one of an equal score goes behind.
-void KeepIfAmongBest(const TokenScore& next, ScoreSummary* row) {
+void KeepIfAmongBest(const TokenScore& next, ScoreReduction* row) {
   if (row->num_best < row->best.size()) {
     ++row->num_best;
   } else if (!(next.score > row->best.back().score)) {
@@ -91,22 +91,25 @@ Status RefBackend::Prepare(const BackendLimits& limits) {
   return OkStatus();
 }
 
-void RefBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-                       float* out) {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const size_t begin = static_cast<size_t>(ids[i]) * d;
-    for (size_t j = 0; j < d; ++j) out[i * d + j] = LoadElement(table, table_dtype, begin + j);
+void RefBackend::DoEmbed(const EmbedParams& p) {
+  for (size_t i = 0; i < p.ids.size(); ++i) {
+    const size_t begin = static_cast<size_t>(p.ids[i]) * p.d;
+    for (size_t j = 0; j < p.d; ++j) {
+      p.out[i * p.d + j] = LoadElement(p.table, p.table_dtype, begin + j);
+    }
   }
 }
 
-void RefBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+void RefBackend::DoRmsNorm(const RmsNormParams& p) {
+  const Activations& out = p.out;
+  const float* x = p.x;
   for (size_t i = 0; i < out.rows; ++i, x += out.cols) {
     double sum = 0;
     for (size_t j = 0; j < out.cols; ++j) sum += static_cast<double>(x[j]) * x[j];
-    const double scale = 1.0 / std::sqrt(sum / static_cast<double>(out.cols) + eps);
+    const double scale = 1.0 / std::sqrt(sum / static_cast<double>(out.cols) + p.eps);
     for (size_t j = 0; j < out.cols; ++j) {
       StoreElement(out.data, out.dtype, i * out.cols + j,
-                   static_cast<float>(x[j] * scale * gain[j]));
+                   static_cast<float>(x[j] * scale * p.gain[j]));
     }
   }
 }
@@ -121,25 +124,28 @@ double RefBackend::LoadRow(const Activations& in, size_t row, DType weights) {
   return scale;
 }
 
-void RefBackend::Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) {
+void RefBackend::DoGemm(const GemmParams& p) {
+  const Activations& in = p.in;
+  const PackedMatrix& w = p.w;
   const auto& matrix = static_cast<const RefMatrix&>(w);
   PRECIS_CHECK(in.cols == w.k() &&
                (w.dtype() == DType::kI8 || in.dtype == activation_dtype(w.dtype())));
   for (size_t i = 0; i < in.rows; ++i) {
     const double scale = LoadRow(in, i, w.dtype());
     for (size_t j = 0; j < w.n(); ++j) {
-      float& y = out[i * w.n() + j];
+      float& y = p.out[i * w.n() + j];
       const double dot = Dot(row_.data(), matrix.row(j), in.cols) * scale * matrix.scale(j);
-      y = static_cast<float>(accumulate ? y + dot : dot);
+      y = static_cast<float>(p.accumulate ? y + dot : dot);
     }
   }
 }
 
-void RefBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
-  const bool gated = kind == ActivationKind::kGatedGelu;
+void RefBackend::DoActivate(const ActivateParams& p) {
+  const Activations& out = p.out;
+  const bool gated = p.kind == ActivationKind::kGatedGelu;
   const size_t d_ff = out.cols;
   for (size_t i = 0; i < out.rows; ++i) {
-    const float* row = in + i * (gated ? 2 * d_ff : d_ff);
+    const float* row = p.in + i * (gated ? 2 * d_ff : d_ff);
     for (size_t j = 0; j < d_ff; ++j) {
       const double y = gated ? GeluTanh(row[j]) * row[d_ff + j] : std::max(row[j], 0.0f);
       StoreElement(out.data, out.dtype, i * d_ff + j, static_cast<float>(y));
@@ -147,7 +153,7 @@ void RefBackend::Activate(ActivationKind kind, const float* in, const Activation
   }
 }
 
-void RefBackend::SummarizeScores(const SummarizeScoresParams& p) {
+void RefBackend::DoReduceScores(const ReduceScoresParams& p) {
   for (size_t i = 0; i < p.rows.size(); ++i) {
     const std::span<const float> scores(p.scores + i * p.count, p.count);
     const auto nan = std::ranges::find_if(scores, [](float score) { return std::isnan(score); });
@@ -161,7 +167,7 @@ void RefBackend::SummarizeScores(const SummarizeScoresParams& p) {
   }
 }
 
-void RefBackend::CopySlots(const CopySlotsParams& params) {
+void RefBackend::DoCopySlots(const CopySlotsParams& params) {
   for (const PageCopyRef& copy : params.copies) CopyPageSlots(params.pool, params.layers, copy);
 }
 

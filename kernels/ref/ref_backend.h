@@ -8,11 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/grouping_ops.h"
 #include "kernels/host_backend.h"
 
 namespace precis {
 
-class RefBackend final : public HostBackend {
+// Not final: what tests put in a device's place overrides what it does otherwise.
+class RefBackend : public HostBackend, protected GroupingOps {
  public:
   std::string_view name() const override { return "ref"; }
   std::string Describe() const override;
@@ -27,19 +29,23 @@ class RefBackend final : public HostBackend {
                                                size_t max_rows) override;
   Status Prepare(const BackendLimits& limits) override;
 
-  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-             float* out) override;
-  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
-  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
-  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
-  void EncoderAttention(const EncoderAttentionParams& params) override;
-  void AppendKv(const AppendKvParams& params) override;
-  void PagedAttention(const PagedAttentionParams& params) override;
-  void CopySlots(const CopySlotsParams& params) override;
-  void SumKeySquares(const SumKeySquaresParams& params) override;
-  void DealHeads(const DealHeadsParams& params) override;
-  void SubtractNoise(const SubtractNoiseParams& params) override;
-  void SummarizeScores(const SummarizeScoresParams& params) override;
+  GroupingOps* grouping_ops() override { return this; }
+
+ protected:
+  void DoEmbed(const EmbedParams& p) override;
+  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoGemm(const GemmParams& p) override;
+  void DoActivate(const ActivateParams& p) override;
+  void DoEncoderAttention(const EncoderAttentionParams& p) override;
+  void DoAppendKv(const AppendKvParams& p) override;
+  void DoPagedAttention(const PagedAttentionParams& p) override;
+  void DoCopySlots(const CopySlotsParams& p) override;
+  void DoReduceScores(const ReduceScoresParams& p) override;
+
+  // ref_grouping.cc
+  void DoSumKeySquares(const SumKeySquaresParams& p) override;
+  void DoAssignHeads(const AssignHeadsParams& p) override;
+  void DoSubtractNoise(const SubtractNoiseParams& p) override;
 
  private:
   // Returns what the row in `row_` must be multiplied with.

@@ -9,7 +9,7 @@ the latter with the beam options that the checkpoint's own configuration gives.
 The format is that of tests/golden/README.md. Text becomes ids by DIR/spiece.model if it is there, else by
 tokenizer.json. Needs what requirements.txt beside this file lists.
 
-A grouped checkpoint is given to transformers with its heads repeated. Where heads are dealt out as the model runs
+A grouped checkpoint is given to transformers with its heads repeated. Where heads are assigned as the model runs
 (kdgqa, dgqa_diff, dgqa_ema, pgqa) transformers cannot follow, and tests/golden/reference.py is the oracle.
 """
 import argparse

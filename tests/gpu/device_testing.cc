@@ -1,7 +1,7 @@
 #include "tests/gpu/device_testing.h"
 
-#include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/find_device.h"
+#include "kernels/cuda/gemm/cublaslt_library.h"
 
 namespace precis {
 

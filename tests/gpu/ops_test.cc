@@ -67,8 +67,8 @@ TEST_F(GpuOps, EmbedIsThatOfRef) {
       Guarded got = Guarded::Floats(ids.size() * d);
       Guarded want = Guarded::Floats(ids.size() * d);
       const auto out = GuardsOf(got);
-      backend_->Embed(ids, on_device.data(), dtype, d, reinterpret_cast<float*>(Payload(out)));
-      ref_->Embed(ids, table.data(), dtype, d, want.floats());
+      backend_->Embed({ids, on_device.data(), dtype, d, reinterpret_cast<float*>(Payload(out))});
+      ref_->Embed({ids, table.data(), dtype, d, want.floats()});
       Fetch(out, &got);
       EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
     }
@@ -85,8 +85,8 @@ TEST_F(GpuOps, RmsNormIsNearRef) {
       const auto out = GuardsOf(got);
       const auto device_x = OnDevice(x);
       const auto device_gain = OnDevice(gain);
-      backend_->RmsNorm(device_x.data(), device_gain.data(), 1e-6f, {Payload(out), dtype, 3, d});
-      ref_->RmsNorm(x.data(), gain.data(), 1e-6f, want.View(3, d));
+      backend_->RmsNorm({device_x.data(), device_gain.data(), 1e-6f, {Payload(out), dtype, 3, d}});
+      ref_->RmsNorm({x.data(), gain.data(), 1e-6f, want.View(3, d)});
       Fetch(out, &got);
       EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
     }
@@ -103,8 +103,8 @@ TEST_F(GpuOps, ActivationsAreNearRef) {
         Guarded want(3 * d, dtype);
         const auto out = GuardsOf(got);
         const auto device_in = OnDevice(in);
-        backend_->Activate(kind, device_in.data(), {Payload(out), dtype, 3, d});
-        ref_->Activate(kind, in.data(), want.View(3, d));
+        backend_->Activate({kind, device_in.data(), {Payload(out), dtype, 3, d}});
+        ref_->Activate({kind, in.data(), want.View(3, d)});
         Fetch(out, &got);
         EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
       }
@@ -131,17 +131,17 @@ TEST_F(GpuOps, ProductsAreNearRefAndARowsBitsAreItsOwn) {
       const auto out = GuardsOf(got);
       auto* first = reinterpret_cast<float*>(Payload(out));
       for (const bool accumulate : {false, true}) {
-        backend_->Gemm({on_device.data(), dtype, kRows, k}, **packed, accumulate, first);
-        ref_->Gemm({in.data(), dtype, kRows, k}, *ref_packed, accumulate, want.floats());
+        backend_->Gemm({{on_device.data(), dtype, kRows, k}, **packed, accumulate, first});
+        ref_->Gemm({{in.data(), dtype, kRows, k}, *ref_packed, accumulate, want.floats()});
         Fetch(out, &got);
         EXPECT_TRUE(AllNear(got, want, DType::kF32, 2e-5 * std::sqrt(k))) << n << " " << k;
       }
       Guarded together = Guarded::Floats(kRows * n);
-      backend_->Gemm({on_device.data(), dtype, kRows, k}, **packed, false, first);
+      backend_->Gemm({{on_device.data(), dtype, kRows, k}, **packed, false, first});
       Fetch(out, &together);
       for (size_t row = 0; row < kRows; ++row) {
         auto* row_in = on_device.data() + row * k * ElementBytes(dtype);
-        backend_->Gemm({row_in, dtype, 1, k}, **packed, false, first + row * n);
+        backend_->Gemm({{row_in, dtype, 1, k}, **packed, false, first + row * n});
       }
       Fetch(out, &got);
       EXPECT_EQ(std::memcmp(got.data(), together.data(), kRows * n * sizeof(float)), 0)

@@ -44,7 +44,7 @@ LIBRARIES = {
 }
 SCHED_MAY_NOT = ["<thread>", "<mutex>", "<condition_variable>", "<atomic>", "common/mutex.h"]
 
-COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "descriptor", "log", "log_sink", "nearest", "streams"]
+COMMON = ["status", "check", "mutex", "clock", "bounded_queue", "descriptor", "log", "log_sink", "math", "nearest", "streams"]
 SCRIPTS = ["demo", "setup", "test"]
 MAX_LINES = 600
 MAX_SOURCES = 25  # of one folder

@@ -100,15 +100,16 @@ struct PagedBatch {
     backend->AppendKv({nan.data(), nan.data(), nan.size(), {&slot, 1}, Pool(), region});
   }
 
-  // Splits of the query heads by row, as DealHeads gives them: none, one head each, all to one ...
-  void DealByRow() {
+  // Splits of the query heads by row, as AssignHeads gives them: none, one head each, all to one
+  // ...
+  void AssignByRow() {
     const auto kv_heads = static_cast<uint32_t>(c.groups.size());
     const auto num_heads = static_cast<uint32_t>(c.num_heads());
     uint32_t state = 12345;
     for (size_t i = 0; i < rows.size(); ++i) {
       // Some neighbours have the same split, some that share a table do not.
       if (i % 3 == 1) {
-        dealt.insert(dealt.end(), dealt.end() - kv_heads - 1, dealt.end());
+        assigned.insert(assigned.end(), assigned.end() - kv_heads - 1, assigned.end());
         continue;
       }
       std::vector<uint32_t> cuts = {0, num_heads};
@@ -117,7 +118,7 @@ struct PagedBatch {
         cuts.push_back((state >> 16) % (num_heads + 1));
       }
       std::ranges::sort(cuts);
-      dealt.insert(dealt.end(), cuts.begin(), cuts.end());
+      assigned.insert(assigned.end(), cuts.begin(), cuts.end());
     }
   }
 
@@ -137,7 +138,7 @@ struct PagedBatch {
                            .bias = {},
                            .out = out.View(count, width)};
     const size_t splits = c.groups.size() + 1;
-    if (!dealt.empty()) p.dealt = std::span(dealt).subspan(first * splits, count * splits);
+    if (!assigned.empty()) p.assigned = std::span(assigned).subspan(first * splits, count * splits);
     if (c.bias) p.bias = {bias.data(), 1100, 1099};
     backend->PagedAttention(p);
     return out;
@@ -151,7 +152,7 @@ struct PagedBatch {
   std::vector<uint32_t> begin = {0};
   std::vector<PagedRow> rows;
   std::vector<int32_t> pages;
-  std::vector<uint32_t> dealt;  // [rows, KV heads + 1], or empty
+  std::vector<uint32_t> assigned;  // [rows, KV heads + 1], or empty
   std::unique_ptr<std::byte[]> pool_memory;
   std::vector<std::byte> pool;  // a copy of the pages after Append()
   std::vector<float> q;

@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "common/math.h"
 #include "engine/api/machine.h"
 #include "engine/load/memory_need.h"
 #include "engine/load/open_device.h"
@@ -23,8 +24,6 @@ namespace {
 
 // How often we look for events. No one waits for one: times are those that the events carry.
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
-
-uint64_t CeilDiv(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
 // Pages for exactly `fit`.
 StatusOr<uint64_t> PoolBytes(const std::string& dir, const BenchFit& fit, DType kv,
@@ -98,12 +97,13 @@ StatusOr<FittedModel> LoadFitted(const EngineOptions& base, const BenchFit& fit,
   PRECIS_ASSIGN_OR_RETURN(
       auto backend, OpenDevice({o.device, o.isa, o.threads, o.cuda_graphs}, o.dtype, MakeBackend));
   o.device = backend->name();
-  auto recorder = std::make_unique<OpRecorder>(std::move(backend));
-  out.recorder = recorder.get();
-  PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*recorder)));
-  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, *recorder, name));
+  out.backend = backend.get();
+  out.recorder = std::make_unique<OpRecorder>();
+  backend->set_observer(out.recorder.get());
+  PRECIS_ASSIGN_OR_RETURN(out.types, ResolveTypes(o.dtype, o.kv_dtype, NativeDType(*backend)));
+  PRECIS_ASSIGN_OR_RETURN(o.pool_bytes, PoolBytes(o.model_dir, fit, out.types.kv, *backend, name));
   PRECIS_ASSIGN_OR_RETURN(out.loaded,
-                          OnOwnThread([&] { return LoadModelOn(std::move(recorder), o); }));
+                          OnOwnThread([&] { return LoadModelOn(std::move(backend), o); }));
   ReturnFreedMemory();  // as Engine::Create()
   return out;
 }
@@ -115,15 +115,16 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   const TimePoint start = out->clock_.Now();
   PRECIS_ASSIGN_OR_RETURN(FittedModel fitted, LoadFitted(base, fit, name));
   out->beams_ = fit.beams;
-  out->recorder_ = fitted.recorder;
+  out->recorder_ = std::move(fitted.recorder);
+  out->backend_ = fitted.backend;
   out->types_ = fitted.types;
   const Model& model = *fitted.loaded.parts.model;
   const T5Weights& weights = model.weights;
   out->workspace_bytes_ = WorkspaceBytes(model.config, fitted.options,
-                                         fitted.recorder->activation_dtype(weights.types.others),
+                                         fitted.backend->activation_dtype(weights.types.others),
                                          weights.lm_head.front().w->n());
   auto runner =
-      std::make_unique<BenchRunner>(std::move(fitted.loaded.parts), out->recorder_, &out->phases_);
+      std::make_unique<BenchRunner>(std::move(fitted.loaded.parts), out->recorder_.get(), &out->phases_);
   PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),
                                                                  std::move(fitted.loaded.info)));
   out->load_s_ = Seconds(out->clock_.Now() - start);

@@ -43,11 +43,12 @@ struct RunTimes {
 std::vector<LoadRequest> RandomRequests(uint64_t seed, const WorkTrace& items,
                                         const ModelInfo& info);
 
-// A loaded model that fits `fit`, with a recorder between it and its backend.
+// A loaded model that fits `fit`, with a recorder of its backend's ops.
 struct FittedModel {
   EngineOptions options;
   LoadTypes types{};
-  OpRecorder* recorder = nullptr;  // the model's backend
+  std::unique_ptr<OpRecorder> recorder;  // before the model, whose ops it observes
+  const Backend* backend = nullptr;      // the model's
   LoadedModel loaded;
 };
 
@@ -72,7 +73,7 @@ class MeasuredEngine {
                                  const std::function<void(uint64_t)>& on_tokens, RunRecord* record);
 
   const ModelInfo& info() const { return engine_->info(); }
-  const Backend& backend() const { return *recorder_; }
+  const Backend& backend() const { return *backend_; }
   uint64_t workspace_bytes() const { return workspace_bytes_; }
   double load_s() const { return load_s_; }  // reading, packing, calibrating
   // Fills in what is known without a run: model, types, machine, memory, loading.
@@ -91,8 +92,10 @@ class MeasuredEngine {
   uint32_t beams_ = 1;
   uint64_t workspace_bytes_ = 0;
   double load_s_ = 0;
-  PhaseTimes phases_;               // of the run under way; before the engine, which writes here
-  OpRecorder* recorder_ = nullptr;  // the engine's
+  PhaseTimes phases_;  // of the run under way; before the engine, which writes here
+  // Observes the ops of the engine's backend; before the engine.
+  std::unique_ptr<OpRecorder> recorder_;
+  const Backend* backend_ = nullptr;  // the engine's
   std::unique_ptr<Engine> engine_;
 };
 

@@ -29,7 +29,7 @@ Status SimulateLimit(const ServingOptions& options, const EngineOptions& engine_
   PRECIS_ASSIGN_OR_RETURN(FittedModel fitted, LoadFitted(engine_options, FitOf(options, batch),
                                                          "a batch of the trace"));
   SimulatedClock clock;
-  LimitRunner runner(std::move(fitted.loaded.parts), fitted.recorder, figures, &clock);
+  LimitRunner runner(std::move(fitted.loaded.parts), fitted.recorder.get(), figures, &clock);
   const LoadRunner run_load = [&](const auto& requests, const auto& due_s, double limit_s,
                                   const auto& on_ended) {
     return SimulateLoad(fitted.options, runner, clock, requests, due_s, limit_s, on_ended);

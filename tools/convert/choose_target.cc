@@ -224,11 +224,11 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
     return InvalidArgument(
         fmt::format("{}: attention_variant: is mha: there is nothing to fold", config.file));
   }
-  if (DealsHeads(source.variant) || source.variant == AttentionVariant::kPgqa) {
+  if (AssignsHeads(source.variant) || source.variant == AttentionVariant::kPgqa) {
     return InvalidArgument(
         fmt::format("{}: attention_variant: {} {}: no other grouping gives its answers",
                     config.file, AttentionVariantName(source.variant),
-                    DealsHeads(source.variant) ? "has no fixed groups" : "subtracts noise"));
+                    AssignsHeads(source.variant) ? "has no fixed groups" : "subtracts noise"));
   }
   ChosenTarget out;
   out.fold = source;
@@ -265,7 +265,7 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
 
 uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype, AttentionVariant variant) {
   const std::vector<uint32_t> one(config.num_decoder_layers, 1);
-  return MakeKvLayout(one, one, config.head_dim, kv_dtype, DealsHeads(variant))
+  return MakeKvLayout(one, one, config.head_dim, kv_dtype, AssignsHeads(variant))
       .self.bytes_per_token;
 }
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/math.h"
 #include "engine/engine.h"
 #include "engine/load/describe_model.h"
 #include "engine/load/load_types.h"
@@ -13,12 +14,9 @@
 #include "engine/model/t5_weights.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
-#include "tools/inspect/sizing_backend.h"
 
 namespace precis {
 namespace {
-
-uint64_t DivideUp(uint64_t n, uint64_t by) { return (n + by - 1) / by; }
 
 // Reads every decoder K and V as loading would, so that what is wrong with them shows here.
 Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
@@ -44,11 +42,10 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 
 // Reads and checks every tensor as loading would; the bytes that it would take.
 StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& types) {
-  PRECIS_ASSIGN_OR_RETURN(auto ref, MakeRefBackend());
-  SizingBackend backend(std::move(ref));
+  PRECIS_ASSIGN_OR_RETURN(const auto backend, MakeSizingBackend());
   PRECIS_ASSIGN_OR_RETURN(const T5Weights weights,
                           LoadT5Weights(*model.checkpoint, model.config, model.attention,
-                                        model.embeddings, backend, types,
+                                        model.embeddings, *backend, types,
                                         {.max_source_tokens = 1,
                                          .max_target_tokens = 1,
                                          .max_encode_rows = 1,
@@ -61,7 +58,7 @@ StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& typ
 uint64_t Inspection::PageBytesFor(uint64_t documents, uint64_t source_tokens,
                                   uint64_t new_tokens) const {
   const uint64_t pages =
-      DivideUp(source_tokens, info.cross_slots) + DivideUp(new_tokens, info.self_slots);
+      CeilDiv(source_tokens, info.cross_slots) + CeilDiv(new_tokens, info.self_slots);
   return documents * pages * info.page_bytes;
 }
 

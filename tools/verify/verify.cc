@@ -174,7 +174,7 @@ class Verifier {
       Report(c.name + ": head splits", !exact_ || comparable == c.decoder_input_ids.size(),
              fmt::format("{} of {} positions have the golden ones", comparable,
                          c.decoder_input_ids.size()));
-      dealt_positions_ += c.decoder_input_ids.size();
+      assigned_positions_ += c.decoder_input_ids.size();
       comparable_positions_ += comparable;
     }
     Errors errors;
@@ -205,15 +205,15 @@ class Verifier {
                        errors.max, errors.mean(), 100 * same));
   }
 
-  // Some positions must be left to compare, or heads are dealt out by another rule than the golden
+  // Some positions must be left to compare, or heads are assigned by another rule than the golden
   // one.
   void CheckSplits() {
-    if (dealt_positions_ == 0) return;
+    if (assigned_positions_ == 0) return;
     const double share =
-        static_cast<double>(comparable_positions_) / static_cast<double>(dealt_positions_);
-    Report(
-        "all cases: head splits", share >= kLeastGoldenSplits,
-        fmt::format("{} of {} positions were compared", comparable_positions_, dealt_positions_));
+        static_cast<double>(comparable_positions_) / static_cast<double>(assigned_positions_);
+    Report("all cases: head splits", share >= kLeastGoldenSplits,
+           fmt::format("{} of {} positions were compared", comparable_positions_,
+                       assigned_positions_));
   }
 
   // One case has too few positions to ask for a share of them.
@@ -333,7 +333,7 @@ class Verifier {
   RoundedLimits limits_ = kBf16Limits;  // where not exact
   size_t same_best_ = 0;                // positions of all cases whose best token is the golden one
   size_t positions_ = 0;
-  size_t dealt_positions_ = 0;       // of all cases whose heads are dealt out
+  size_t assigned_positions_ = 0;    // of all cases whose heads are assigned
   size_t comparable_positions_ = 0;  // of those, with the golden splits up to there
   VerifyReport report_;
 };

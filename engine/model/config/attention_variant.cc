@@ -162,13 +162,13 @@ bool HasCachedNorm(AttentionVariant variant) {
   return variant == AttentionVariant::kDgqaDiff || variant == AttentionVariant::kDgqaEma;
 }
 
-bool DealsHeads(AttentionVariant variant) {
+bool AssignsHeads(AttentionVariant variant) {
   return variant == AttentionVariant::kKdGqa || HasCachedNorm(variant);
 }
 
 bool MayBeStoredGrouped(AttentionVariant variant) {
   return variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa ||
-         variant == AttentionVariant::kPgqa || DealsHeads(variant);
+         variant == AttentionVariant::kPgqa || AssignsHeads(variant);
 }
 
 std::string DecoderAttentionPrefix(uint32_t layer, bool cross) {

@@ -15,7 +15,7 @@ namespace precis {
 std::string_view AttentionVariantName(AttentionVariant variant);  // "wgqa"
 
 // How many query heads a KV head serves depends on the sequence.
-bool DealsHeads(AttentionVariant variant);
+bool AssignsHeads(AttentionVariant variant);
 bool HasCachedNorm(AttentionVariant variant);
 // k.weight and v.weight may be those of the KV heads already.
 bool MayBeStoredGrouped(AttentionVariant variant);

@@ -23,7 +23,7 @@ enum class AttentionVariant {
   kRowWgqa,   // one a head and input dimension
   kSimGqa,    // groups follow head_order
   kQcqa,      // groups are head_groups
-  kKdGqa,     // query heads are dealt out to KV heads by the norms of the keys so far
+  kKdGqa,     // query heads are assigned to KV heads by the norms of the keys so far
   kDgqaDiff,  // the same by their difference to a cached norm
   kDgqaEma,   // the same by their average with it
   kPgqa,      // noise is subtracted from what attention gives

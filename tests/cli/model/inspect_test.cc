@@ -27,14 +27,14 @@ TEST(InspectCommand, SaysGroupingFoldingAndMemoryOfTheDemoModel) {
 }
 
 TEST(InspectCommand, SaysWhatFollowsTheSequence) {
-  const auto dealt = Inspect("tests/golden/kdgqa_g2", "f32", "f32");
+  const auto assigned = Inspect("tests/golden/kdgqa_g2", "f32", "f32");
   const auto noisy = Inspect("tests/golden/pgqa_g2", "f32", "f32");
-  ASSERT_TRUE(dealt.ok() && noisy.ok()) << dealt.status() << noisy.status();
-  const std::string text = FormatInspection(*dealt, {});
+  ASSERT_TRUE(assigned.ok() && noisy.ok()) << assigned.status() << noisy.status();
+  const std::string text = FormatInspection(*assigned, {});
   EXPECT_THAT(text, HasSubstr("attention          kdgqa\n"));
-  EXPECT_THAT(text, HasSubstr("query heads        4, dealt out by the norms of the keys so far\n"));
+  EXPECT_THAT(text, HasSubstr("query heads        4, assigned by the norms of the keys so far\n"));
   // 2 layers x 2 heads x (16 values x (K, V) + 1 sum) x 4 bytes
-  EXPECT_EQ(dealt->info.self_bytes_per_token, 2u * 2 * (16 * 2 + 1) * 4);
+  EXPECT_EQ(assigned->info.self_bytes_per_token, 2u * 2 * (16 * 2 + 1) * 4);
   EXPECT_THAT(text, Not(HasSubstr("noise")));
   EXPECT_THAT(FormatInspection(*noisy, {}), HasSubstr("noise              follows the request's"));
 }

@@ -94,8 +94,9 @@ Outcome RunAll(const EngineOptions& options, std::vector<Request> requests, Draf
   Outcome out;
   std::vector<std::vector<float>> rows;
   auto backend = MakeBackend({options.device, "auto", options.threads}).value();
-  auto loaded =
-      LoadModelOn(std::make_unique<ScoresBackend>(std::move(backend), &rows), options).value();
+  ScoresObserver observer(&rows);
+  backend->set_observer(&observer);
+  auto loaded = LoadModelOn(std::move(backend), options).value();
   loaded.parts.drafter = MakeDrafter(options, drafts, answers, loaded.info.vocab_size);
   auto engine =
       Engine::CreateWithRunner(

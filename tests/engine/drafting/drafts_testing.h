@@ -13,7 +13,7 @@
 
 #include "engine/drafting/prompt_lookup.h"
 #include "engine/run/step_runner.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/backend.h"
 #include "tools/verify/blocking_run.h"
 
 namespace precis {
@@ -76,20 +76,21 @@ class AnswerSource final : public DraftSource {
 // Bits of the scores from which a token was chosen, by (seed of the request, position).
 using Scores = std::map<std::pair<uint64_t, uint32_t>, std::vector<float>>;
 
-class ScoresBackend final : public ForwardingBackend {
+class ScoresObserver final : public OpObserver {
  public:
-  ScoresBackend(std::unique_ptr<Backend> inner, std::vector<std::vector<float>>* rows)
-      : ForwardingBackend(std::move(inner)), rows_(rows) {}
-  void SummarizeScores(const SummarizeScoresParams& p) override {
+  explicit ScoresObserver(std::vector<std::vector<float>>* rows) : rows_(rows) {}
+  bool Begin(const OpCall& op) override {
+    const auto* p = op.As<ReduceScoresParams>();
+    if (p == nullptr) return true;
     size_t row = 0;  // of those without beams
-    for (size_t i = 0; i < p.rows.size(); ++i) {
-      if (p.rows[i].wants_sum) continue;
-      if (p.first_token == 0) rows_->emplace_back();
-      const float* scores = p.scores + i * p.count;
-      (*rows_)[row].insert((*rows_)[row].end(), scores, scores + p.count);
+    for (size_t i = 0; i < p->rows.size(); ++i) {
+      if (p->rows[i].wants_sum) continue;
+      if (p->first_token == 0) rows_->emplace_back();
+      const float* scores = p->scores + i * p->count;
+      (*rows_)[row].insert((*rows_)[row].end(), scores, scores + p->count);
       ++row;
     }
-    ForwardingBackend::SummarizeScores(p);
+    return true;
   }
 
  private:

@@ -7,7 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/ref/ref_backend.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "spdlog/spdlog.h"
 
@@ -17,10 +17,9 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-class NamedBackend final : public ForwardingBackend {
+class NamedBackend final : public RefBackend {
  public:
-  explicit NamedBackend(std::string name)
-      : ForwardingBackend(MakeRefBackend().value()), name_(std::move(name)) {}
+  explicit NamedBackend(std::string name) : name_(std::move(name)) {}
   std::string_view name() const override { return name_; }
   std::string Describe() const override { return name_ + " of somebody"; }
 

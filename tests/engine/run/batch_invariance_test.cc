@@ -13,7 +13,7 @@
 #include "engine/load/load_model.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/backend.h"
 #include "tools/verify/blocking_run.h"
 
 namespace precis {
@@ -22,16 +22,17 @@ namespace {
 using RowHashes = std::set<size_t>;
 
 // Takes down the rows that tokens are chosen from, without the scores that processing may change.
-class ScoreRecorder final : public ForwardingBackend {
+class ScoreRecorder final : public OpObserver {
  public:
-  ScoreRecorder(std::unique_ptr<Backend> inner, RowHashes* rows)
-      : ForwardingBackend(std::move(inner)), rows_(rows) {}
-  void SummarizeScores(const SummarizeScoresParams& p) override {
-    for (size_t i = 0; i < p.rows.size(); ++i) {
-      rows_->insert(std::hash<std::string_view>()(
-          {reinterpret_cast<const char*>(p.scores + i * p.count), p.count * sizeof(float)}));
+  explicit ScoreRecorder(RowHashes* rows) : rows_(rows) {}
+  bool Begin(const OpCall& op) override {
+    if (const auto* p = op.As<ReduceScoresParams>()) {
+      for (size_t i = 0; i < p->rows.size(); ++i) {
+        rows_->insert(std::hash<std::string_view>()(
+            {reinterpret_cast<const char*>(p->scores + i * p->count), p->count * sizeof(float)}));
+      }
     }
-    ForwardingBackend::SummarizeScores(p);
+    return true;
   }
 
  private:
@@ -107,8 +108,10 @@ class BatchInvariance : public testing::TestWithParam<Checkpoint> {
     options.encode_slice_rows = pattern.slice_rows;
     BackendOptions backend;
     backend.threads = 2;
-    auto loaded = LoadModelOn(
-        std::make_unique<ScoreRecorder>(MakeBackend(backend).value(), &out.rows), options);
+    ScoreRecorder recorder(&out.rows);
+    auto device = MakeBackend(backend).value();
+    device->set_observer(&recorder);
+    auto loaded = LoadModelOn(std::move(device), options);
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     auto engine = Engine::CreateWithRunner(
                       options, std::make_unique<StepRunner>(std::move(loaded->parts)), loaded->info)

@@ -6,7 +6,7 @@
 #include "engine/load/load_model.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/ref/ref_backend.h"
 #include "tests/support/eventually.h"
 #include "tools/verify/blocking_run.h"
 
@@ -16,14 +16,13 @@ namespace {
 using testing::HasSubstr;
 
 // Fails from the n-th Wait() on, as a device does whose error is sticky.
-class FailingBackend final : public ForwardingBackend {
+class FailingBackend final : public RefBackend {
  public:
-  explicit FailingBackend(std::atomic<int>* waits_left)
-      : ForwardingBackend(MakeRefBackend().value()), waits_left_(waits_left) {}
+  explicit FailingBackend(std::atomic<int>* waits_left) : waits_left_(waits_left) {}
   Status Wait() override {
     if (waits_left_->load() == 0) return Internal("an illegal memory access");
     --*waits_left_;
-    return ForwardingBackend::Wait();
+    return RefBackend::Wait();
   }
 
  private:

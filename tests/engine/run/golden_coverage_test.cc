@@ -10,8 +10,8 @@
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu/kernels.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/isa/kernels.h"
 #include "tools/verify/golden_file.h"
 
 namespace precis {
@@ -20,21 +20,29 @@ namespace {
 using testing::IsSupersetOf;
 
 // The paths that one op takes inside kernels/cpu, by its shapes.
-class PathRecorder final : public ForwardingBackend {
+class PathRecorder final : public OpObserver {
  public:
-  PathRecorder(std::unique_ptr<Backend> inner, std::set<std::string>* paths)
-      : ForwardingBackend(std::move(inner)), paths_(paths) {}
+  explicit PathRecorder(std::set<std::string>* paths) : paths_(paths) {}
 
-  void EncoderAttention(const EncoderAttentionParams& p) override {
+  bool Begin(const OpCall& op) override {
+    if (const auto* p = op.As<EncoderAttentionParams>()) Note(*p);
+    if (const auto* p = op.As<PagedAttentionParams>()) Note(*p);
+    if (const auto* p = op.As<AppendKvParams>()) Note(*p);
+    if (const auto* p = op.As<ActivateParams>()) Note(p->kind);
+    if (const auto* p = op.As<GemmOfActivatedParams>()) Note(p->kind);
+    return true;
+  }
+
+ private:
+  void Note(const EncoderAttentionParams& p) {
     Add("encoder attention", p.head_dim, p.out.dtype);
     paths_->insert(p.num_keys > kEncoderChunkKeys ? "encoder attention: several chunks"
                                                   : "encoder attention: one chunk");
     if (p.out.rows % kEncoderQueryRows != 0) paths_->insert("encoder attention: short query block");
     if (p.out.rows > kEncoderQueryRows) paths_->insert("encoder attention: several query blocks");
-    ForwardingBackend::EncoderAttention(p);
   }
-  void PagedAttention(const PagedAttentionParams& p) override {
-    if (p.append != nullptr) Add("append", p.append->region.head_dim, p.append->region.dtype);
+  void Note(const PagedAttentionParams& p) {
+    if (p.append != nullptr) Note(*p.append);
     Add("paged attention", p.region.head_dim, p.region.dtype);
     for (const PagedRow& row : p.rows) {
       paths_->insert(row.num_keys > kPagedChunkKeys ? "paged attention: merged chunks"
@@ -44,23 +52,11 @@ class PathRecorder final : public ForwardingBackend {
     const bool grouped = p.groups.begin.size() - 1 < p.groups.heads.size();
     paths_->insert(grouped ? "paged attention: grouped" : "paged attention: one head a group");
     if (p.region.slots % kMaxLanes != 0) paths_->insert("paged attention: slots no vector holds");
-    ForwardingBackend::PagedAttention(p);
   }
-  void AppendKv(const AppendKvParams& p) override {
-    Add("append", p.region.head_dim, p.region.dtype);
-    ForwardingBackend::AppendKv(p);
-  }
-  void Activate(ActivationKind kind, const float* in, const Activations& out) override {
+  void Note(const AppendKvParams& p) { Add("append", p.region.head_dim, p.region.dtype); }
+  void Note(ActivationKind kind) {
     paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
-    ForwardingBackend::Activate(kind, in, out);
   }
-  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
-                       const PackedMatrix& w, float* out) override {
-    paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
-    ForwardingBackend::GemmOfActivated(kind, in, rows, w, out);
-  }
-
- private:
   void Add(const std::string& op, uint32_t head_dim, DType dtype) {
     paths_->insert(fmt::format("{}: head_dim {} {}", op, head_dim, std::string(DTypeName(dtype))));
   }
@@ -80,7 +76,9 @@ void RunGoldens(const std::string& dir, const std::string& dtype, std::set<std::
   options.encode_slice_rows = 256;  // as golden_test has it: more than one block of queries
   auto backend = MakeBackend({"cpu", "auto", 2});
   ASSERT_TRUE(backend.ok()) << backend.status();
-  auto loaded = LoadModelOn(std::make_unique<PathRecorder>(*std::move(backend), paths), options);
+  PathRecorder recorder(paths);
+  (*backend)->set_observer(&recorder);
+  auto loaded = LoadModelOn(*std::move(backend), options);
   if (!loaded.ok() && absl::StrContains(loaded.status().message(), "no fast bf16 GEMM")) {
     GTEST_SKIP() << "this CPU has no bf16 GEMM: " << loaded.status();
   }

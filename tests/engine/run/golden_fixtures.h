@@ -5,7 +5,7 @@
 
 namespace precis {
 
-// Fixtures whose query heads are dealt out by norms of keys, and the one with noise.
+// Fixtures whose query heads are assigned by norms of keys, and the one with noise.
 inline constexpr const char* kBySequence[] = {"kdgqa_g2", "kdgqa_g4", "dgqa_diff_g2", "dgqa_ema_g2",
                                               "pgqa_g2"};
 

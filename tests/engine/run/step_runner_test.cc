@@ -12,7 +12,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/drafting/drafts_testing.h"
 #include "tests/engine/run/guarded_backend.h"
-#include "tests/engine/run/recording_backend.h"
+#include "tests/engine/run/recording_observer.h"
 #include "tests/support/allocation_counter.h"
 
 namespace precis {
@@ -129,8 +129,10 @@ class StepDriver {
 
 std::vector<OpRecord> RecordOf(const std::string& dir) {
   std::vector<OpRecord> record;
-  auto loaded = LoadModelOn(std::make_unique<RecordingBackend>(MakeRefBackend().value(), &record),
-                            OptionsFor(dir, "ref"));
+  RecordingObserver observer(&record);
+  auto backend = MakeRefBackend().value();
+  backend->set_observer(&observer);
+  auto loaded = LoadModelOn(std::move(backend), OptionsFor(dir, "ref"));
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   record.clear();  // of loading
   StepRunner runner(std::move(loaded->parts));
@@ -171,7 +173,7 @@ TEST(StepRunner, TouchesDeviceMemoryByOpsOnly) {
   for (const char* fixture : {"wgqa_g2", "bf16_weights", "dgqa_ema_g2", "pgqa_g2"}) {
     const EngineOptions options = OptionsFor(std::string("tests/golden/") + fixture, "ref");
     auto plain = LoadModel(options);
-    auto guarded = LoadModelOn(std::make_unique<GuardedBackend>(MakeRefBackend().value()), options);
+    auto guarded = LoadModelOn(std::make_unique<GuardedBackend>(), options);
     ASSERT_TRUE(plain.ok()) << plain.status();
     ASSERT_TRUE(guarded.ok()) << guarded.status();
     EXPECT_EQ(ModelProbe(*guarded->parts.model).Logits(source, target),
@@ -184,7 +186,7 @@ TEST(StepRunner, TouchesDeviceMemoryByOpsOnly) {
 }
 
 TEST(StepRunnerDeathTest, GuardedMemoryIsClosedToTheHost) {
-  GuardedBackend backend(MakeRefBackend().value());
+  GuardedBackend backend;
   const auto memory = backend.Allocate(64);
   ASSERT_TRUE(memory.ok());
   const float one = 1;

@@ -1,8 +1,9 @@
 // AppendKv, paged and encoder attention of CUDA, emulated or on a device, against ref.
 #include <cmath>
 
+#include "kernels/grouping_ops.h"
+#include "tests/kernels/cpu/encoder_testing.h"
 #include "tests/kernels/cuda/kernel_backend.h"
-#include "tests/kernels/encoder_testing.h"
 #include "tests/kernels/paged_testing.h"
 
 namespace precis {
@@ -127,9 +128,9 @@ TEST_F(CudaAttention, ADraftThatIsNotFiniteLeavesTheRowsBeforeItAlone) {
   }
 }
 
-// KDGQA and DGQA: sums of squares in the pages, the heads dealt out by them, and attention under
+// KDGQA and DGQA: sums of squares in the pages, the heads assigned by them, and attention under
 // each row's own split.
-TEST_F(CudaAttention, DealsHeadsOutAsRefDoes) {
+TEST_F(CudaAttention, AssignsHeadsAsRefDoes) {
   constexpr uint32_t kGroups = 3;
   constexpr uint32_t kHeadDim = 6;
   PagedBatch batch({{{0, 1, 2, 3}, {4, 5}, {6}}, 4, kHeadDim, DType::kF32, true, DType::kF32});
@@ -150,10 +151,11 @@ TEST_F(CudaAttention, DealsHeadsOutAsRefDoes) {
                        {std::vector<float>(4 * kGroups * kHeadDim, 2.0f), {1.0f, 1.0f, 1.0f}}};
   const auto run = [&](Backend* backend, const Data& of, HeadShares shares) {
     std::vector<uint32_t> begin(rows.size() * (kGroups + 1));
-    backend->SumKeySquares(
+    backend->grouping_ops()->SumKeySquares(
         {of.k.data(), kGroups * kHeadDim, rows, batch.pages, pool, batch.region});
     const auto cached = shares == HeadShares::kScaledNorm ? std::span<const float>() : of.norms;
-    backend->DealHeads({rows, batch.pages, pool, batch.region, shares, cached, 7, begin});
+    backend->grouping_ops()->AssignHeads(
+        {rows, batch.pages, pool, batch.region, shares, cached, 7, begin});
     return std::pair{begin, memory};
   };
   for (const Data& of : data) {
@@ -170,9 +172,9 @@ TEST_F(CudaAttention, PagedFollowsEachRowsSplitOfTheHeads) {
   batch.Append(ref_.get());
   ShareTables(&batch);
   const std::vector<uint32_t> splits[] = {{0, 4, 6, 7}, {0, 0, 7, 7}, {0, 1, 1, 7}};
-  std::vector<uint32_t> dealt;
+  std::vector<uint32_t> assigned;
   for (size_t i = 0; i < batch.rows.size(); ++i) {
-    dealt.insert(dealt.end(), splits[i % 3].begin(), splits[i % 3].end());
+    assigned.insert(assigned.end(), splits[i % 3].begin(), splits[i % 3].end());
   }
   const auto run = [&](Backend* backend) {
     const size_t width = size_t{7} * 24;
@@ -186,7 +188,7 @@ TEST_F(CudaAttention, PagedFollowsEachRowsSplitOfTheHeads) {
                              .groups = {batch.heads, batch.begin},
                              .bias = {batch.bias.data(), 1100, 1099},
                              .out = out.View(batch.rows.size(), width),
-                             .dealt = dealt});
+                             .assigned = assigned});
     return out;
   };
   EXPECT_TRUE(AllNear(run(&cuda_), run(ref_.get()), DType::kF32, 5e-6));

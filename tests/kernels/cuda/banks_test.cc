@@ -1,6 +1,6 @@
 // What only the emulator tells of kernels: rows of matrices that meet in a bank of shared memory.
+#include "tests/kernels/cpu/encoder_testing.h"
 #include "tests/kernels/cuda/kernel_backend.h"
-#include "tests/kernels/encoder_testing.h"
 #include "tests/simt/matrix.h"
 
 namespace precis {

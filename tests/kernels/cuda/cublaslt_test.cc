@@ -6,8 +6,8 @@
 #include <iostream>
 
 #include "gmock/gmock.h"
-#include "kernels/cuda/cublaslt_library.h"
-#include "kernels/cuda/device_gemm.h"
+#include "kernels/cuda/gemm/cublaslt_library.h"
+#include "kernels/cuda/gemm/device_gemm.h"
 #include "tests/kernels/kernel_testing.h"
 
 // The runtime's memory is the host's here.
@@ -66,7 +66,7 @@ TEST_F(CublasLt, ProductsAreThoseOfRefInOddShapes) {
         Guarded want = Guarded::Floats(rows * n);
         for (const bool accumulate : {false, true}) {
           const Status asked = gemm->Gemm(view, coded.data(), n, accumulate, got.floats(), nullptr);
-          ref->Gemm(view, *packed, accumulate, want.floats());
+          ref->Gemm({view, *packed, accumulate, want.floats()});
           ASSERT_TRUE(asked.ok()) << asked;
           EXPECT_TRUE(AllNear(got, want, DType::kF32, 1e-5)) << n << " " << k << " " << rows;
         }

@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/device_allocator.h"
+#include "kernels/grouping_ops.h"
 #include "tests/kernels/cuda/emulated_gemm.h"
 #include "tests/kernels/kernel_testing.h"
 #include "tests/simt/runtime.h"
@@ -65,13 +66,13 @@ TEST_F(CudaBackendTest, TheHostMayChangeWhatItSaidWhenAnOpReturns) {
   Prepare();
   DeviceArray<float> out(backend_->Allocate(4 * sizeof(float)).value());
   std::vector<int32_t> ids = {3, 1};
-  backend_->Embed(ids, table_.data(), DType::kF32, 2, out.data());
+  backend_->Embed({ids, table_.data(), DType::kF32, 2, out.data()});
   ids = {0, 0};
   std::vector<float> got(4);
   backend_->Download(out.data(), 16, got.data());
   EXPECT_EQ(got, (std::vector<float>{6, 7, 2, 3}));
   // The same place says something else now.
-  backend_->Embed(ids, table_.data(), DType::kF32, 2, out.data());
+  backend_->Embed({ids, table_.data(), DType::kF32, 2, out.data()});
   backend_->Download(out.data(), 16, got.data());
   EXPECT_EQ(got, (std::vector<float>{0, 1, 0, 1}));
 }
@@ -82,9 +83,9 @@ TEST_F(CudaBackendTest, WaitsForAStepThatAnswersNothingToo) {
   DeviceArray<float> first(backend_->Allocate(8).value());
   DeviceArray<float> second(backend_->Allocate(8).value());
   const std::vector<int32_t> ids = {3, 1};
-  backend_->Embed(std::span(ids).first(1), table_.data(), DType::kF32, 2, first.data());
+  backend_->Embed({std::span(ids).first(1), table_.data(), DType::kF32, 2, first.data()});
   ASSERT_TRUE(backend_->Wait().ok());
-  backend_->Embed(std::span(ids).last(1), table_.data(), DType::kF32, 2, second.data());
+  backend_->Embed({std::span(ids).last(1), table_.data(), DType::kF32, 2, second.data()});
   std::vector<float> got(2);
   backend_->Download(first.data(), 8, got.data());
   EXPECT_EQ(got, (std::vector<float>{6, 7}));
@@ -93,8 +94,8 @@ TEST_F(CudaBackendTest, WaitsForAStepThatAnswersNothingToo) {
 TEST_F(CudaBackendTest, AnswersAreThereAfterWaitAndNotBefore) {
   Prepare();
   std::vector<TokenScore> best(4);
-  std::vector<ScoreSummary> rows = {{.best = {&best[0], 2}, .wants_sum = true},
-                                    {.best = {&best[2], 2}}};
+  std::vector<ScoreReduction> rows = {{.best = {&best[0], 2}, .wants_sum = true},
+                                      {.best = {&best[2], 2}}};
   std::vector<uint32_t> kept_rows = {1};
   std::vector<float> values(3, -5);
   std::vector<float> kept(2 * 8, -5);
@@ -102,7 +103,7 @@ TEST_F(CudaBackendTest, AnswersAreThereAfterWaitAndNotBefore) {
   backend_->ExtractScores({scores_.data(), 4, 4, {}, values.data()});
   std::vector<ScorePlace> shifted = {{0, 5, 2}};
   backend_->ExtractScores({scores_.data(), 4, 4, shifted, values.data()});
-  backend_->SummarizeScores({scores_.data(), 4, 4, rows});
+  backend_->ReduceScores({scores_.data(), 4, 4, rows});
   shifted[0].value = 0;
   kept_rows[0] = 0;
   EXPECT_EQ(rows[0].num_best, 0u);
@@ -163,7 +164,7 @@ TEST_F(CudaBackendTest, AnOpThatSaysMoreThanTheRoomOfAStepIsDoneInParts) {
   for (uint32_t i = 0; i < kCount; ++i) ASSERT_EQ(taken[i], from[(i % kRows) * kCount + i]) << i;
 }
 
-TEST_F(CudaBackendTest, SummariesOfMoreThanTheRoomOfAStepAreMadeInParts) {
+TEST_F(CudaBackendTest, ReductionsOfMoreThanTheRoomOfAStepAreMadeInParts) {
   Prepare();
   constexpr uint32_t kRows = 170;
   constexpr uint32_t kBest = cuda::kMostBest;  // most of their room is not used
@@ -171,10 +172,10 @@ TEST_F(CudaBackendTest, SummariesOfMoreThanTheRoomOfAStepAreMadeInParts) {
   const auto from = RandomFloats(kRows * 4, 1);  // two panels of [rows, 2]
   backend_->Upload(from.data(), from.size() * sizeof(float), scores.data());
   std::vector<TokenScore> best(kRows * kBest);
-  std::vector<ScoreSummary> rows(kRows);
+  std::vector<ScoreReduction> rows(kRows);
   for (uint32_t i = 0; i < kRows; ++i) rows[i].best = std::span(best).subspan(i * kBest, kBest);
   for (int32_t panel = 0; panel < 2; ++panel) {
-    backend_->SummarizeScores({scores.data() + panel * 2 * kRows, 2, panel * 2, rows});
+    backend_->ReduceScores({scores.data() + panel * 2 * kRows, 2, panel * 2, rows});
   }
   ASSERT_TRUE(backend_->Wait().ok());
   for (uint32_t row = 0; row < kRows; ++row) {
@@ -204,12 +205,12 @@ TEST_F(CudaBackendTest, HasRoomForTheLongestPageTables) {
     rows.push_back({.first_page = i * 16384, .num_keys = 1, .position = 0});
     pages[i * 16384] = static_cast<int32_t>(i);
   }
-  backend_->SumKeySquares({.k = k.data(),
-                           .row_stride = 1,
-                           .rows = rows,
-                           .pages = pages,
-                           .pool = {pool.data(), 64},
-                           .region = region});
+  backend_->grouping_ops()->SumKeySquares({.k = k.data(),
+                                           .row_stride = 1,
+                                           .rows = rows,
+                                           .pages = pages,
+                                           .pool = {pool.data(), 64},
+                                           .region = region});
   std::vector<float> got(64 * 16);
   backend_->Download(pool.data(), 64 * 64, got.data());
   ASSERT_TRUE(backend_->Wait().ok());
@@ -328,13 +329,13 @@ TEST_F(CudaBackendTest, AProductThatTheLibraryRefusesIsToldByWaitFromThenOn) {
   DeviceArray<float> out(backend_->Allocate(8).value());
   const Activations in = {scores_.data(), DType::kF32, 2, 2};
   std::vector<TokenScore> best(1);
-  std::vector<ScoreSummary> rows = {{.best = best}};
-  backend_->Gemm(in, *w, false, out.data());
+  std::vector<ScoreReduction> rows = {{.best = best}};
+  backend_->Gemm({in, *w, false, out.data()});
   EXPECT_TRUE(backend_->Wait().ok());
   fails = true;
   for (int step = 0; step < 3; ++step) {
-    backend_->Gemm(in, *w, false, out.data());
-    backend_->SummarizeScores({out.data(), 2, 0, rows});
+    backend_->Gemm({in, *w, false, out.data()});
+    backend_->ReduceScores({out.data(), 2, 0, rows});
     const Status status = backend_->Wait();
     EXPECT_THAT(std::string(status.message()), HasSubstr("cublasLtMatmul"));
     fails = false;  // it stays
@@ -349,10 +350,10 @@ TEST_F(CudaBackendTest, AnErrorIsToldByWaitFromThenOn) {
   simt::RuntimeFaults().work_until_error = 1;
   const std::vector<int32_t> ids = {3, 1};
   std::vector<TokenScore> best(1);
-  std::vector<ScoreSummary> rows = {{.best = best}};
+  std::vector<ScoreReduction> rows = {{.best = best}};
   for (int step = 0; step < 3; ++step) {
-    backend_->Embed(ids, table_.data(), DType::kF32, 2, out.data());
-    backend_->SummarizeScores({scores_.data(), 4, 0, rows});
+    backend_->Embed({ids, table_.data(), DType::kF32, 2, out.data()});
+    backend_->ReduceScores({scores_.data(), 4, 0, rows});
     const Status status = backend_->Wait();
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
     EXPECT_NE(status.message().find("cudaErrorIllegalAddress"), std::string_view::npos) << status;

@@ -1,6 +1,6 @@
 #include "tests/kernels/cuda/emulated_gemm.h"
 
-#include "kernels/cuda/stream_work.h"
+#include "kernels/cuda/stream/stream_work.h"
 #include "kernels/ref/elements.h"
 #include "tests/simt/runtime.h"
 

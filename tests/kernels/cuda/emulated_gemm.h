@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "kernels/cuda/device_gemm.h"
+#include "kernels/cuda/gemm/device_gemm.h"
 
 namespace precis {
 

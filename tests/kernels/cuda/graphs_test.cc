@@ -88,9 +88,9 @@ class Model {
     const Activations normed = {normed_.data(), DType::kF32, rows, kWidth};
     const Activations out = {out_.data(), DType::kF32, rows, kWidth};
     const KvPool pool = {pool_.data(), 256};
-    backend_->Embed(ids, table_.data(), DType::kF32, kWidth, x_.data());
-    backend_->RmsNorm(x_.data(), gain_.data(), 1e-6f, normed);
-    backend_->Gemm(normed, *w_, true, x_.data());
+    backend_->Embed({ids, table_.data(), DType::kF32, kWidth, x_.data()});
+    backend_->RmsNorm({x_.data(), gain_.data(), 1e-6f, normed});
+    backend_->Gemm({normed, *w_, true, x_.data()});
     const AppendKvParams append = {x_.data(), normed_.data(), kWidth, slots, pool, kRegion};
     backend_->PagedAttention({.append = &append,
                               .q = x_.data(),
@@ -117,18 +117,18 @@ class Model {
     for (uint32_t i = 0; i < rows; ++i) all[i] = i;
     const ScorePlace place = {rows - 1, static_cast<int32_t>(at % kWidth), 0};
     std::vector<TokenScore> best(rows * kBest);
-    std::vector<ScoreSummary> summaries(rows);
+    std::vector<ScoreReduction> reductions(rows);
     for (uint32_t i = 0; i < rows; ++i) {
-      summaries[i] = {.best = {&best[i * kBest], kBest}, .wants_sum = true};
+      reductions[i] = {.best = {&best[i * kBest], kBest}, .wants_sum = true};
     }
     kept_.assign(rows * kWidth, 0);
     values_.assign(1, 0);
     backend_->KeepScores({out_.data(), kWidth, 0, all, kWidth, kept_.data()});
     backend_->ExtractScores({out_.data(), kWidth, 0, {&place, 1}, values_.data()});
-    backend_->SummarizeScores({out_.data(), kWidth, 0, summaries});
+    backend_->ReduceScores({out_.data(), kWidth, 0, reductions});
     Answers answers{backend_->Wait(), kept_, values_, {}, {}};
     for (const TokenScore& b : best) answers.best.push_back(b.score);
-    for (const ScoreSummary& s : summaries) answers.sums.push_back(s.sum);
+    for (const ScoreReduction& s : reductions) answers.sums.push_back(s.sum);
     return answers;
   }
 
@@ -231,7 +231,7 @@ TEST_F(CudaGraphs, OneOtherArgumentIsSeen) {
     const std::vector<int32_t> ids = {1};
     const float* from = tables.data() + table * 2 * kWidth;
     std::vector<float> got(kWidth);
-    backend.Embed(ids, from, DType::kF32, kWidth, row.data());
+    backend.Embed({ids, from, DType::kF32, kWidth, row.data()});
     ASSERT_TRUE(backend.Wait().ok());
     backend.Download(row.data(), kWidth * sizeof(float), got.data());
     const auto want = values.begin() + static_cast<ptrdiff_t>((table * 2 + 1) * kWidth);
@@ -269,9 +269,9 @@ TEST_F(CudaGraphs, ThereAreNoMoreThanAFew) {
   const auto step = [&](uint32_t launches) {
     const uint64_t before = CountsOfRuntime().instantiations;
     const std::vector<int32_t> ids = {1};
-    backend.Embed(ids, on_->x(), DType::kF32, kWidth, out.data());
+    backend.Embed({ids, on_->x(), DType::kF32, kWidth, out.data()});
     for (uint32_t i = 0; i < launches; ++i) {
-      backend.Activate(ActivationKind::kRelu, on_->x(), {out.data(), DType::kF32, 1, kWidth});
+      backend.Activate({ActivationKind::kRelu, on_->x(), {out.data(), DType::kF32, 1, kWidth}});
     }
     EXPECT_TRUE(backend.Wait().ok());
     EXPECT_LE(CountsOfRuntime().executables, 32u);
@@ -311,7 +311,7 @@ TEST_F(CudaGraphs, EncoderAttentionIsIssuedAtOnce) {
     const RuntimeCounts before = CountsOfRuntime();
     const std::vector<int32_t> ids = {1, 2};
     DeviceArray<float> rows(backend.Allocate(2 * kWidth * sizeof(float)).value());
-    backend.Embed(ids, on_device.data(), DType::kF32, kWidth, rows.data());
+    backend.Embed({ids, on_device.data(), DType::kF32, kWidth, rows.data()});
     EXPECT_EQ(CountsOfRuntime().copies, before.copies);
     backend.EncoderAttention(params);
     EXPECT_EQ(CountsOfRuntime().copies, before.copies + 1);
@@ -337,7 +337,7 @@ TEST_F(CudaGraphs, AStepThatWaitsInItsMidstIsRight) {
       std::vector<float> taken(kPlaces);
       std::vector<float> kept(kPlaces);
       const RuntimeCounts before = CountsOfRuntime();
-      backend.Embed(ids, scores.data(), DType::kF32, kWidth, row.data());
+      backend.Embed({ids, scores.data(), DType::kF32, kWidth, row.data()});
       const std::vector<uint32_t> rows = {0};
       backend.KeepScores({scores.data(), kPlaces, 0, rows, kPlaces, kept.data()});
       backend.ExtractScores({scores.data(), kPlaces, 0, places, taken.data()});
@@ -365,7 +365,7 @@ TEST_F(CudaGraphs, UploadAndDownloadAmidABatchKeepTheOrder) {
     const auto second = RandomFloats(2 * kWidth, 100 + step);
     std::vector<float> got(kWidth);
     backend.Upload(first.data(), first.size() * sizeof(float), table.data());
-    backend.Embed(ids, table.data(), DType::kF32, kWidth, row.data());
+    backend.Embed({ids, table.data(), DType::kF32, kWidth, row.data()});
     backend.Upload(second.data(), second.size() * sizeof(float), table.data());
     backend.Download(row.data(), kWidth * sizeof(float), got.data());
     EXPECT_TRUE(std::equal(got.begin(), got.end(), first.begin() + kWidth)) << step;

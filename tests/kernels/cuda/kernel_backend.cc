@@ -53,10 +53,10 @@ PositionBias Read(KernelMemory* memory, const PositionBias& bias, size_t heads, 
   return {memory->Read(bias.data, count), bias.stride, bias.zero};
 }
 
-// Summaries whose best lie where the kernel reaches them.
-std::vector<ScoreSummary> Summaries(KernelMemory* memory, std::span<const ScoreSummary> rows) {
-  std::vector<ScoreSummary> copies(rows.begin(), rows.end());
-  for (ScoreSummary& row : copies) {
+// Reductions whose best lie where the kernel reaches them.
+std::vector<ScoreReduction> Reductions(KernelMemory* memory, std::span<const ScoreReduction> rows) {
+  std::vector<ScoreReduction> copies(rows.begin(), rows.end());
+  for (ScoreReduction& row : copies) {
     row.best = {memory->Write(row.best.data(), row.best.size()), row.best.size()};
   }
   return copies;
@@ -64,33 +64,35 @@ std::vector<ScoreSummary> Summaries(KernelMemory* memory, std::span<const ScoreS
 
 }  // namespace
 
-void KernelBackend::Embed(std::span<const int32_t> ids, const void* table, DType table_dtype,
-                          size_t d, float* out) {
+void KernelBackend::DoEmbed(const EmbedParams& params) {
   KernelMemory memory;
-  const auto rows = static_cast<size_t>(std::ranges::max(ids)) + 1;
-  const auto* bytes =
-      memory.Read(static_cast<const std::byte*>(table), rows * d * ElementBytes(table_dtype));
-  cuda::Embed(memory.Read(ids).data(), ids.size(), bytes, table_dtype, d,
-              memory.Write(out, ids.size() * d), memory.stream());
+  EmbedParams p = params;
+  const auto rows = static_cast<size_t>(std::ranges::max(p.ids)) + 1;
+  p.table =
+      memory.Read(static_cast<const std::byte*>(p.table), rows * p.d * ElementBytes(p.table_dtype));
+  p.ids = memory.Read(p.ids);
+  p.out = memory.Write(p.out, p.ids.size() * p.d);
+  cuda::Embed(p, memory.stream());
   memory.Run();
 }
 
-void KernelBackend::RmsNorm(const float* x, const float* gain, float eps, const Activations& out) {
+void KernelBackend::DoRmsNorm(const RmsNormParams& p) {
   KernelMemory memory;
-  cuda::RmsNorm(memory.Read(x, out.rows * out.cols), memory.Read(gain, out.cols), eps,
-                Write(&memory, out), memory.stream());
+  cuda::RmsNorm({memory.Read(p.x, p.out.rows * p.out.cols), memory.Read(p.gain, p.out.cols), p.eps,
+                 Write(&memory, p.out)},
+                memory.stream());
   memory.Run();
 }
 
-void KernelBackend::Activate(ActivationKind kind, const float* in, const Activations& out) {
+void KernelBackend::DoActivate(const ActivateParams& p) {
   KernelMemory memory;
-  const size_t wide = kind == ActivationKind::kGatedGelu ? 2 : 1;
-  cuda::Activate(kind, memory.Read(in, wide * out.rows * out.cols), Write(&memory, out),
+  const size_t wide = p.kind == ActivationKind::kGatedGelu ? 2 : 1;
+  cuda::Activate({p.kind, memory.Read(p.in, wide * p.out.rows * p.out.cols), Write(&memory, p.out)},
                  memory.stream());
   memory.Run();
 }
 
-void KernelBackend::EncoderAttention(const EncoderAttentionParams& params) {
+void KernelBackend::DoEncoderAttention(const EncoderAttentionParams& params) {
   KernelMemory memory;
   EncoderAttentionParams p = params;
   const size_t floats = Strided(p.num_keys, p.row_stride, size_t{p.num_heads} * p.head_dim);
@@ -107,7 +109,7 @@ void KernelBackend::EncoderAttention(const EncoderAttentionParams& params) {
   memory.Run();
 }
 
-void KernelBackend::AppendKv(const AppendKvParams& params) {
+void KernelBackend::DoAppendKv(const AppendKvParams& params) {
   KernelMemory memory;
   AppendKvParams p = params;
   const size_t floats =
@@ -121,9 +123,9 @@ void KernelBackend::AppendKv(const AppendKvParams& params) {
   memory.Run();
 }
 
-void KernelBackend::PagedAttention(const PagedAttentionParams& params) {
+void KernelBackend::DoPagedAttention(const PagedAttentionParams& params) {
   // A launch of its own: the stream orders them.
-  if (params.append != nullptr) AppendKv(*params.append);
+  if (params.append != nullptr) DoAppendKv(*params.append);
   KernelMemory memory;
   PagedAttentionParams p = params;
   p.append = nullptr;
@@ -138,7 +140,7 @@ void KernelBackend::PagedAttention(const PagedAttentionParams& params) {
   p.rows = memory.Read(p.rows);
   p.pages = memory.Read(p.pages);
   p.groups = {memory.Read(p.groups.heads), memory.Read(p.groups.begin)};
-  p.dealt = memory.Read(p.dealt);
+  p.assigned = memory.Read(p.assigned);
   p.bias = Read(&memory, p.bias, heads, 1);  // of the query's own key at most
   p.out = Write(&memory, p.out);
   cuda::PagedAttention(
@@ -153,7 +155,7 @@ void KernelBackend::PagedAttention(const PagedAttentionParams& params) {
   memory.Run();
 }
 
-void KernelBackend::CopySlots(const CopySlotsParams& params) {
+void KernelBackend::DoCopySlots(const CopySlotsParams& params) {
   KernelMemory memory;
   CopySlotsParams p = params;
   int32_t last = 0;
@@ -165,7 +167,7 @@ void KernelBackend::CopySlots(const CopySlotsParams& params) {
   memory.Run();
 }
 
-void KernelBackend::SumKeySquares(const SumKeySquaresParams& params) {
+void KernelBackend::DoSumKeySquares(const SumKeySquaresParams& params) {
   KernelMemory memory;
   SumKeySquaresParams p = params;
   p.k = memory.Read(
@@ -177,19 +179,19 @@ void KernelBackend::SumKeySquares(const SumKeySquaresParams& params) {
   memory.Run();
 }
 
-void KernelBackend::DealHeads(const DealHeadsParams& params) {
+void KernelBackend::DoAssignHeads(const AssignHeadsParams& params) {
   KernelMemory memory;
-  DealHeadsParams p = params;
+  AssignHeadsParams p = params;
   p.pool = Pages(&memory, p.pool, p.pages, false);
   p.rows = memory.Read(p.rows);
   p.pages = memory.Read(p.pages);
   p.cached_norms = memory.Read(p.cached_norms);
   p.begin = {memory.Write(p.begin.data(), p.begin.size()), p.begin.size()};
-  cuda::DealHeads(p, memory.stream());
+  cuda::AssignHeads(p, memory.stream());
   memory.Run();
 }
 
-void KernelBackend::SubtractNoise(const SubtractNoiseParams& params) {
+void KernelBackend::DoSubtractNoise(const SubtractNoiseParams& params) {
   KernelMemory memory;
   SubtractNoiseParams p = params;
   p.x = memory.Read(p.x, p.out.rows * p.out.cols);
@@ -199,7 +201,7 @@ void KernelBackend::SubtractNoise(const SubtractNoiseParams& params) {
   memory.Run();
 }
 
-void KernelBackend::ExtractScores(const ExtractScoresParams& params) {
+void KernelBackend::DoExtractScores(const ExtractScoresParams& params) {
   if (params.places.empty()) return;
   KernelMemory memory;
   ExtractScoresParams p = params;
@@ -212,7 +214,7 @@ void KernelBackend::ExtractScores(const ExtractScoresParams& params) {
   for (size_t i = 0; i < taken.size(); ++i) params.values[params.places[i].value] = taken[i];
 }
 
-void KernelBackend::KeepScores(const KeepScoresParams& params) {
+void KernelBackend::DoKeepScores(const KeepScoresParams& params) {
   if (params.rows.empty() || params.count == 0) return;
   KernelMemory memory;
   KeepScoresParams p = params;
@@ -227,56 +229,21 @@ void KernelBackend::KeepScores(const KeepScoresParams& params) {
   }
 }
 
-void KernelBackend::SummarizeScores(const SummarizeScoresParams& params) {
+void KernelBackend::DoReduceScores(const ReduceScoresParams& params) {
   KernelMemory memory;
-  SummarizeScoresParams p = params;
+  ReduceScoresParams p = params;
   size_t most = 0;
-  for (const ScoreSummary& row : p.rows) most = std::max(most, row.best.size());
-  std::vector<ScoreSummary> rows = Summaries(&memory, p.rows);
+  for (const ScoreReduction& row : p.rows) most = std::max(most, row.best.size());
+  std::vector<ScoreReduction> rows = Reductions(&memory, p.rows);
   p.scores = memory.Read(p.scores, p.rows.size() * p.count);
   p.rows = {memory.Write(rows.data(), rows.size()), rows.size()};
-  cuda::SummarizeScores(p, most, memory.stream());
+  cuda::ReduceScores(p, most, memory.stream());
   memory.Run();
   for (size_t i = 0; i < rows.size(); ++i) {
     params.rows[i].num_best = rows[i].num_best;
     params.rows[i].max = rows[i].max;
     params.rows[i].sum = rows[i].sum;
   }
-}
-
-void KernelBackend::SampleTokens(const std::vector<float>& logits, size_t vocab,
-                                 std::span<const cuda::SampleRow> rows, std::span<int32_t> tokens) {
-  KernelMemory memory;
-  cuda::SampleTokens(memory.Read(logits.data(), logits.size()), vocab, memory.Read(rows),
-                     memory.Write(tokens.data(), tokens.size()), memory.stream());
-  memory.Run();
-}
-
-void KernelBackend::SelectBeams(std::span<const cuda::BeamSequence> sequences,
-                                std::span<const ScoreSummary> rows, std::span<const float> totals,
-                                std::span<cuda::BeamChoice> choices, std::span<uint32_t> counts) {
-  KernelMemory memory;
-  const std::vector<ScoreSummary> copies = Summaries(&memory, rows);
-  cuda::SelectBeams(memory.Read(sequences), memory.Read(copies.data(), copies.size()),
-                    memory.Read(totals).data(), memory.Write(choices.data(), choices.size()),
-                    memory.Write(counts.data(), counts.size()), memory.stream());
-  memory.Run();
-}
-
-void KernelBackend::FoldHeads(const cuda::FoldHeadsParams& params) {
-  KernelMemory memory;
-  cuda::FoldHeadsParams p = params;
-  const size_t heads = p.groups.heads.size();
-  const size_t each = p.weights == cuda::FoldWeights::kMean      ? 0
-                      : p.weights == cuda::FoldWeights::kHead    ? 1
-                      : p.weights == cuda::FoldWeights::kHeadDim ? p.head_dim
-                                                                 : p.d_model;
-  p.weight = memory.Read(p.weight, heads * p.head_dim * p.d_model);
-  p.head_weights = memory.Read(p.head_weights, heads * each);
-  p.out = memory.Write(p.out, (p.groups.begin.size() - 1) * p.head_dim * p.d_model);
-  p.groups = {memory.Read(p.groups.heads), memory.Read(p.groups.begin)};
-  cuda::FoldHeads(p, memory.stream());
-  memory.Run();
 }
 
 }  // namespace precis

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/grouping_ops.h"
 #include "tests/kernels/cuda/kernel_backend.h"
 #include "tests/kernels/score_testing.h"
 
@@ -22,8 +23,8 @@ TEST(CudaRowOps, EmbedEqualsRefInEveryBit) {
         const auto table = Encode(RandomFloats(10 * d, 1), dtype);
         Guarded got = Guarded::Floats(ids.size() * d);
         Guarded want = Guarded::Floats(ids.size() * d);
-        cuda.Embed(ids, table.data(), dtype, d, got.floats());
-        ref->Embed(ids, table.data(), dtype, d, want.floats());
+        cuda.Embed({ids, table.data(), dtype, d, got.floats()});
+        ref->Embed({ids, table.data(), dtype, d, want.floats()});
         EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
         EXPECT_EQ(std::memcmp(got.data(), want.data(), ids.size() * d * sizeof(float)), 0) << d;
       }
@@ -41,8 +42,8 @@ TEST(CudaRowOps, RmsNormIsNearRef) {
         const auto gain = RandomFloats(d, 3, 2.0f);
         Guarded got(3 * d, dtype);
         Guarded want(3 * d, dtype);
-        cuda.RmsNorm(x.data(), gain.data(), 1e-6f, got.View(3, d));
-        ref->RmsNorm(x.data(), gain.data(), 1e-6f, want.View(3, d));
+        cuda.RmsNorm({x.data(), gain.data(), 1e-6f, got.View(3, d)});
+        ref->RmsNorm({x.data(), gain.data(), 1e-6f, want.View(3, d)});
         EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
       }
     }
@@ -55,10 +56,10 @@ TEST(CudaRowOps, RmsNormHasARowsBitsWhateverIsBesideIt) {
   const auto x = RandomFloats(9 * kWidth, 5);
   const auto gain = RandomFloats(kWidth, 6);
   Guarded all = Guarded::Floats(9 * kWidth);
-  cuda.RmsNorm(x.data(), gain.data(), 1e-6f, all.View(9, kWidth));
+  cuda.RmsNorm({x.data(), gain.data(), 1e-6f, all.View(9, kWidth)});
   for (size_t i = 0; i < 9; ++i) {
     Guarded one = Guarded::Floats(kWidth);
-    cuda.RmsNorm(&x[i * kWidth], gain.data(), 1e-6f, one.View(1, kWidth));
+    cuda.RmsNorm({&x[i * kWidth], gain.data(), 1e-6f, one.View(1, kWidth)});
     EXPECT_EQ(std::memcmp(one.data(), all.floats() + i * kWidth, kWidth * sizeof(float)), 0) << i;
   }
 }
@@ -73,8 +74,8 @@ TEST(CudaRowOps, ActivateIsNearRefAcrossItsRange) {
           const auto in = RandomFloats(3 * 2 * d, 4, d == 1000 ? 30.0f : 6.0f);
           Guarded got(3 * d, dtype);
           Guarded want(3 * d, dtype);
-          cuda.Activate(kind, in.data(), got.View(3, d));
-          ref->Activate(kind, in.data(), want.View(3, d));
+          cuda.Activate({kind, in.data(), got.View(3, d)});
+          ref->Activate({kind, in.data(), want.View(3, d)});
           EXPECT_TRUE(AllNear(got, want, dtype, d == 1000 ? 4e-5 : 4e-6)) << d;
         }
       }
@@ -106,7 +107,7 @@ TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {
   });
 }
 
-TEST(CudaRowOps, ScoreSummaryEqualsRef) {
+TEST(CudaRowOps, ScoreReductionEqualsRef) {
   KernelBackend cuda;
   const auto ref = Ref();
   InAllSchedules([&] {
@@ -117,10 +118,10 @@ TEST(CudaRowOps, ScoreSummaryEqualsRef) {
         for (size_t i = 0; i < scores.size(); ++i) {
           scores[i] = i % 5 == 3 ? -INFINITY : std::round(scores[i]);
         }
-        Summaries got(3, most, most > 1);
-        Summaries want(3, most, most > 1);
-        Summarize(cuda, scores, vocab, width, &got);
-        Summarize(*ref, scores, vocab, width, &want);
+        Reductions got(3, most, most > 1);
+        Reductions want(3, most, most > 1);
+        Reduce(cuda, scores, vocab, width, &got);
+        Reduce(*ref, scores, vocab, width, &want);
         ExpectSame(got, want);
       }
     }
@@ -128,14 +129,14 @@ TEST(CudaRowOps, ScoreSummaryEqualsRef) {
 }
 
 // More than any request has; of this many a vocabulary is sorted.
-TEST(CudaRowOps, ScoreSummaryHasAsManyBestAsItSays) {
+TEST(CudaRowOps, ScoreReductionHasAsManyBestAsItSays) {
   KernelBackend cuda;
   const auto ref = Ref();
   const auto scores = RandomFloats(1300, 5, 30.0f);
-  Summaries got(1, cuda::kMostBest, true);
-  Summaries want(1, cuda::kMostBest, true);
-  Summarize(cuda, scores, 1300, 1100, &got);
-  Summarize(*ref, scores, 1300, 1100, &want);
+  Reductions got(1, cuda::kMostBest, true);
+  Reductions want(1, cuda::kMostBest, true);
+  Reduce(cuda, scores, 1300, 1100, &got);
+  Reduce(*ref, scores, 1300, 1100, &want);
   EXPECT_EQ(got.rows[0].num_best, cuda::kMostBest);
   ExpectSame(got, want);
 }
@@ -143,20 +144,20 @@ TEST(CudaRowOps, ScoreSummaryHasAsManyBestAsItSays) {
 TEST(CudaRowOps, AnImpossibleRowHasNoBestAndOneOfNanNoMaximum) {
   KernelBackend cuda;
   for (const size_t width : {7, 100}) {
-    Summaries none(1, 4, true);
-    Summarize(cuda, std::vector<float>(100, -INFINITY), 100, width, &none);
+    Reductions none(1, 4, true);
+    Reduce(cuda, std::vector<float>(100, -INFINITY), 100, width, &none);
     EXPECT_EQ(none.rows[0].num_best, 0u);
     EXPECT_EQ(none.rows[0].sum, 0);
-    Summaries nan(1, 4, true);
-    Summarize(cuda, std::vector<float>(100, NAN), 100, width, &nan);
+    Reductions nan(1, 4, true);
+    Reduce(cuda, std::vector<float>(100, NAN), 100, width, &nan);
     EXPECT_EQ(nan.rows[0].num_best, 0u);
     EXPECT_TRUE(std::isnan(nan.rows[0].max));
     for (const bool sums :
          {false, true}) {  // one of NaN is enough, in a row that asks for no sum as well
       std::vector<float> scores(200, 1.0f);
       scores[5] = NAN;
-      Summaries one(2, 4, sums);
-      Summarize(cuda, scores, 100, width, &one);
+      Reductions one(2, 4, sums);
+      Reduce(cuda, scores, 100, width, &one);
       EXPECT_TRUE(std::isnan(one.rows[0].max));
       EXPECT_FALSE(std::isnan(one.rows[1].max));
     }
@@ -201,9 +202,9 @@ TEST(CudaRowOps, SubtractNoiseIsNearRef) {
         Guarded got(rows.size() * width, dtype);
         Guarded want(rows.size() * width, dtype);
         SubtractNoiseParams p{x.data(), rows, 2, 1, 6, head_dim, 3, got.View(rows.size(), width)};
-        cuda.SubtractNoise(p);
+        cuda.grouping_ops()->SubtractNoise(p);
         p.out = want.View(rows.size(), width);
-        ref->SubtractNoise(p);
+        ref->grouping_ops()->SubtractNoise(p);
         EXPECT_TRUE(AllNear(got, want, dtype, 1e-5)) << head_dim;
       }
     }

@@ -39,7 +39,6 @@ DYNAMIC_SHARED = {
     "EncoderKernel": lambda dims: 4 * ((16 + 2 * 32) * (32 * dims + 1) + 16 * 32),
     "MmaKernel": lambda dim: 2 * 4 * 32 * dim,
     "PagedKernel": lambda dtype, queries: 4 * queries * (128 + 512 + 4 * 128),
-    "SampleKernel": lambda: 8 * 16 * 256,
     "ScoreKernel": lambda: 2 * 8 * 64,  # 64 best tokens
 }
 # Blocks that a multiprocessor of sm_80 and sm_90 holds at least; here stands what there is, so that less is seen.
@@ -48,12 +47,11 @@ LEAST_BLOCKS = {
     "ActivateKernel": (8, 8),
     "AppendKvKernel": (16, 16),
     "CopySlotsKernel": (16, 16),
-    "DealHeadsKernel": (32, 32),
+    "AssignHeadsKernel": (32, 32),
     "EmbedKernel": (16, 12),
     "EncoderKernel 1": (10, 9),
     "EncoderKernel 2": (7, 8),
     "EncoderKernel 4": (3, 5),
-    "FoldKernel": (8, 8),
     "KeepKernel": (16, 16),
     "MergeKernel": (16, 16),
     "MmaKernel 128": (3, 3),
@@ -64,9 +62,7 @@ LEAST_BLOCKS = {
     "PagedKernel 4": (5, 5),
     "PagedKernel 8": (4, 4),
     "RmsNormKernel": (8, 8),
-    "SampleKernel": (4, 4),
     "ScoreKernel": (8, 8),
-    "SelectKernel": (8, 8),
     "SubtractNoiseKernel": (16, 16),
     "SumKeySquaresKernel": (32, 32),
     "ExtractKernel": (16, 16),
@@ -187,7 +183,7 @@ def main():
     nvcc, root, occupancy, *architectures = sys.argv[1:]
     root = pathlib.Path(root)
     architectures = [newest(nvcc) if a == "newest" else a for a in architectures]
-    sources = sorted((root / "kernels/cuda").glob("*.cu"))
+    sources = sorted((root / "kernels/cuda").rglob("*.cu"))
     bad = 0 if sources else 1
     table = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -122,7 +122,7 @@ TEST(BenchLatency, DecodesExactlyTheTokensAskedFor) {
   // 2 layers each; one slice.
   EXPECT_EQ(CountOf(r, "encode", "encoder attention"), 2u);
   EXPECT_EQ(CountOf(r, "encode", "outside ops"), 1u);  // documents
-  EXPECT_EQ(CountOf(r, "decode", "summarize scores"), 6u);
+  EXPECT_EQ(CountOf(r, "decode", "reduce scores"), 6u);
   EXPECT_EQ(CountOf(r, "decode", "cross attention"), 12u);
   EXPECT_EQ(CountOf(r, "decode", "outside ops"), 6u);  // steps
 }

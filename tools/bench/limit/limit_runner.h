@@ -15,8 +15,8 @@ namespace precis {
 
 class LimitRunner final : public StepRunner {
  public:
-  // `recorder` is the backend of the model; it stops computing. `figures` have all peaks that steps
-  // will need. They and `clock` outlive it.
+  // `recorder` observes the ops of the model, which are computed no more. `figures` have all peaks
+  // that steps will need. All three outlive it.
   LimitRunner(Parts parts, OpRecorder* recorder, const MachineFigures& figures,
               SimulatedClock* clock)
       : StepRunner(std::move(parts)), recorder_(recorder), figures_(figures), clock_(clock) {

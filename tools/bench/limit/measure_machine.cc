@@ -56,7 +56,7 @@ class GemmProbe {
     size_t calls = 1;
     for (double left = seconds; left > 0;) {
       const TimePoint start = clock.Now();
-      for (size_t i = 0; i < calls; ++i) backend.Gemm(in, *matrix_, false, out_.data());
+      for (size_t i = 0; i < calls; ++i) backend.Gemm({in, *matrix_, false, out_.data()});
       const double took = std::max(Seconds(clock.Now() - start), 1e-9);
       shortest = std::min(shortest, took / static_cast<double>(calls));
       left -= took;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fmt/format.h"
+#include "kernels/grouping_ops.h"
 
 namespace precis {
 namespace {
@@ -17,6 +18,157 @@ uint64_t Bytes(const Activations& a) { return uint64_t{a.rows} * a.cols * Elemen
 
 // Two products (scores and values), a multiplication and an addition each.
 uint64_t AttentionFlops(uint64_t query_keys, uint64_t width) { return 4 * query_keys * width; }
+
+OpCost Cost(const EmbedParams& p) {
+  const uint64_t values = uint64_t{p.ids.size()} * p.d;
+  return {.kind = OpKind::kEmbed,
+          .rows = p.ids.size(),
+          .streamed_bytes = values * ElementBytes(p.table_dtype),
+          .local_bytes = values * sizeof(float)};
+}
+
+OpCost NormCost(const Activations& out) {
+  const uint64_t read = (uint64_t{out.rows} + 1) * out.cols * sizeof(float);
+  return {.kind = OpKind::kNorm, .rows = out.rows, .local_bytes = read + Bytes(out)};
+}
+
+OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
+  const uint64_t out = uint64_t{in.rows} * w.n() * sizeof(float);
+  return {.kind = OpKind::kGemm,
+          .dtype = w.dtype(),
+          .n = static_cast<uint32_t>(w.n()),
+          .k = static_cast<uint32_t>(w.k()),
+          .rows = in.rows,
+          .flops = uint64_t{2} * in.rows * w.n() * w.k(),
+          .streamed_bytes = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype()),
+          .local_bytes = Bytes(in) + (accumulate ? 2 * out : out),
+          .regions = 1};
+}
+
+OpCost Cost(const RmsNormParams& p) { return NormCost(p.out); }
+
+OpCost Cost(const GemmParams& p) { return GemmCost(p.in, p.w, p.accumulate); }
+
+// Of a GEMM the rows of which are made on the way: they are neither written nor read.
+OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
+                  bool accumulate) {
+  OpCost cost = GemmCost(rows, w, accumulate);
+  cost.local_bytes += making.local_bytes - 2 * Bytes(rows);
+  return cost;
+}
+
+OpCost ActivateCost(ActivationKind kind, const Activations& out) {
+  const uint64_t values = uint64_t{out.rows} * out.cols;
+  const uint64_t read = (kind == ActivationKind::kGatedGelu ? 2 : 1) * values * sizeof(float);
+  return {.kind = OpKind::kActivate, .rows = out.rows, .local_bytes = read + Bytes(out)};
+}
+
+OpCost Cost(const ActivateParams& p) { return ActivateCost(p.kind, p.out); }
+
+OpCost Cost(const GemmOfNormParams& p) {
+  return GemmOfCost(NormCost(p.rows), p.rows, p.w, /*accumulate=*/false);
+}
+
+OpCost Cost(const GemmOfActivatedParams& p) {
+  return GemmOfCost(ActivateCost(p.kind, p.rows), p.rows, p.w, /*accumulate=*/true);
+}
+
+OpCost Cost(const EncoderAttentionParams& p) {
+  const uint64_t width = uint64_t{p.num_heads} * p.head_dim;
+  const uint64_t rows = p.out.rows;
+  return {.kind = OpKind::kEncoderAttention,
+          .dtype = p.out.dtype,
+          .rows = rows,
+          .flops = AttentionFlops(rows * p.num_keys, width),
+          .local_bytes = (rows + uint64_t{2} * p.num_keys) * width * sizeof(float) + Bytes(p.out),
+          .regions = 1};
+}
+
+OpCost Cost(const AppendKvParams& p) {
+  const uint64_t rows = p.slots.size();
+  const uint64_t values = uint64_t{2} * p.region.num_kv_heads * p.region.head_dim;
+  return {.kind = OpKind::kAppendKv,
+          .rows = rows,
+          .streamed_bytes = rows * TokenBytes(p.region),
+          .local_bytes = rows * values * sizeof(float)};
+}
+
+// As if every KV head served a query head: of one that serves none nothing is read, but where ops
+// are only written down no one assigns heads.
+OpCost Cost(const PagedAttentionParams& p) {
+  uint64_t query_keys = 0;
+  uint64_t read_keys = 0;  // a table that several rows share is read once
+  uint64_t tables = 0;
+  for (size_t i = 0; i < p.rows.size();) {
+    uint64_t longest = 0;
+    const uint32_t first_page = p.rows[i].first_page;
+    for (; i < p.rows.size() && p.rows[i].first_page == first_page; ++i) {
+      query_keys += p.rows[i].num_keys;
+      longest = std::max<uint64_t>(longest, p.rows[i].num_keys);
+    }
+    read_keys += longest;
+    ++tables;
+  }
+  const uint64_t heads = p.groups.heads.size();
+  const uint64_t width = heads * p.region.head_dim;
+  const OpCost append = p.append != nullptr ? Cost(*p.append) : OpCost{};
+  const uint64_t reads = std::max<uint64_t>(tables * p.region.num_kv_heads, 1);
+  return {.kind = p.bias.data != nullptr ? OpKind::kSelfAttention : OpKind::kCrossAttention,
+          .dtype = p.region.dtype,
+          .rows = (p.rows.size() * heads + reads - 1) / reads,
+          .flops = AttentionFlops(query_keys, width),
+          .streamed_bytes = read_keys * TokenBytes(p.region) + append.streamed_bytes,
+          .local_bytes = p.rows.size() * width * sizeof(float) + Bytes(p.out) + append.local_bytes,
+          .regions = 1};
+}
+
+OpCost Cost(const CopySlotsParams& p) {
+  uint64_t slots = 0;
+  for (const PageCopyRef& copy : p.copies) slots += copy.slots;
+  uint64_t token_bytes = 0;
+  for (const KvRegion& layer : p.layers) token_bytes += TokenBytes(layer);
+  return {.kind = OpKind::kCopySlots,
+          .rows = p.copies.size(),
+          .streamed_bytes = 2 * slots * token_bytes};
+}
+
+OpCost Cost(const SumKeySquaresParams& p) {
+  const uint64_t values = uint64_t{p.rows.size()} * p.region.num_kv_heads;
+  return {.kind = OpKind::kSumKeySquares,
+          .rows = p.rows.size(),
+          .streamed_bytes = 2 * values * sizeof(float),
+          .local_bytes = values * p.region.head_dim * sizeof(float)};
+}
+
+OpCost Cost(const AssignHeadsParams& p) {
+  return {.kind = OpKind::kAssignHeads,
+          .rows = p.rows.size(),
+          .streamed_bytes = uint64_t{p.rows.size()} * p.region.num_kv_heads * sizeof(float),
+          .local_bytes = p.begin.size_bytes()};
+}
+
+OpCost Cost(const SubtractNoiseParams& p) {
+  const uint64_t read = uint64_t{p.out.rows} * p.out.cols * sizeof(float);
+  return {.kind = OpKind::kSubtractNoise, .rows = p.out.rows, .local_bytes = read + Bytes(p.out)};
+}
+
+OpCost Cost(const ReduceScoresParams& p) {
+  return {.kind = OpKind::kReduceScores,
+          .rows = p.rows.size(),
+          .local_bytes = uint64_t{p.rows.size()} * p.count * sizeof(float)};
+}
+
+// The cost of the first of these ops that the call is of.
+template <typename... Params>
+std::optional<OpCost> FirstCost(const OpCall& op) {
+  std::optional<OpCost> cost;
+  const auto take = [&](const auto* params) {
+    if (params != nullptr) cost = Cost(*params);
+    return params != nullptr;
+  };
+  static_cast<void>((take(op.As<Params>()) || ...));
+  return cost;
+}
 
 }  // namespace
 
@@ -40,139 +192,30 @@ std::string OpName(const OpCost& cost) {
       return "cross attention";
     case OpKind::kCopySlots:
       return "copy pages";
-    case OpKind::kSummarizeScores:
-      return "summarize scores";
+    case OpKind::kReduceScores:
+      return "reduce scores";
     case OpKind::kSumKeySquares:
       return "sum key squares";
-    case OpKind::kDealHeads:
-      return "deal heads";
+    case OpKind::kAssignHeads:
+      return "assign heads";
     case OpKind::kSubtractNoise:
       return "subtract noise";
   }
   return "";
 }
 
-OpCost EmbedCost(size_t ids, DType table, size_t d) {
-  return {.kind = OpKind::kEmbed,
-          .rows = ids,
-          .streamed_bytes = uint64_t{ids} * d * ElementBytes(table),
-          .local_bytes = uint64_t{ids} * d * sizeof(float)};
+std::optional<OpCost> CostOf(const OpCall& op) {
+  return FirstCost<EmbedParams, RmsNormParams, GemmParams, ActivateParams, GemmOfNormParams,
+                   GemmOfActivatedParams, EncoderAttentionParams, AppendKvParams,
+                   PagedAttentionParams, CopySlotsParams, ReduceScoresParams, SumKeySquaresParams,
+                   AssignHeadsParams, SubtractNoiseParams>(op);
 }
 
-OpCost NormCost(const Activations& out) {
-  const uint64_t read = (uint64_t{out.rows} + 1) * out.cols * sizeof(float);
-  return {.kind = OpKind::kNorm, .rows = out.rows, .local_bytes = read + Bytes(out)};
-}
-
-OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
-  const uint64_t out = uint64_t{in.rows} * w.n() * sizeof(float);
-  return {.kind = OpKind::kGemm,
-          .dtype = w.dtype(),
-          .n = static_cast<uint32_t>(w.n()),
-          .k = static_cast<uint32_t>(w.k()),
-          .rows = in.rows,
-          .flops = uint64_t{2} * in.rows * w.n() * w.k(),
-          .streamed_bytes = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype()),
-          .local_bytes = Bytes(in) + (accumulate ? 2 * out : out),
-          .regions = 1};
-}
-
-OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
-                  bool accumulate) {
-  OpCost cost = GemmCost(rows, w, accumulate);
-  cost.local_bytes += making.local_bytes - 2 * Bytes(rows);
-  return cost;
-}
-
-OpCost ActivateCost(ActivationKind kind, const Activations& out) {
-  const uint64_t values = uint64_t{out.rows} * out.cols;
-  const uint64_t read = (kind == ActivationKind::kGatedGelu ? 2 : 1) * values * sizeof(float);
-  return {.kind = OpKind::kActivate, .rows = out.rows, .local_bytes = read + Bytes(out)};
-}
-
-OpCost EncoderAttentionCost(const EncoderAttentionParams& p) {
-  const uint64_t width = uint64_t{p.num_heads} * p.head_dim;
-  const uint64_t rows = p.out.rows;
-  return {.kind = OpKind::kEncoderAttention,
-          .dtype = p.out.dtype,
-          .rows = rows,
-          .flops = AttentionFlops(rows * p.num_keys, width),
-          .local_bytes = (rows + uint64_t{2} * p.num_keys) * width * sizeof(float) + Bytes(p.out),
-          .regions = 1};
-}
-
-OpCost AppendKvCost(const AppendKvParams& p) {
-  const uint64_t rows = p.slots.size();
-  const uint64_t values = uint64_t{2} * p.region.num_kv_heads * p.region.head_dim;
-  return {.kind = OpKind::kAppendKv,
-          .rows = rows,
-          .streamed_bytes = rows * TokenBytes(p.region),
-          .local_bytes = rows * values * sizeof(float)};
-}
-
-// As if every KV head served a query head: of one that serves none nothing is read, but where ops
-// are only written down no one deals heads out.
-OpCost PagedAttentionCost(const PagedAttentionParams& p) {
-  uint64_t query_keys = 0;
-  uint64_t read_keys = 0;  // a table that several rows share is read once
-  uint64_t tables = 0;
-  for (size_t i = 0; i < p.rows.size();) {
-    uint64_t longest = 0;
-    const uint32_t first_page = p.rows[i].first_page;
-    for (; i < p.rows.size() && p.rows[i].first_page == first_page; ++i) {
-      query_keys += p.rows[i].num_keys;
-      longest = std::max<uint64_t>(longest, p.rows[i].num_keys);
-    }
-    read_keys += longest;
-    ++tables;
-  }
-  const uint64_t heads = p.groups.heads.size();
-  const uint64_t width = heads * p.region.head_dim;
-  const OpCost append = p.append != nullptr ? AppendKvCost(*p.append) : OpCost{};
-  const uint64_t reads = std::max<uint64_t>(tables * p.region.num_kv_heads, 1);
-  return {.kind = p.bias.data != nullptr ? OpKind::kSelfAttention : OpKind::kCrossAttention,
-          .dtype = p.region.dtype,
-          .rows = (p.rows.size() * heads + reads - 1) / reads,
-          .flops = AttentionFlops(query_keys, width),
-          .streamed_bytes = read_keys * TokenBytes(p.region) + append.streamed_bytes,
-          .local_bytes = p.rows.size() * width * sizeof(float) + Bytes(p.out) + append.local_bytes,
-          .regions = 1};
-}
-
-OpCost CopySlotsCost(const CopySlotsParams& p) {
-  uint64_t slots = 0;
-  for (const PageCopyRef& copy : p.copies) slots += copy.slots;
-  uint64_t token_bytes = 0;
-  for (const KvRegion& layer : p.layers) token_bytes += TokenBytes(layer);
-  return {.kind = OpKind::kCopySlots,
-          .rows = p.copies.size(),
-          .streamed_bytes = 2 * slots * token_bytes};
-}
-
-OpCost SumKeySquaresCost(const SumKeySquaresParams& p) {
-  const uint64_t values = uint64_t{p.rows.size()} * p.region.num_kv_heads;
-  return {.kind = OpKind::kSumKeySquares,
-          .rows = p.rows.size(),
-          .streamed_bytes = 2 * values * sizeof(float),
-          .local_bytes = values * p.region.head_dim * sizeof(float)};
-}
-
-OpCost DealHeadsCost(const DealHeadsParams& p) {
-  return {.kind = OpKind::kDealHeads,
-          .rows = p.rows.size(),
-          .streamed_bytes = uint64_t{p.rows.size()} * p.region.num_kv_heads * sizeof(float),
-          .local_bytes = p.begin.size_bytes()};
-}
-
-OpCost SubtractNoiseCost(const SubtractNoiseParams& p) {
-  const uint64_t read = uint64_t{p.out.rows} * p.out.cols * sizeof(float);
-  return {.kind = OpKind::kSubtractNoise, .rows = p.out.rows, .local_bytes = read + Bytes(p.out)};
-}
-
-OpCost SummarizeScoresCost(const SummarizeScoresParams& p) {
-  return {.kind = OpKind::kSummarizeScores,
-          .rows = p.rows.size(),
-          .local_bytes = uint64_t{p.rows.size()} * p.count * sizeof(float)};
+const PackedMatrix* MatrixOf(const OpCall& op) {
+  if (const auto* p = op.As<GemmParams>()) return &p->w;
+  if (const auto* p = op.As<GemmOfNormParams>()) return &p->w;
+  if (const auto* p = op.As<GemmOfActivatedParams>()) return &p->w;
+  return nullptr;
 }
 
 }  // namespace precis

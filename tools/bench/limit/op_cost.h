@@ -4,7 +4,7 @@
 
 #include <compare>
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string>
 
 #include "kernels/backend.h"
@@ -21,9 +21,9 @@ enum class OpKind : uint8_t {
   kSelfAttention,   // paged, with a position bias
   kCrossAttention,  // paged, without
   kCopySlots,
-  kSummarizeScores,
+  kReduceScores,
   kSumKeySquares,
-  kDealHeads,
+  kAssignHeads,
   kSubtractNoise,
 };
 
@@ -45,20 +45,10 @@ struct OpCost {
 // "gemm 512x2048": k x n.
 std::string OpName(const OpCost& cost);
 
-OpCost EmbedCost(size_t ids, DType table, size_t d);
-OpCost NormCost(const Activations& out);
-OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate);
-// Of a GEMM the rows of which are made on the way: they are neither written nor read.
-OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
-                  bool accumulate);
-OpCost ActivateCost(ActivationKind kind, const Activations& out);
-OpCost EncoderAttentionCost(const EncoderAttentionParams& params);
-OpCost AppendKvCost(const AppendKvParams& params);
-OpCost PagedAttentionCost(const PagedAttentionParams& params);
-OpCost CopySlotsCost(const CopySlotsParams& params);
-OpCost SumKeySquaresCost(const SumKeySquaresParams& params);
-OpCost DealHeadsCost(const DealHeadsParams& params);
-OpCost SubtractNoiseCost(const SubtractNoiseParams& params);
-OpCost SummarizeScoresCost(const SummarizeScoresParams& params);
+// Nullopt for an op that is not counted: one that copies a few scores to the host.
+std::optional<OpCost> CostOf(const OpCall& op);
+
+// The matrix that the op reads, or null.
+const PackedMatrix* MatrixOf(const OpCall& op);
 
 }  // namespace precis

@@ -1,16 +1,15 @@
-// A backend that passes every op on to another one and, while it is asked to, writes down what the
-// op must cost (tools/bench/limit/op_cost.h) and how long it took.
+// An observer that writes down, between two calls of RecordInto(), what every op of a backend must
+// cost (tools/bench/limit/op_cost.h) and how long it took.
 //
-// Owner: the runner it is loaded with. Thread rule: as Backend; Start, Stop and the readers while
-// no op runs.
+// Owner: whoever measures; it outlives the runner whose backend it observes. Thread rule: the
+// thread of the ops; RecordInto() and StopComputing() while no op runs.
 #pragma once
 
 #include <map>
-#include <memory>
-#include <utility>
+#include <optional>
 
 #include "common/clock.h"
-#include "kernels/forwarding_backend.h"
+#include "kernels/op_observer.h"
 #include "tools/bench/limit/op_cost.h"
 
 namespace precis {
@@ -40,44 +39,26 @@ struct RunRecord {
   const PhaseRecord& of(BenchPhase phase) const { return phases[static_cast<size_t>(phase)]; }
 };
 
-class OpRecorder final : public ForwardingBackend {
+class OpRecorder final : public OpObserver {
  public:
-  explicit OpRecorder(std::unique_ptr<Backend> inner) : ForwardingBackend(std::move(inner)) {}
-
   // Records what follows into `record`, which outlives it; nullptr: nothing.
   void RecordInto(RunRecord* record) { record_ = record; }
   void SetPhase(BenchPhase phase) { phase_ = phase; }
-  // From now on ops are written down and not run: what they should have computed is whatever lies
-  // there, and the best token of every row is the first of the vocabulary.
+  // From now on ops that cost anything are written down and not run: what they should have computed
+  // is whatever lies there, and the best token of every row is the first of the vocabulary.
   void StopComputing() { computes_ = false; }
 
-  void Embed(std::span<const int32_t> ids, const void* table, DType table_dtype, size_t d,
-             float* out) override;
-  void RmsNorm(const float* x, const float* gain, float eps, const Activations& out) override;
-  void Gemm(const Activations& in, const PackedMatrix& w, bool accumulate, float* out) override;
-  void Activate(ActivationKind kind, const float* in, const Activations& out) override;
-  void GemmOfNorm(const float* x, const float* gain, float eps, const Activations& rows,
-                  const PackedMatrix& w, float* out) override;
-  void GemmOfActivated(ActivationKind kind, const float* in, const Activations& rows,
-                       const PackedMatrix& w, float* out) override;
-  void EncoderAttention(const EncoderAttentionParams& params) override;
-  void AppendKv(const AppendKvParams& params) override;
-  void PagedAttention(const PagedAttentionParams& params) override;
-  void CopySlots(const CopySlotsParams& params) override;
-  void SumKeySquares(const SumKeySquaresParams& params) override;
-  void DealHeads(const DealHeadsParams& params) override;
-  void SubtractNoise(const SubtractNoiseParams& params) override;
-  void SummarizeScores(const SummarizeScoresParams& params) override;
+  bool Begin(const OpCall& op) override;
+  void End(const OpCall& op) override;
 
  private:
-  template <typename Cost, typename Op>
-  void Record(const Cost& cost, const Op& op);
-  void NoteMatrix(const PackedMatrix& w);
-
   const SteadyClock clock_;
   RunRecord* record_ = nullptr;
   BenchPhase phase_ = BenchPhase::kEncode;
   bool computes_ = true;
+  // Of the op under way.
+  std::optional<OpCost> cost_;
+  TimePoint start_;
 };
 
 }  // namespace precis

@@ -51,19 +51,18 @@ class CountedWork : public testing::TestWithParam<Case> {
     options.encode_slice_rows = 128;
     auto backend = MakeBackend({.name = GetParam().backend, .threads = 1});
     ASSERT_TRUE(backend.ok()) << backend.status();
-    auto recorder = std::make_unique<OpRecorder>(*std::move(backend));
-    OpRecorder* const tap = recorder.get();
-    auto loaded = LoadModelOn(std::move(recorder), options);
+    (*backend)->set_observer(&recorder_);
+    auto loaded = LoadModelOn(*std::move(backend), options);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     model_ = std::move(loaded->parts.model);
     std::vector<int32_t> ids(kSource);
     std::iota(ids.begin(), ids.end(), 10);
     ModelProbe probe(*model_);
-    tap->RecordInto(&encode_);
+    recorder_.RecordInto(&encode_);
     probe.Encode(ids);
-    tap->RecordInto(&both_);
+    recorder_.RecordInto(&both_);
     probe.Logits(ids, std::vector<int32_t>(ids.begin(), ids.begin() + kSteps));
-    tap->RecordInto(nullptr);
+    recorder_.RecordInto(nullptr);
   }
 
   static WorkByKind Sum(const RunRecord& record) {
@@ -96,6 +95,7 @@ class CountedWork : public testing::TestWithParam<Case> {
   }
   const ModelConfig& config() const { return model_->config; }
 
+  OpRecorder recorder_;  // before the model, whose ops it observes
   std::unique_ptr<Model> model_;
   RunRecord encode_;
   RunRecord both_;

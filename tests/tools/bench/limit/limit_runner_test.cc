@@ -55,7 +55,7 @@ TEST(LimitRunner, TakesTheLimitOfTheOpsThatARealRunHas) {
   auto fitted = LoadFitted(EngineFor("f32"), fit, "one document");
   ASSERT_TRUE(fitted.ok()) << fitted.status();
   SimulatedClock clock;
-  LimitRunner runner(std::move(fitted->loaded.parts), fitted->recorder, figures, &clock);
+  LimitRunner runner(std::move(fitted->loaded.parts), fitted->recorder.get(), figures, &clock);
   for (int round = 0; round < 2; ++round) {
     const auto outcomes =
         SimulateLoad(fitted->options, runner, clock, requests, {0}, 1e6, [](size_t) {});

@@ -22,6 +22,19 @@ class Matrix final : public PackedMatrix {
   const DType dtype_;
 };
 
+template <typename Params>
+OpCost Cost(const Params& params) {
+  return CostOf(OpCall(params)).value();
+}
+
+OpCost NormCost(const Activations& out) { return Cost(RmsNormParams{nullptr, nullptr, 0, out}); }
+OpCost ActivateCost(ActivationKind kind, const Activations& out) {
+  return Cost(ActivateParams{kind, nullptr, out});
+}
+OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
+  return Cost(GemmParams{in, w, accumulate, nullptr});
+}
+
 TEST(OpCost, GemmStreamsItsWeightsAndKeepsItsActivations) {
   const Matrix w(7, 5, DType::kBF16);
   const Activations in{nullptr, DType::kBF16, 3, 5};
@@ -46,17 +59,31 @@ TEST(OpCost, RowOpsMoveTheirRows) {
   EXPECT_EQ(NormCost(out).local_bytes, 30u * 4 + 10 * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kRelu, out).local_bytes, 30u * 4 + 30 * 2);
   EXPECT_EQ(ActivateCost(ActivationKind::kGatedGelu, out).local_bytes, 60u * 4 + 30 * 2);
-  std::vector<ScoreSummary> summaries(3);
-  const OpCost summarize =
-      SummarizeScoresCost({.scores = nullptr, .count = 100, .first_token = 0, .rows = summaries});
-  EXPECT_EQ(summarize.local_bytes, 1200u);
-  const OpCost embed = EmbedCost(3, DType::kBF16, 10);
+  std::vector<ScoreReduction> reductions(3);
+  const OpCost reduce = Cost(
+      ReduceScoresParams{.scores = nullptr, .count = 100, .first_token = 0, .rows = reductions});
+  EXPECT_EQ(reduce.local_bytes, 1200u);
+  const std::vector<int32_t> ids(3);
+  const OpCost embed = Cost(EmbedParams{ids, nullptr, DType::kBF16, 10, nullptr});
   EXPECT_EQ(embed.streamed_bytes, 30u * 2);
   EXPECT_EQ(embed.local_bytes, 30u * 4);
-  for (const OpCost& cost : {NormCost(out), embed, summarize}) {
+  for (const OpCost& cost : {NormCost(out), embed, reduce}) {
     EXPECT_EQ(cost.flops, 0u);
     EXPECT_EQ(cost.regions, 0u);
   }
+}
+
+TEST(OpCost, MakingTheRowsOfAGemmMovesNoRows) {
+  const Matrix w(7, 5, DType::kBF16);
+  const Activations rows{nullptr, DType::kBF16, 3, 5};
+  const OpCost cost = Cost(GemmOfNormParams{nullptr, nullptr, 0, rows, w, nullptr});
+  EXPECT_EQ(cost.kind, OpKind::kGemm);
+  EXPECT_EQ(cost.local_bytes, (3u + 1) * 5 * 4 + 3 * 7 * 4);
+}
+
+TEST(OpCost, OpsThatCopyAFewScoresAreNotCounted) {
+  EXPECT_FALSE(CostOf(OpCall(ExtractScoresParams{})).has_value());
+  EXPECT_FALSE(CostOf(OpCall(KeepScoresParams{})).has_value());
 }
 
 TEST(OpCost, EncoderAttentionReadsEveryKey) {
@@ -65,7 +92,7 @@ TEST(OpCost, EncoderAttentionReadsEveryKey) {
   p.num_heads = 2;
   p.head_dim = 8;
   p.out = {nullptr, DType::kBF16, 4, 16};
-  const OpCost cost = EncoderAttentionCost(p);
+  const OpCost cost = Cost(p);
   EXPECT_EQ(cost.rows, 4u);
   EXPECT_EQ(cost.dtype, DType::kBF16);
   EXPECT_EQ(cost.flops, 2u * 2 * 4 * 9 * 16);
@@ -89,7 +116,7 @@ class PagedCost : public testing::Test {
 };
 
 TEST_F(PagedCost, OneRowSharesItsReadAmongTheHeadsOfAGroup) {
-  const OpCost cost = PagedAttentionCost(Params());
+  const OpCost cost = Cost(Params());
   EXPECT_EQ(cost.kind, OpKind::kCrossAttention);
   EXPECT_EQ(cost.rows, 2u);
   EXPECT_EQ(cost.flops, 2u * 2 * 20 * 32);
@@ -99,7 +126,7 @@ TEST_F(PagedCost, OneRowSharesItsReadAmongTheHeadsOfAGroup) {
 
 TEST_F(PagedCost, NeighboursOfOneTableReadItOnce) {
   rows_ = {{0, 20, 19}, {0, 21, 20}, {0, 22, 21}, {5, 30, 29}};
-  const OpCost cost = PagedAttentionCost(Params());
+  const OpCost cost = Cost(Params());
   EXPECT_EQ(cost.flops, 2u * 2 * (20 + 21 + 22 + 30) * 32);
   EXPECT_EQ(cost.streamed_bytes, (22u + 30) * token_bytes_);
   EXPECT_EQ(cost.rows, 4u);  // 4 rows of 4 heads over 2 tables of 2 KV heads
@@ -111,11 +138,11 @@ TEST_F(PagedCost, WhatIsAppendedFirstCountsAsIfOnItsOwn) {
   AppendKvParams append{};
   append.slots = slots;
   append.region = p.region;
-  const OpCost without = PagedAttentionCost(p);
+  const OpCost without = Cost(p);
   p.append = &append;
-  const OpCost with = PagedAttentionCost(p);
-  EXPECT_EQ(with.streamed_bytes - without.streamed_bytes, AppendKvCost(append).streamed_bytes);
-  EXPECT_EQ(with.local_bytes - without.local_bytes, AppendKvCost(append).local_bytes);
+  const OpCost with = Cost(p);
+  EXPECT_EQ(with.streamed_bytes - without.streamed_bytes, Cost(append).streamed_bytes);
+  EXPECT_EQ(with.local_bytes - without.local_bytes, Cost(append).local_bytes);
   EXPECT_GT(with.local_bytes, without.local_bytes);
 }
 
@@ -123,7 +150,7 @@ TEST_F(PagedCost, ABiasTellsSelfAttention) {
   PagedAttentionParams p = Params();
   const float bias = 0;
   p.bias.data = &bias;
-  EXPECT_EQ(PagedAttentionCost(p).kind, OpKind::kSelfAttention);
+  EXPECT_EQ(Cost(p).kind, OpKind::kSelfAttention);
 }
 
 TEST(OpCost, PagesAreWrittenAndCopied) {
@@ -131,12 +158,12 @@ TEST(OpCost, PagesAreWrittenAndCopied) {
   AppendKvParams append{};
   append.slots = slots;
   append.region = {0, 0, 16, 2, 8, DType::kBF16};
-  EXPECT_EQ(AppendKvCost(append).streamed_bytes, 3u * 2 * 2 * 8 * 2);
-  EXPECT_EQ(AppendKvCost(append).local_bytes, 3u * 2 * 2 * 8 * 4);
+  EXPECT_EQ(Cost(append).streamed_bytes, 3u * 2 * 2 * 8 * 2);
+  EXPECT_EQ(Cost(append).local_bytes, 3u * 2 * 2 * 8 * 4);
 
   const std::vector<PageCopyRef> copies = {{0, 1, 4}, {2, 3, 1}};
   const std::vector<KvRegion> layers(2, append.region);
-  EXPECT_EQ(CopySlotsCost({copies, {}, layers}).streamed_bytes, 2u * 5 * 2 * (2 * 2 * 8 * 2));
+  EXPECT_EQ(Cost(CopySlotsParams{copies, {}, layers}).streamed_bytes, 2u * 5 * 2 * (2 * 2 * 8 * 2));
 }
 
 }  // namespace

@@ -1,8 +1,0 @@
-// Machines other than x86 have what Highway gives them.
-#include "kernels/cpu/kernels.h"
-
-namespace precis {
-
-void SelectIntrinsics(const Isa&, CpuKernels*) {}
-
-}  // namespace precis
