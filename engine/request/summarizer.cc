@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/mutex.h"
-#include "engine/api/too_long.h"
 #include "engine/load/memory_errors.h"
 #include "engine/request/summary_call.h"
 #include "engine/request/text_pool.h"
@@ -32,7 +31,8 @@ class CallHandle final : public SummaryCall {
 class Summarizer::Impl {
  public:
   Impl(Engine& engine, std::unique_ptr<Tokenizer> tokenizer, const SummarizerOptions& options)
-      : options_(options),
+      : limits_{engine.generation_limits(), engine.options().max_source_tokens,
+                options.max_text_bytes},
         tokenizer_(std::move(tokenizer)),
         pool_(std::make_shared<TextPool>(options.text_threads)),
         context_{engine, *tokenizer_, waiting_, pool_, [this](TextCall* call) { Forget(call); }} {}
@@ -46,15 +46,14 @@ class Summarizer::Impl {
     pool_->Close();
   }
 
-  StatusOr<std::unique_ptr<SummaryCall>> Start(SummarizeRequest request,
+  StatusOr<ValidRequest> Validate(SummarizeRequest request) {
+    return ValidRequest::Validate(std::move(request), context_.engine.info().defaults, limits_,
+                                  DrawSeed());
+  }
+
+  StatusOr<std::unique_ptr<SummaryCall>> Start(ValidRequest request,
                                                std::shared_ptr<SummaryListener> listener) {
-    PRECIS_RETURN_IF_ERROR(CheckSource(request));
-    const ModelInfo& info = context_.engine.info();
-    const GenerationLimits limits = context_.engine.generation_limits();
-    PRECIS_ASSIGN_OR_RETURN(ResolvedOptions options,
-                            ResolveOptions(info.defaults, request.options, limits, DrawSeed()));
-    auto call = std::make_shared<TextCall>(context_, std::move(request), std::move(options),
-                                           std::move(listener));
+    auto call = std::make_shared<TextCall>(context_, std::move(request), std::move(listener));
     {
       MutexLock lock(mutex_);
       if (calls_.size() >= context_.engine.options().max_sequences) {
@@ -69,21 +68,6 @@ class Summarizer::Impl {
   }
 
  private:
-  Status CheckSource(const SummarizeRequest& request) const {
-    if (const auto* ids = std::get_if<std::vector<int32_t>>(&request.source)) {
-      if (ids->empty()) return FieldError("token_ids", "is empty");
-      return OkStatus();
-    }
-    const std::string& text = std::get<std::string>(request.source);
-    if (text.empty()) return FieldError("text", "is empty");
-    if (text.size() > options_.max_text_bytes) {
-      return FieldTooLarge(
-          "text", fmt::format("has {} bytes, the limit is {} (--max-text-bytes); {}", text.size(),
-                              options_.max_text_bytes, kSendInParts));
-    }
-    return OkStatus();
-  }
-
   uint64_t DrawSeed() {
     MutexLock lock(mutex_);
     return seeds_();
@@ -95,7 +79,7 @@ class Summarizer::Impl {
     gone_.NotifyAll();
   }
 
-  const SummarizerOptions options_;
+  const RequestLimits limits_;
   const std::unique_ptr<Tokenizer> tokenizer_;
   Mutex mutex_;
   CondVar gone_;
@@ -112,8 +96,12 @@ Summarizer::Summarizer(Engine& engine, std::unique_ptr<Tokenizer> tokenizer,
 
 Summarizer::~Summarizer() = default;
 
+StatusOr<ValidRequest> Summarizer::Validate(SummarizeRequest request) {
+  return impl_->Validate(std::move(request));
+}
+
 StatusOr<std::unique_ptr<SummaryCall>> Summarizer::Start(
-    SummarizeRequest request, std::shared_ptr<SummaryListener> listener) {
+    ValidRequest request, std::shared_ptr<SummaryListener> listener) {
   return impl_->Start(std::move(request), std::move(listener));
 }
 

@@ -1,5 +1,5 @@
-// Text in, text out: options resolved, prefix added, tokenized, read whole or in windows, run by
-// the engine, detokenized, cut at stop strings. Knows no wire.
+// Text in, text out: a request is checked once, prefix added, tokenized, read whole or in windows,
+// run by the engine, detokenized, cut at stop strings. Knows no wire.
 //
 // Owner: the server or a command. Thread rule: Start from any thread, it never blocks on model
 // work; a listener is called from the summarizer's own text threads, one call at a time per
@@ -8,15 +8,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
-#include "common/clock.h"
 #include "common/status.h"
 #include "engine/api/generation.h"
 #include "engine/engine.h"
+#include "engine/request/valid_request.h"
 
 namespace precis {
 
@@ -25,22 +23,6 @@ class Tokenizer;  // engine/text/tokenizer.h
 struct SummarizerOptions {
   uint32_t text_threads = 1;           // tokenize and detokenize; bounded, apart from gRPC's
   uint64_t max_text_bytes = 2u << 20;  // checked before tokenizing; below gRPC's message limit
-};
-
-// What becomes of a source of more than EngineOptions::max_source_tokens.
-enum class LongDocumentPolicy {
-  kRefuse,    // INVALID_ARGUMENT with both numbers
-  kTruncate,  // its first tokens are read
-  kWindows,   // overlapping windows are summarized one by one, then their summaries
-};
-
-struct SummarizeRequest {
-  std::variant<std::string, std::vector<int32_t>> source;  // text, or ids as they are (no prefix)
-  GenerationOverrides options;
-  LongDocumentPolicy long_document_policy = LongDocumentPolicy::kRefuse;
-  Priority priority = Priority::kNormal;
-  std::string principal;  // as in SequenceRequest
-  std::optional<TimePoint> deadline;
 };
 
 struct SummaryText {
@@ -93,9 +75,12 @@ class Summarizer {
              const SummarizerOptions& options);
   ~Summarizer();  // cancels what is under way and waits for its OnFinished
 
-  // Cheap checks happen here (sizes, option ranges) and fail at once, with no call on the listener.
-  // Tokenization and everything later is reported through the listener.
-  StatusOr<std::unique_ptr<SummaryCall>> Start(SummarizeRequest request,
+  // Checks a request against this engine's limits and resolves its options; a seed that is needed
+  // and absent is drawn. The errors name the field.
+  StatusOr<ValidRequest> Validate(SummarizeRequest request);
+  // RESOURCE_EXHAUSTED with Reason::kQueueFull when max_sequences are unfinished, with no call on
+  // the listener. Tokenization and everything later is reported through the listener.
+  StatusOr<std::unique_ptr<SummaryCall>> Start(ValidRequest request,
                                                std::shared_ptr<SummaryListener> listener);
 
   const ModelInfo& info() const { return engine_.info(); }

@@ -21,16 +21,16 @@ ReadingPlanner::Limits LimitsOf(const Engine& engine) {
 
 }  // namespace
 
-TextCall::TextCall(const Context& context, SummarizeRequest request, ResolvedOptions options,
+TextCall::TextCall(const Context& context, ValidRequest request,
                    std::shared_ptr<SummaryListener> listener)
     : context_(context),
       planner_(context.tokenizer, LimitsOf(context.engine)),
       request_(std::move(request)),
       listener_(std::move(listener)) {
-  summary_.warnings = options.warnings;
-  summary_.effective = std::move(options);
-  summary_.long_document_policy = request_.long_document_policy;
-  summary_.priority = request_.priority;
+  summary_.effective = request_.options();
+  summary_.warnings = summary_.effective.warnings;
+  summary_.long_document_policy = request_.long_document_policy();
+  summary_.priority = request_.priority();
 }
 
 void TextCall::Wake() {
@@ -84,19 +84,19 @@ void TextCall::Process() {
 void TextCall::CheckEnd() {
   if (cancelled_.load()) return Fail(absl::CancelledError("cancelled by the client"));
   if (round_ && round_->in_flight() > 0) return;
-  if (request_.deadline && clock_.Now() >= *request_.deadline) {
+  if (request_.deadline() && clock_.Now() >= *request_.deadline()) {
     Fail(absl::DeadlineExceededError("the deadline passed before the summary was finished"));
   }
 }
 
 StatusOr<ReadingPlan> TextCall::PlanSource() {
-  if (auto* ids = std::get_if<std::vector<int32_t>>(&request_.source)) {
+  Source source = request_.TakeSource();
+  if (auto* ids = std::get_if<std::vector<int32_t>>(&source)) {
     ends_ = ids->back() == context_.tokenizer.end_id();
-    return planner_.PlanIds(std::move(*ids), request_.long_document_policy);
+    return planner_.PlanIds(std::move(*ids), request_.long_document_policy());
   }
   prefix_ = summary_.effective.options.prefix;
-  const std::string text = std::exchange(std::get<std::string>(request_.source), {});
-  return planner_.PlanText(text, prefix_, request_.long_document_policy);
+  return planner_.PlanText(std::get<std::string>(source), prefix_, request_.long_document_policy());
 }
 
 void TextCall::Begin() {
@@ -131,9 +131,9 @@ SequenceRequest TextCall::MakeRequest(size_t index) {
   request.sequence_index = window ? 0 : static_cast<uint32_t>(index);
   request.options = summary_.effective.options;
   if (window) request.options.num_return_sequences = 1;  // the best one goes on
-  request.deadline = request_.deadline;
-  request.principal = request_.principal;
-  request.priority = request_.priority;
+  request.deadline = request_.deadline();
+  request.principal = request_.principal();
+  request.priority = request_.priority();
   request.listener = shared_from_this();
   return request;
 }

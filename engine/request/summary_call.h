@@ -35,8 +35,7 @@ class TextCall final : public EventListener, public std::enable_shared_from_this
     std::function<void(TextCall*)> on_gone;  // after OnFinished; ends the summarizer's share
   };
 
-  TextCall(const Context& context, SummarizeRequest request, ResolvedOptions options,
-           std::shared_ptr<SummaryListener> listener);
+  TextCall(const Context& context, ValidRequest request, std::shared_ptr<SummaryListener> listener);
 
   void Wake();
   void Cancel();
@@ -73,7 +72,7 @@ class TextCall final : public EventListener, public std::enable_shared_from_this
   const Context context_;
   const SteadyClock clock_;
   const ReadingPlanner planner_;
-  SummarizeRequest request_;
+  ValidRequest request_;
   std::shared_ptr<SummaryListener> listener_;  // the caller's; shared with the transport
   std::atomic<uint32_t> wakeups_{0};
   std::atomic<bool> cancelled_{false};

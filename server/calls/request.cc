@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <optional>
-#include <variant>
+#include <utility>
 #include <vector>
 
-#include "engine/api/too_long.h"
 #include "fmt/format.h"
 #include "server/observe/errors.h"
 
@@ -13,9 +12,6 @@ namespace precis {
 namespace {
 
 namespace v1 = precis::v1;
-
-// English has 4 to 5 bytes a piece; fewer bytes a token would only count documents too long.
-constexpr uint64_t kBytesPerToken = 4;
 
 Status CheckModel(const RequestView& view, const ModelInfo& model) {
   // The name asked for is the client's text: it is not repeated in a message that may be logged.
@@ -129,77 +125,32 @@ StatusOr<LongDocumentPolicy> ToPolicy(const v1::GenerationOptions& o) {
   }
 }
 
-StatusOr<std::vector<int32_t>> ToIds(const v1::TokenIds& ids, const ModelInfo& model,
-                                     LongDocumentPolicy policy, const ServerOptions& options) {
-  const auto count = static_cast<uint64_t>(ids.ids_size());
-  if (count == 0) return FieldError("token_ids", "is empty");
-  if (policy == LongDocumentPolicy::kRefuse && count > options.engine.max_source_tokens) {
-    return FieldTooLarge(
-        "token_ids", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", count,
-                                 options.engine.max_source_tokens, kReadOtherwise));
-  }
-  std::vector<int32_t> out;
-  out.reserve(count);
-  for (const uint32_t id : ids.ids()) {
-    if (id >= model.vocab_size) {
-      return FieldError(
-          fmt::format("token_ids.ids[{}]", out.size()),
-          fmt::format("{} is not an id; the vocabulary has {}", id, model.vocab_size));
-    }
-    out.push_back(static_cast<int32_t>(id));
-  }
-  return out;
-}
-
-}  // namespace
-
-StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
-                                     const ServerOptions& options) {
-  const ModelInfo& model = engine.info();
-  PRECIS_RETURN_IF_ERROR(CheckModel(view, model));
-  SummarizeRequest out;
-  PRECIS_ASSIGN_OR_RETURN(out.options, ToOverrides(*view.options));
-  PRECIS_ASSIGN_OR_RETURN(out.long_document_policy, ToPolicy(*view.options));
-  PRECIS_ASSIGN_OR_RETURN(out.priority, ToPriority(*view.options, options.max_priority));
-  // The summarizer resolves them again; here they are refused before they cost a place in the
-  // queue.
-  PRECIS_RETURN_IF_ERROR(
-      ResolveOptions(model.defaults, out.options, engine.generation_limits(), 0).status());
-  if (view.token_ids != nullptr) {
-    PRECIS_ASSIGN_OR_RETURN(out.source,
-                            ToIds(*view.token_ids, model, out.long_document_policy, options));
-    return out;
-  }
-  if (view.text == nullptr) return FieldError("source", "neither text nor token_ids is set");
-  if (view.text->empty()) return FieldError("text", "is empty");
-  if (view.text->size() > options.text.max_text_bytes) {
-    return FieldTooLarge("text",
-                         fmt::format("has {} bytes, the limit is {} (--max-text-bytes); {}",
-                                     view.text->size(), options.text.max_text_bytes, kSendInParts));
-  }
-  out.source = *view.text;
-  return out;
-}
-
+// Whose request it is, to the engine, and no higher priority than that client gets.
 void ApplyClientLimits(const Client& client, SummarizeRequest* request) {
   request->principal = client.name;
   request->priority = std::max(request->priority, client.limits.max_priority);
 }
 
-uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine) {
-  const auto resolved =
-      ResolveOptions(engine.info().defaults, request.options, engine.generation_limits(), 0);
-  if (!resolved.ok()) return 0;  // it will be refused
-  const GenerationOptions& o = resolved->options;
-  return uint64_t{o.max_new_tokens} * std::max(o.num_beams, o.num_return_sequences);
+Source ToSource(const RequestView& view) {
+  if (view.token_ids != nullptr) {
+    return std::vector<int32_t>(view.token_ids->ids().begin(), view.token_ids->ids().end());
+  }
+  if (view.text != nullptr) return *view.text;
+  return {};
 }
 
-uint64_t EstimateCost(const SummarizeRequest& request, const Engine& engine) {
-  const auto* ids = std::get_if<std::vector<int32_t>>(&request.source);
-  const uint64_t source = ids != nullptr
-                              ? ids->size()
-                              : std::get<std::string>(request.source).size() / kBytesPerToken + 1;
-  return source + NewTokens(request, engine);
+}  // namespace
+
+StatusOr<ValidRequest> ToRequest(const RequestView& view, const Client& client,
+                                 Summarizer& summarizer, const ServerOptions& options) {
+  PRECIS_RETURN_IF_ERROR(CheckModel(view, summarizer.info()));
+  SummarizeRequest out;
+  PRECIS_ASSIGN_OR_RETURN(out.options, ToOverrides(*view.options));
+  PRECIS_ASSIGN_OR_RETURN(out.long_document_policy, ToPolicy(*view.options));
+  PRECIS_ASSIGN_OR_RETURN(out.priority, ToPriority(*view.options, options.max_priority));
+  out.source = ToSource(view);
+  ApplyClientLimits(client, &out);
+  return summarizer.Validate(std::move(out));
 }
 
 }  // namespace precis

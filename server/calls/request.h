@@ -1,14 +1,14 @@
-// A message of the wire to a request of the engine: every cheap refusal, each naming its field.
+// A message of the wire to a valid request of the engine: every cheap refusal, each naming its
+// field.
 //
 // Called by the reactors, before a place in the queue is asked for. Thread rule: no state.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "common/status.h"
-#include "engine/engine.h"
 #include "engine/request/summarizer.h"
+#include "engine/request/valid_request.h"
 #include "precis/v1/summarization.pb.h"
 #include "server/config/client.h"
 #include "server/config/options.h"
@@ -33,18 +33,9 @@ RequestView ViewOf(const Message& message) {
           .options = &message.options()};
 }
 
-// INVALID_ARGUMENT, NOT_FOUND or UNIMPLEMENTED, naming the field. The deadline is not set.
-StatusOr<SummarizeRequest> ToRequest(const RequestView& view, const Engine& engine,
-                                     const ServerOptions& options);
-
-// Whose request it is, to the engine, and no higher priority than that client gets.
-void ApplyClientLimits(const Client& client, SummarizeRequest* request);
-
-// Most tokens that the request may generate, of all its beams or samples.
-uint64_t NewTokens(const SummarizeRequest& request, const Engine& engine);
-
-// What the queue counts: source tokens and new tokens. Source tokens are exact for ids and about
-// right for text, since nothing is tokenized yet.
-uint64_t EstimateCost(const SummarizeRequest& request, const Engine& engine);
+// INVALID_ARGUMENT, NOT_FOUND or UNIMPLEMENTED, naming the field. The request is `client`'s to the
+// engine, and has no higher priority than that client gets. Its deadline is not set.
+StatusOr<ValidRequest> ToRequest(const RequestView& view, const Client& client,
+                                 Summarizer& summarizer, const ServerOptions& options);
 
 }  // namespace precis

@@ -3,8 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "server/calls/request.h"
-
 namespace precis {
 namespace {
 
@@ -29,14 +27,14 @@ SummaryTask::SummaryTask(ServerCore& core, CallContext call_context, AdmissionPe
 // does not see; it sees the lock.
 SummaryTask::~SummaryTask() { MutexLock lock(mutex_); }
 
-void SummaryTask::Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink) {
+void SummaryTask::Run(ValidRequest request, std::shared_ptr<ReplySink> sink) {
   {
     MutexLock lock(mutex_);
     sink_ = std::move(sink);
   }
   core_.live.Add(shared_from_this());
-  request.deadline = call_context_.deadline;
-  new_tokens_ = NewTokens(request, core_.summarizer.engine());
+  request.SetDeadline(call_context_.deadline);
+  new_tokens_ = request.new_tokens();
   auto started = core_.summarizer.Start(std::move(request), shared_from_this());
   if (!started.ok()) {
     EngineLetGo();  // never had it

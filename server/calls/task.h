@@ -38,7 +38,7 @@ class SummaryTask final : public SummaryListener,
   ~SummaryTask() override;
 
   // Gives the request to the summarizer. Whatever happens, the sink hears Finished once.
-  void Run(SummarizeRequest request, std::shared_ptr<ReplySink> sink);
+  void Run(ValidRequest request, std::shared_ptr<ReplySink> sink);
   // Ends the request with `why`, now; the engine gives its pages back a step later, and with them
   // its place in the queue. Idempotent.
   void Abort(const Status& why) override;

@@ -29,9 +29,9 @@ std::string NameOrPlace(const std::string& name, std::string_view list, int inde
 // What one request says, input by input, as it is read.
 class RequestReader {
  public:
-  RequestReader(const ModelInferRequest& message, const Engine& engine,
+  RequestReader(const ModelInferRequest& message, const Client& client, Summarizer& summarizer,
                 const ServerOptions& options)
-      : message_(message), engine_(engine), options_(options) {}
+      : message_(message), client_(client), summarizer_(summarizer), options_(options) {}
 
   StatusOr<InferRequest> Read(bool streams);
 
@@ -51,7 +51,8 @@ class RequestReader {
   InferTensor TensorAt(int index) const;
 
   const ModelInferRequest& message_;
-  const Engine& engine_;
+  const Client& client_;
+  Summarizer& summarizer_;
   const ServerOptions& options_;
   InferRequest out_;
   std::vector<std::string> texts_;
@@ -297,7 +298,7 @@ Status RequestReader::MakeTexts() {
                               .text = &texts_[i],
                               .token_ids = nullptr,
                               .options = &texts_options_[i]};
-    auto request = ToRequest(view, engine_, options_);
+    auto request = ToRequest(view, client_, summarizer_, options_);
     if (!request.ok()) return InInferWords(request.status(), i, texts_.size());
     out_.texts.push_back(*std::move(request));
   }
@@ -339,11 +340,12 @@ Status CheckInferModel(const std::string& name, const std::string& version, cons
   return OkStatus();
 }
 
-StatusOr<InferRequest> ToInferRequest(const ModelInferRequest& message, const Engine& engine,
-                                      const ServerOptions& options, bool streams) {
+StatusOr<InferRequest> ToInferRequest(const ModelInferRequest& message, const Client& client,
+                                      Summarizer& summarizer, const ServerOptions& options,
+                                      bool streams) {
   PRECIS_RETURN_IF_ERROR(CheckInferModel(message.model_name(), message.model_version(),
-                                         engine.info(), "model_name", "model_version"));
-  return RequestReader(message, engine, options).Read(streams);
+                                         summarizer.info(), "model_name", "model_version"));
+  return RequestReader(message, client, summarizer, options).Read(streams);
 }
 
 Status InInferWords(const Status& status, size_t index, size_t count) {

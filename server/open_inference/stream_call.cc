@@ -102,8 +102,8 @@ StatusOr<std::shared_ptr<InferTasks>> InferStream::Accept(
     const inference::ModelInferRequest& message, const CallContext& call_context,
     AdmissionPermit permit) {
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
-                          ToInferRequest(message, core_.summarizer.engine(), core_.options,
-                                         /*streams=*/true));
+                          ToInferRequest(message, call_context.client, core_.summarizer,
+                                         core_.options, /*streams=*/true));
   return InferTasks::Admit(core_, *context_, call_context, std::move(request), std::move(permit));
 }
 

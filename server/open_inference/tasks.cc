@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/calls/request.h"
-
 namespace precis {
 namespace {
 
@@ -34,10 +32,7 @@ StatusOr<std::shared_ptr<InferTasks>> InferTasks::Admit(ServerCore& core,
                                                         AdmissionPermit first) {
   const size_t count = request.texts.size();
   std::vector<uint64_t> costs;
-  for (SummarizeRequest& text : request.texts) {
-    ApplyClientLimits(call_context.client, &text);
-    costs.push_back(EstimateCost(text, core.summarizer.engine()));
-  }
+  for (const ValidRequest& text : request.texts) costs.push_back(text.cost_tokens());
   PRECIS_ASSIGN_OR_RETURN(std::vector<AdmissionPermit> permits,
                           core.admission.TryAdmitAll(call_context.client, costs, std::move(first)));
   std::vector<std::shared_ptr<SummaryTask>> tasks;
@@ -65,7 +60,7 @@ void InferTasks::Run(std::shared_ptr<InferSink> sink) {
     MutexLock lock(mutex_);
     sink_ = std::move(sink);
   }
-  std::vector<SummarizeRequest> texts = std::move(request_.texts);
+  std::vector<ValidRequest> texts = std::move(request_.texts);
   for (size_t i = 0; i < tasks_.size(); ++i) {
     tasks_[i]->Run(std::move(texts[i]), std::make_shared<TextSink>(shared_from_this(), i));
   }

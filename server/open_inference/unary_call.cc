@@ -86,8 +86,8 @@ StatusOr<std::shared_ptr<InferTasks>> Open(ServerCore& core, grpc::CallbackServe
   inference::ModelInferRequest message;
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
   PRECIS_ASSIGN_OR_RETURN(InferRequest request,
-                          ToInferRequest(message, core.summarizer.engine(), core.options,
-                                         /*streams=*/false));
+                          ToInferRequest(message, call_context->client, core.summarizer,
+                                         core.options, /*streams=*/false));
   return InferTasks::Admit(core, *context, *call_context, std::move(request), {});
 }
 

@@ -4,6 +4,7 @@
 // Called by the reactors. Thread rule: any thread.
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include "grpcpp/server_context.h"
@@ -16,7 +17,7 @@ namespace precis {
 
 struct OpenedCall {
   CallContext context;
-  SummarizeRequest request;
+  std::optional<ValidRequest> request;  // there is one once the call is open
   AdmissionPermit permit;
 };
 
@@ -25,12 +26,10 @@ template <typename Message>
 Status CheckAndAdmit(ServerCore& core, const grpc::ByteBuffer& bytes, OpenedCall* call) {
   Message message;
   PRECIS_RETURN_IF_ERROR(ParseMessage(bytes, core.options, &message));
-  PRECIS_ASSIGN_OR_RETURN(call->request,
-                          ToRequest(ViewOf(message), core.summarizer.engine(), core.options));
-  ApplyClientLimits(call->context.client, &call->request);
+  PRECIS_ASSIGN_OR_RETURN(call->request, ToRequest(ViewOf(message), call->context.client,
+                                                   core.summarizer, core.options));
   PRECIS_ASSIGN_OR_RETURN(
-      call->permit, core.admission.TryAdmit(call->context.client,
-                                            EstimateCost(call->request, core.summarizer.engine())));
+      call->permit, core.admission.TryAdmit(call->context.client, call->request->cost_tokens()));
   return OkStatus();
 }
 

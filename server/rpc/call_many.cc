@@ -94,12 +94,11 @@ void ManyReply::TakeIn(const grpc::ByteBuffer& bytes, AdmissionPermit permit) {
   OpenedCall call;
   call.context = core_.entry.ItemContext(*context_, call_context_, ids_.size());
   if (!parsed.ok()) return Refuse(call.context, id, parsed);
-  auto request = ToRequest(ViewOf(message), core_.summarizer.engine(), core_.options);
+  auto request = ToRequest(ViewOf(message), call_context_.client, core_.summarizer, core_.options);
   if (!request.ok()) return Refuse(call.context, id, request.status());
   call.request = *std::move(request);
-  ApplyClientLimits(call_context_.client, &call.request);
   call.permit = std::move(permit);
-  call.permit.SetTokens(EstimateCost(call.request, core_.summarizer.engine()));
+  call.permit.SetTokens(call.request->cost_tokens());
   Start(id, std::move(call));
 }
 
@@ -118,7 +117,7 @@ void ManyReply::Start(const std::string& id, OpenedCall call) {
     running_.emplace(id, task);
   }
   const auto self = std::static_pointer_cast<ManyReply>(shared_from_this());
-  task->Run(std::move(call.request), std::make_shared<ManyItem>(self, id));
+  task->Run(*std::move(call.request), std::make_shared<ManyItem>(self, id));
   // A client that left before the task was listed.
   if (context_->IsCancelled()) task->Abort(WhyCancelled());
 }

@@ -26,7 +26,7 @@ class StreamReply final : public grpc::ServerWriteReactor<grpc::ByteBuffer>, pub
     reply->task_ = std::make_shared<SummaryTask>(reply->core_, std::move(call.context),
                                                  std::move(call.permit));
     reply->self_ = reply;
-    reply->task_->Run(std::move(call.request), reply);
+    reply->task_->Run(*std::move(call.request), reply);
   }
   static void Refuse(std::shared_ptr<StreamReply> reply, const Status& why) {
     reply->self_ = reply;

@@ -22,7 +22,7 @@ class UnaryReply final : public grpc::ServerUnaryReactor, public ReplySink {
     reply->task_ = std::make_shared<SummaryTask>(reply->core_, std::move(call.context),
                                                  std::move(call.permit));
     reply->self_ = reply;
-    reply->task_->Run(std::move(call.request), reply);
+    reply->task_->Run(*std::move(call.request), reply);
   }
 
   void Accepted(uint32_t) override {

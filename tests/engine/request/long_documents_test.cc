@@ -56,7 +56,7 @@ class LongDocuments : public SummarizerTest {
   // Starts a request for many windows and returns when some of them are decoding.
   std::unique_ptr<SummaryCall> StartSlowly(SummarizeRequest request, std::shared_ptr<Heard> heard) {
     Make({.step_time = std::chrono::milliseconds(2)});
-    auto call = summarizer_->Start(std::move(request), heard);
+    auto call = Start(std::move(request), heard);
     EXPECT_TRUE(call.ok()) << call.status();
     while (engine_->stats().decoding < 2) std::this_thread::yield();
     return *std::move(call);
@@ -171,7 +171,7 @@ TEST_F(LongDocuments, OfBeamsTheBestOfEachWindowGoesOn) {
 TEST_F(LongDocuments, AtMostEightWindowsAreInTheEngineAtATime) {
   Make({.step_time = std::chrono::microseconds(500)});
   auto heard = std::make_shared<Heard>();
-  auto call = summarizer_->Start(LongIds(3000), heard);
+  auto call = Start(LongIds(3000), heard);
   ASSERT_TRUE(call.ok());
   std::vector<uint32_t> seen;
   std::thread watcher([&] {
@@ -239,7 +239,7 @@ TEST_F(LongDocuments, CallsThatFillTheEngineWaitForEachOther) {
   std::vector<std::unique_ptr<SummaryCall>> calls;
   for (int i = 0; i < 3; ++i) {
     all.push_back(std::make_shared<Heard>());
-    auto call = summarizer_->Start(LongIds(2000), all.back());
+    auto call = Start(LongIds(2000), all.back());
     ASSERT_TRUE(call.ok()) << call.status();
     calls.push_back(*std::move(call));
   }
@@ -262,7 +262,7 @@ TEST_F(LongDocuments, EveryCallEndsOnceWhateverHappens) {
         request.deadline = SteadyClock().Now() + std::chrono::milliseconds(round % 20);
       }
       all.push_back(std::make_shared<Heard>());
-      calls.push_back(summarizer_->Start(std::move(request), all.back()).value());
+      calls.push_back(Start(std::move(request), all.back()).value());
     }
     std::this_thread::sleep_for(std::chrono::microseconds(200 * round));
     calls[0].reset();
@@ -326,7 +326,8 @@ TEST(Samples, TheFirstIsTheOnlyOneAndTheOthersDiffer) {
     request.options.temperature = 1.5f;
     request.options.seed = 7;
     auto heard = std::make_shared<Heard>();
-    const auto call = model->summarizer->Start(std::move(request), heard);
+    const auto call =
+        model->summarizer->Start(model->summarizer->Validate(std::move(request)).value(), heard);
     return call.ok() ? heard->Wait() : call.status();
   };
   const auto one = run(1);

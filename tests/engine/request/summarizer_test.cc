@@ -3,6 +3,7 @@
 
 #include <random>
 #include <thread>
+#include <type_traits>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -91,11 +92,46 @@ TEST_F(SummarizerTest, RefusesBadInputNamingTheField) {
   EXPECT_EQ(field(Request("broken \xff here")), "text");
   EXPECT_EQ(field(Request(std::string(5000, 'a'))), "text");
   EXPECT_EQ(field(Request(std::vector<int32_t>{})), "token_ids");
-  EXPECT_EQ(field(Request(std::vector<int32_t>{5, 100'000})), "source");
-  EXPECT_EQ(field(Request(std::vector<int32_t>(201, 5))), "source");
+  EXPECT_EQ(field(Request(std::vector<int32_t>{5, 100'000})), "token_ids.ids[1]");
+  EXPECT_EQ(field(Request(std::vector<int32_t>{5, -1})), "token_ids.ids[1]");
+  EXPECT_EQ(field(Request(std::vector<int32_t>(201, 5))), "token_ids");
+  EXPECT_EQ(field(Request({})), "source");
   SummarizeRequest hot = Request("text");
   hot.options.temperature = -1;
   EXPECT_EQ(field(hot), "options.temperature");
+}
+
+// What was not validated cannot be started: there is no other way to a ValidRequest.
+static_assert(!std::is_default_constructible_v<ValidRequest>);
+static_assert(!std::is_constructible_v<ValidRequest, SummarizeRequest>);
+static_assert(!std::is_convertible_v<SummarizeRequest, ValidRequest>);
+
+// Were they resolved again, another seed would be drawn.
+TEST_F(SummarizerTest, RunsTheOptionsThatValidationResolved) {
+  SummarizeRequest request = Request("text");
+  request.options.temperature = 1.0f;
+  auto valid = summarizer_->Validate(request);
+  ASSERT_TRUE(valid.ok()) << valid.status();
+  const uint64_t seed = valid->options().options.seed;
+  auto heard = std::make_shared<Heard>();
+  const auto call = summarizer_->Start(*std::move(valid), heard);
+  ASSERT_TRUE(call.ok()) << call.status();
+  const auto summary = heard->Wait();
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->effective.options.seed, seed);
+  EXPECT_NE(summarizer_->Validate(request)->options().options.seed, seed);
+}
+
+TEST_F(SummarizerTest, AValidRequestKnowsWhatItMayCost) {
+  SummarizeRequest request = Request(std::vector<int32_t>{9, 12, 33});
+  request.options.num_beams = 4;
+  request.options.num_return_sequences = 2;
+  const auto ids = summarizer_->Validate(request);
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  EXPECT_EQ(ids->new_tokens(), 160u);
+  EXPECT_EQ(ids->cost_tokens(), 163u);
+  request.source = "twelve bytes";
+  EXPECT_EQ(summarizer_->Validate(request)->cost_tokens(), 164u);
 }
 
 TEST_F(SummarizerTest, ATextWithTooManyTokensIsRefusedWithBothNumbers) {
@@ -110,7 +146,7 @@ TEST_F(SummarizerTest, ATextWithTooManyTokensIsRefusedWithBothNumbers) {
 TEST_F(SummarizerTest, CancellingEndsWithCancelledAndGivesPagesBack) {
   Make({.step_time = std::chrono::milliseconds(2)});
   auto heard = std::make_shared<Heard>();
-  auto call = summarizer_->Start(Request(std::vector<int32_t>{9, 35, 33}), heard);
+  auto call = Start(Request(std::vector<int32_t>{9, 35, 33}), heard);
   ASSERT_TRUE(call.ok());
   while (engine_->stats().decoding == 0) std::this_thread::yield();
   (*call)->Cancel();
@@ -125,8 +161,7 @@ TEST_F(SummarizerTest, DestructionCancelsWhatIsUnderWay) {
   std::vector<std::unique_ptr<SummaryCall>> calls;
   for (int i = 0; i < 20; ++i) {
     all.push_back(std::make_shared<Heard>());
-    calls.push_back(
-        summarizer_->Start(Request(std::vector<int32_t>{9, 35, i}), all.back()).value());
+    calls.push_back(Start(Request(std::vector<int32_t>{9, 35, i}), all.back()).value());
   }
   summarizer_.reset();
   for (const auto& heard : all) {
@@ -143,7 +178,7 @@ TEST_F(SummarizerTest, EveryCallEndsOnceUnderRandomLoad) {
       for (int i = 0; i < 60; ++i) {
         auto heard = std::make_shared<Heard>();
         std::vector<int32_t> ids = {5, static_cast<int32_t>(random() % 40), t, i};
-        auto call = summarizer_->Start(Request(ids), heard);
+        auto call = Start(Request(ids), heard);
         ASSERT_TRUE(call.ok());
         if (random() % 3 == 0) call->reset();  // cancels
         const auto summary = heard->Wait();

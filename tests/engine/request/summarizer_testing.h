@@ -88,16 +88,22 @@ class SummarizerTest : public testing::Test {
                                      SummarizerOptions{.text_threads = 2, .max_text_bytes = 4000});
   }
 
-  SummarizeRequest Request(std::variant<std::string, std::vector<int32_t>> source) {
+  SummarizeRequest Request(Source source) {
     SummarizeRequest request;
     request.source = std::move(source);
     request.options.max_new_tokens = 40;
     return request;
   }
 
+  StatusOr<std::unique_ptr<SummaryCall>> Start(SummarizeRequest request,
+                                               std::shared_ptr<Heard> heard) {
+    PRECIS_ASSIGN_OR_RETURN(ValidRequest valid, summarizer_->Validate(std::move(request)));
+    return summarizer_->Start(std::move(valid), std::move(heard));
+  }
+
   StatusOr<Summary> Run(SummarizeRequest request,
                         std::shared_ptr<Heard> heard = std::make_shared<Heard>()) {
-    PRECIS_ASSIGN_OR_RETURN(auto call, summarizer_->Start(std::move(request), heard));
+    PRECIS_ASSIGN_OR_RETURN(auto call, Start(std::move(request), heard));
     return heard->Wait();
   }
 

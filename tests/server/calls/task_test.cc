@@ -75,7 +75,7 @@ Started Begin(TestServer& server, AdmissionPermit permit, const SummarizeRequest
   out.task =
       std::make_shared<SummaryTask>(server.server().core(), NewCallContext(), std::move(permit));
   out.sink->task = out.task;
-  out.task->Run(request, out.sink);
+  out.task->Run(server.server().core().summarizer.Validate(request).value(), out.sink);
   return out;
 }
 
@@ -90,14 +90,23 @@ TEST(Task, EndsOnceWithTheSummary) {
 }
 
 TEST(Task, ARefusalByTheSummarizerEndsItAndFreesItsPlace) {
-  TestServer server;
+  FakeControl control;
+  TestModel model;
+  model.control = &control;
+  ServerOptions options = TestOptions();
+  options.engine.max_sequences = 1;
+  TestServer server(options, model);
+  control.stuck = true;
   auto permit = server.server().core().admission.TryAdmit(Client(), 2);
-  SummarizeRequest request = SourceOf(1, 5);
-  request.options.top_p = 7.0f;
-  const Started s = Begin(server, *std::move(permit), request);
-  EXPECT_EQ(s.sink->finished, 1);
-  EXPECT_EQ(s.sink->status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(server.server().core().admission.requests(), 0u);
+  const Started first = Begin(server, *std::move(permit), SourceOf(1, 5));
+  ASSERT_TRUE(Eventually([&control] { return control.runs > 0; }));
+  permit = server.server().core().admission.TryAdmit(Client(), 2);
+  const Started second = Begin(server, *std::move(permit), SourceOf(2, 5));
+  EXPECT_EQ(second.sink->finished, 1);
+  EXPECT_EQ(ReasonOf(second.sink->status()), Reason::kQueueFull);
+  EXPECT_EQ(server.server().core().admission.requests(), 1u);
+  control.stuck = false;
+  EXPECT_TRUE(server.BecomesIdle());
 }
 
 TEST(Task, KeepsItsPlaceUntilTheEngineHasLetGo) {
