@@ -11,7 +11,7 @@
 #include "engine/api/engine_options.h"
 #include "engine/load/open_model.h"
 #include "engine/model/config/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 
 namespace precis {

@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/config/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/families/architecture.h"
+#include "engine/model/weights.h"
 #include "kernels/device_allocator.h"
 
 namespace precis {
@@ -19,7 +19,7 @@ enum class AttentionKind : uint8_t { kSelf, kCross };
 
 class GroupedAttention {
  public:
-  GroupedAttention(const ModelConfig& config, const T5Weights& weights, uint32_t max_rows,
+  GroupedAttention(const Architecture& arch, const ModelWeights& weights, uint32_t max_rows,
                    DeviceAllocator& allocator);
 
   // `noise`: a row each, read where the model subtracts noise.
@@ -35,8 +35,8 @@ class GroupedAttention {
                                  AttentionKind kind);
   size_t DealtAt(size_t layer, AttentionKind kind) const;  // index into dealt_
 
-  const ModelConfig& config_;
-  const T5Weights& weights_;
+  const Architecture& arch_;
+  const ModelWeights& weights_;
   const uint32_t max_rows_;
   const uint32_t num_kv_heads_;  // the same in all layers of a variant that asks
   Backend& backend_;

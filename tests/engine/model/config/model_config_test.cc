@@ -45,11 +45,11 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   ASSERT_TRUE(c.ok()) << c.status();
   EXPECT_EQ(c->head_dim, 3u);
   EXPECT_EQ(c->num_decoder_layers, 2u) << "as many as encoder layers";
-  EXPECT_EQ(c->relative_attention_num_buckets, 32u);
-  EXPECT_EQ(c->relative_attention_max_distance, 128u);
-  EXPECT_FLOAT_EQ(c->layer_norm_epsilon, 1e-6f);
+  EXPECT_EQ(c->position_bias.num_buckets, 32u);
+  EXPECT_EQ(c->position_bias.max_distance, 128u);
+  EXPECT_FLOAT_EQ(c->norm_epsilon, 1e-6f);
   EXPECT_FALSE(c->gated);
-  EXPECT_TRUE(c->scale_decoder_outputs);
+  EXPECT_NE(c->logits_scale, 1.0f);
   EXPECT_THAT(c->tokens.ends, ElementsAre(1));
   EXPECT_EQ(c->n_positions, 0u);
   EXPECT_EQ(c->attention_variant, std::nullopt);
@@ -64,7 +64,7 @@ TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
                              t5->num_encoder_layers, t5->num_decoder_layers, t5->num_heads}),
       ElementsAre(32128, 512, 64, 2048, 6, 6, 8));
   EXPECT_FALSE(t5->gated);
-  EXPECT_TRUE(t5->scale_decoder_outputs);
+  EXPECT_NE(t5->logits_scale, 1.0f);
   const auto mt5 = Load({{"model_type", "mt5"}});
   ASSERT_TRUE(mt5.ok()) << mt5.status();
   EXPECT_THAT(
@@ -72,7 +72,7 @@ TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
                              mt5->num_encoder_layers, mt5->num_decoder_layers, mt5->num_heads}),
       ElementsAre(250112, 512, 64, 1024, 8, 8, 6));
   EXPECT_TRUE(mt5->gated);
-  EXPECT_FALSE(mt5->scale_decoder_outputs);
+  EXPECT_EQ(mt5->logits_scale, 1.0f);
 }
 
 // By T5Config.from_dict() of transformers 5.5.4: the other name wins, and the decoder's depth
@@ -105,36 +105,36 @@ TEST(ModelConfig, ReadsEveryFixture) {
   EXPECT_EQ(odd->num_heads, 6u);
   EXPECT_EQ(odd->num_encoder_layers, 3u);
   EXPECT_EQ(odd->num_decoder_layers, 2u);
-  EXPECT_EQ(odd->relative_attention_num_buckets, 16u);
-  EXPECT_EQ(odd->relative_attention_max_distance, 64u);
+  EXPECT_EQ(odd->position_bias.num_buckets, 16u);
+  EXPECT_EQ(odd->position_bias.max_distance, 64u);
   EXPECT_EQ(odd->vocab_size, 544u);
 }
 
 TEST(ModelConfig, ScalesByItsOwnKeyElseByTheTie) {
   json config = Minimal();
   config["tie_word_embeddings"] = false;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs);
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f);
   config["scale_decoder_outputs"] = true;
-  EXPECT_TRUE(Load(config)->scale_decoder_outputs);
+  EXPECT_NE(Load(config)->logits_scale, 1.0f);
   config["tie_word_embeddings"] = true;
   config["scale_decoder_outputs"] = false;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "as transformers 5 writes v1.1";
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f) << "as transformers 5 writes v1.1";
   config["scale_decoder_outputs"] = nullptr;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "a null is no";
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f) << "a null is no";
   config.erase("scale_decoder_outputs");
   config["tie_word_embeddings"] = nullptr;
-  EXPECT_TRUE(Load(config)->scale_decoder_outputs) << "not false";
+  EXPECT_NE(Load(config)->logits_scale, 1.0f) << "not false";
 }
 
 // MT5ForConditionalGeneration of transformers 5.5.4 has no scaling.
 TEST(ModelConfig, NoMt5ScalesWhateverItsFileSays) {
   json config = Minimal();
   config["model_type"] = "mt5";
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs);
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f);
   for (const char* key : {"tie_word_embeddings", "scale_decoder_outputs"}) {
     for (const bool said : {false, true}) {
       config[key] = said;
-      EXPECT_FALSE(Load(config)->scale_decoder_outputs) << key << " " << said;
+      EXPECT_EQ(Load(config)->logits_scale, 1.0f) << key << " " << said;
     }
   }
 }
