@@ -97,6 +97,13 @@ uint64_t WorkspaceBytes(const ModelConfig& c, const EngineOptions& o, DType acti
          o.max_batch * step;
 }
 
+uint64_t PositionBiasBytes(const ModelConfig& c, const EngineOptions& o) {
+  const uint64_t encoder_tables = c.position_bias.per_layer ? c.num_encoder_layers : 1;
+  const uint64_t decoder_tables = c.position_bias.per_layer ? c.num_decoder_layers : 1;
+  return c.num_heads * sizeof(float) *
+         (encoder_tables * 2 * o.max_source_tokens + decoder_tables * o.max_new_tokens);
+}
+
 Status CheckSizes(const OpenedModel& model) {
   const ModelConfig& c = model.config;
   const int64_t inner = int64_t{c.num_heads} * c.head_dim;
@@ -124,7 +131,7 @@ MemoryNeed NeedOf(const OpenedModel& model, const WeightTypes& types, const Engi
   need.pool = std::max(options.pool_bytes, kLeastPages * model.layout.page_bytes);
   need.workspaces = WorkspaceBytes(model.config, options, backend.activation_dtype(types.others),
                                    /*panel_tokens=*/0) +
-                    options.max_sequences * kSequence;
+                    PositionBiasBytes(model.config, options) + options.max_sequences * kSequence;
   need.reserved = kWeightChunk + kStack * (backend.num_threads() + kOtherThreads);
   return need;
 }

@@ -35,6 +35,9 @@ uint64_t PackedWeightBytes(const OpenedModel& model, const WeightTypes& types);
 uint64_t WorkspaceBytes(const ModelConfig& config, const EngineOptions& options, DType activations,
                         uint64_t panel_tokens);
 
+// Of the tables of position biases, one row a head for all distances of the longest sequences.
+uint64_t PositionBiasBytes(const ModelConfig& config, const EngineOptions& options);
+
 // Whether the config's sizes are those of the tensors, as far as the need follows them: a config
 // that is wrong must not be taken for a machine that is too small. The error names the tensor.
 Status CheckSizes(const OpenedModel& model);

@@ -18,6 +18,7 @@ struct Family {
 constexpr Family kFamilies[] = {
     {"t5", DescribeT5},
     {"mt5", DescribeMt5},
+    {"umt5", DescribeUmt5},
 };
 
 // "t5, mt5 and umt5".

@@ -17,5 +17,6 @@ StatusOr<Architecture> DescribeArchitecture(const JsonKeys& config);
 // transformers 5.5.4. UNIMPLEMENTED for what such a config may say and we do not serve.
 StatusOr<Architecture> DescribeT5(const JsonKeys& config);
 StatusOr<Architecture> DescribeMt5(const JsonKeys& config);
+StatusOr<Architecture> DescribeUmt5(const JsonKeys& config);
 
 }  // namespace precis

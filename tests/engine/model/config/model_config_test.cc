@@ -1,5 +1,6 @@
 #include "engine/model/config/model_config.h"
 
+#include <cmath>
 #include <fstream>
 
 #include "engine/model/config/attention_variant.h"
@@ -139,6 +140,26 @@ TEST(ModelConfig, NoMt5ScalesWhateverItsFileSays) {
   }
 }
 
+// UMT5ForConditionalGeneration of transformers 5.5.4 scales where tie_word_embeddings says so, and
+// UMT5Config makes that true.
+TEST(ModelConfig, EveryUmt5ScalesAndHasABiasInEveryLayer) {
+  json config = Minimal();
+  config["model_type"] = "umt5";
+  for (const json& said : {json(nullptr), json(false), json(true)}) {
+    config["tie_word_embeddings"] = said;
+    const auto umt5 = Load(config);
+    ASSERT_TRUE(umt5.ok()) << umt5.status();
+    EXPECT_FLOAT_EQ(umt5->logits_scale, 1 / std::sqrt(8.0f));
+    EXPECT_TRUE(umt5->position_bias.per_layer);
+  }
+  EXPECT_FALSE(Load(Minimal())->position_bias.per_layer);
+  const auto absent = Load({{"model_type", "umt5"}});
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_EQ(absent->vocab_size, 250112u);
+  EXPECT_EQ(absent->num_decoder_layers, 8u);
+  EXPECT_TRUE(absent->gated);
+}
+
 TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
   EXPECT_EQ(Load(Minimal())->quantization, std::nullopt);
   json config = Minimal();
@@ -149,8 +170,9 @@ TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
 }
 
 TEST(ModelConfig, RefusesOtherModelsByName) {
-  for (const char* type : {"umt5", "longt5", "byt5", "bart", "T5"}) {
-    EXPECT_THAT(ErrorWith("model_type", type), HasSubstr("\"" + std::string(type) + "\""));
+  for (const char* type : {"longt5", "byt5", "bart", "T5"}) {
+    EXPECT_THAT(ErrorWith("model_type", type),
+                HasSubstr("\"" + std::string(type) + "\" is not served; t5, mt5 and umt5 are"));
   }
   EXPECT_THAT(ErrorWith("model_type", nullptr), HasSubstr("model_type: is missing"));
   EXPECT_THAT(ErrorWith("model_type", 5), HasSubstr("model_type: must be a string"));
