@@ -14,7 +14,7 @@
 
 #include "engine/api/generation.h"
 #include "engine/decoding/token_history.h"
-#include "engine/model/t5_decoder.h"
+#include "engine/model/decoder.h"
 #include "kernels/backend.h"
 
 namespace precis {

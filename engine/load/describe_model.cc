@@ -4,6 +4,14 @@
 #include "fmt/format.h"
 
 namespace precis {
+namespace {
+
+std::string FeedForwardText(const Architecture& architecture) {
+  const char* activation = architecture.activation == Activation::kRelu ? "relu" : "gelu";
+  return fmt::format("{}{}", architecture.gated ? "gated-" : "", activation);
+}
+
+}  // namespace
 
 std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers) {
   std::vector<uint32_t> counts;
@@ -18,9 +26,8 @@ ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
   ModelInfo info;
   info.name = NameFrom(ReadNameSources(model_dir));
   info.architecture =
-      fmt::format("{} {} ({} feed-forward, {} logits)", config.model_type == "mt5" ? "mT5" : "T5",
-                  config.gated ? "v1.1" : "v1.0", config.gated ? "gated-gelu" : "relu",
-                  config.scale_decoder_outputs ? "scaled" : "unscaled");
+      fmt::format("{} ({} feed-forward, {} logits)", config.name, FeedForwardText(config),
+                  config.logits_scale != 1.0f ? "scaled" : "unscaled");
   info.attention_variant = std::string(AttentionVariantName(attention.variant));
   info.assigns_heads = AssignsHeads(attention.variant);
   info.subtracts_noise = attention.variant == AttentionVariant::kPgqa;

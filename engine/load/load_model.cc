@@ -83,12 +83,13 @@ StatusOr<uint32_t> PoolPages(const EngineOptions& options, const Backend& backen
 
 void Warn(const Checkpoint& checkpoint, const ModelConfig& config,
           const GenerationDefaults& defaults) {
-  for (const std::string& note : config.tokens.notes) spdlog::warn("{}", note);
+  for (const std::string& note : config.token_notes) spdlog::warn("{}", note);
   if (config.quantization) {
     spdlog::warn("{}: quantization_config {} is not applied: the weights are plain ones",
                  config.file, *config.quantization);
   }
   for (const std::string& name : checkpoint.UnreadNames()) {
+    if (config.names.MayBeUnread(name)) continue;
     spdlog::warn("{} is not used", checkpoint.Describe(name));
   }
   for (const std::string& key : defaults.unsupported) {
@@ -129,11 +130,11 @@ StatusOr<LoadedModel> LoadModelOn(std::unique_ptr<Backend> backend, const Engine
   PRECIS_RETURN_IF_ERROR(
       CheckMemoryBefore(NeedOf(model, types.weights, options, *backend), *backend));
 
-  PRECIS_ASSIGN_OR_RETURN(
-      T5Weights weights, LoadT5Weights(*model.checkpoint, config, model.attention, model.embeddings,
-                                       *backend, types.weights,
-                                       {options.max_source_tokens, options.max_new_tokens,
-                                        options.encode_slice_rows, options.max_batch}));
+  PRECIS_ASSIGN_OR_RETURN(ModelWeights weights,
+                          LoadModelWeights(*model.checkpoint, config, model.attention,
+                                           model.embeddings, *backend, types.weights,
+                                           {options.max_source_tokens, options.max_new_tokens,
+                                            options.encode_slice_rows, options.max_batch}));
   PRECIS_RETURN_IF_ERROR(
       backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
                         options.max_new_tokens, options.max_batch, options.encode_slice_rows,

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "common/status.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 
 namespace precis {

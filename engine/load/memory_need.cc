@@ -28,12 +28,8 @@ uint64_t SaturatingSum(uint64_t a, uint64_t b) {
 }
 
 // As loading stores them, scales aside.
-DType StoredAs(const std::string& tensor, const WeightTypes& types) {
-  for (const char* part :
-       {".q.weight", ".k.weight", ".v.weight", ".o.weight", ".wi", ".wo.weight", "lm_head"}) {
-    if (tensor.find(part) != std::string::npos) return types.projections;
-  }
-  return types.others;
+DType StoredAs(const std::string& tensor, const TensorNames& names, const WeightTypes& types) {
+  return names.IsProjection(tensor) ? types.projections : types.others;
 }
 
 uint64_t Values(const Checkpoint& checkpoint, const std::string& name) {
@@ -47,6 +43,7 @@ uint64_t Values(const Checkpoint& checkpoint, const std::string& name) {
 // Values of decoder keys' and values' matrices that folding leaves out.
 uint64_t FoldedAway(const OpenedModel& model) {
   const LayerGroupings groupings = Groupings(model.config, model.attention);
+  const TensorNames& names = model.config.names;
   uint64_t values = 0;
   for (uint32_t i = 0; i < model.config.num_decoder_layers; ++i) {
     for (const bool cross : {false, true}) {
@@ -54,9 +51,8 @@ uint64_t FoldedAway(const OpenedModel& model) {
       const uint64_t packed =
           uint64_t{grouping.groups.size()} * model.config.head_dim * model.config.d_model;
       for (const char which : {'k', 'v'}) {
-        const uint64_t stored = Values(
-            *model.checkpoint, fmt::format("decoder.block.{}.layer.{}.{}Attention.{}.weight", i,
-                                           cross ? 1 : 0, cross ? "EncDec" : "Self", which));
+        const uint64_t stored =
+            Values(*model.checkpoint, names.Projection(names.DecoderAttention(i, cross), which));
         if (stored > packed) values += stored - packed;
       }
     }
@@ -74,8 +70,8 @@ uint64_t PackedWeightBytes(const OpenedModel& model, const WeightTypes& types) {
   const Checkpoint& checkpoint = *model.checkpoint;
   uint64_t bytes = 0;
   for (const std::string& name : checkpoint.names()) {
-    if (IsEmbedding(name)) continue;
-    bytes += Values(checkpoint, name) * ElementBytes(StoredAs(name, types));
+    if (model.config.names.IsEmbedding(name)) continue;
+    bytes += Values(checkpoint, name) * ElementBytes(StoredAs(name, model.config.names, types));
   }
   const EmbeddingNames& used = model.embeddings;
   const uint64_t embeddings = used.encoder == used.decoder ? 1 : 2;
@@ -101,14 +97,22 @@ uint64_t WorkspaceBytes(const ModelConfig& c, const EngineOptions& o, DType acti
          o.max_batch * step;
 }
 
+uint64_t PositionBiasBytes(const ModelConfig& c, const EngineOptions& o) {
+  const uint64_t encoder_tables = c.position_bias.per_layer ? c.num_encoder_layers : 1;
+  const uint64_t decoder_tables = c.position_bias.per_layer ? c.num_decoder_layers : 1;
+  return c.num_heads * sizeof(float) *
+         (encoder_tables * 2 * o.max_source_tokens + decoder_tables * o.max_new_tokens);
+}
+
 Status CheckSizes(const OpenedModel& model) {
   const ModelConfig& c = model.config;
   const int64_t inner = int64_t{c.num_heads} * c.head_dim;
-  const std::string block = "encoder.block.0.layer.";
+  const StackNames& encoder = c.names.encoder;
   const std::tuple<std::string, int64_t, int64_t> expected[] = {
       {model.embeddings.encoder, c.vocab_size, c.d_model},
-      {block + "0.SelfAttention.q.weight", inner, c.d_model},
-      {block + "1.DenseReluDense." + (c.gated ? "wi_0" : "wi") + ".weight", c.d_ff, c.d_model}};
+      {c.names.Projection(OfLayer(encoder.self.prefix, 0), 'q'), inner, c.d_model},
+      {OfLayer(encoder.feed_forward.prefix, 0).append(c.gated ? c.names.gate : c.names.in), c.d_ff,
+       c.d_model}};
   for (const auto& [name, rows, cols] : expected) {
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, model.checkpoint->Shape(name));
     const std::vector<int64_t> wanted = {rows, cols};
@@ -127,7 +131,7 @@ MemoryNeed NeedOf(const OpenedModel& model, const WeightTypes& types, const Engi
   need.pool = std::max(options.pool_bytes, kLeastPages * model.layout.page_bytes);
   need.workspaces = WorkspaceBytes(model.config, options, backend.activation_dtype(types.others),
                                    /*panel_tokens=*/0) +
-                    options.max_sequences * kSequence;
+                    PositionBiasBytes(model.config, options) + options.max_sequences * kSequence;
   need.reserved = kWeightChunk + kStack * (backend.num_threads() + kOtherThreads);
   return need;
 }

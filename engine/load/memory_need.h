@@ -11,7 +11,7 @@
 #include "engine/api/engine_options.h"
 #include "engine/load/open_model.h"
 #include "engine/model/config/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 
 namespace precis {
@@ -34,6 +34,9 @@ uint64_t PackedWeightBytes(const OpenedModel& model, const WeightTypes& types);
 // of `panel_tokens` and of rows that sample. `activations`: the type that GEMMs read.
 uint64_t WorkspaceBytes(const ModelConfig& config, const EngineOptions& options, DType activations,
                         uint64_t panel_tokens);
+
+// Of the tables of position biases, one row a head for all distances of the longest sequences.
+uint64_t PositionBiasBytes(const ModelConfig& config, const EngineOptions& options);
 
 // Whether the config's sizes are those of the tensors, as far as the need follows them: a config
 // that is wrong must not be taken for a machine that is too small. The error names the tensor.

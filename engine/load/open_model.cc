@@ -14,7 +14,7 @@ StatusOr<OpenedModel> OpenModel(const std::string& dir, DType kv) {
   PRECIS_RETURN_IF_ERROR(RefuseQuantized(*out.checkpoint, out.config));
   PRECIS_ASSIGN_OR_RETURN(out.attention, ResolveAttention(out.config, *out.checkpoint));
   PRECIS_ASSIGN_OR_RETURN(out.embeddings,
-                          ResolveEmbeddings(*out.checkpoint, out.config.model_type));
+                          ResolveEmbeddings(*out.checkpoint, out.config.names.embedding));
   const LayerGroupings groupings = Groupings(out.config, out.attention);
   out.layout = MakeKvLayout(KvHeadCounts(groupings.self), KvHeadCounts(groupings.cross),
                             out.config.head_dim, kv, AssignsHeads(out.attention.variant));

@@ -7,9 +7,9 @@ constexpr size_t kKinds = 2;
 
 }  // namespace
 
-GroupedAttention::GroupedAttention(const ModelConfig& config, const T5Weights& weights,
+GroupedAttention::GroupedAttention(const Architecture& arch, const ModelWeights& weights,
                                    uint32_t max_rows, DeviceAllocator& allocator)
-    : config_(config),
+    : arch_(arch),
       weights_(weights),
       max_rows_(max_rows),
       num_kv_heads_(weights.decoder.front().self_groups.num_kv_heads()),
@@ -20,7 +20,7 @@ GroupedAttention::GroupedAttention(const ModelConfig& config, const T5Weights& w
                                          (num_kv_heads_ + size_t{1}));
   }
   if (weights.subtracts_noise) {
-    attended_ = allocator.Make<float>(size_t{max_rows} * config.num_heads * config.head_dim);
+    attended_ = allocator.Make<float>(size_t{max_rows} * arch.num_heads * arch.head_dim);
   }
 }
 
@@ -50,7 +50,7 @@ std::span<const uint32_t> GroupedAttention::Assign(const PagedAttentionParams& p
                      .shares = *weights_.head_shares,
                      .cached_norms = kind == AttentionKind::kSelf ? of.self_cached_norms()
                                                                   : of.cross_cached_norms(),
-                     .num_heads = config_.num_heads,
+                     .num_heads = arch_.num_heads,
                      .begin = begin});
   return begin;
 }
@@ -78,9 +78,9 @@ void GroupedAttention::Run(const PagedAttentionParams& params, size_t layer, Att
                        .rows = noise,
                        .layer = static_cast<uint32_t>(layer),
                        .kind = static_cast<uint32_t>(kind),
-                       .num_heads = config_.num_heads,
-                       .head_dim = config_.head_dim,
-                       .group_size = config_.num_heads / num_kv_heads_,
+                       .num_heads = arch_.num_heads,
+                       .head_dim = arch_.head_dim,
+                       .group_size = arch_.num_heads / num_kv_heads_,
                        .out = params.out});
 }
 

@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/config/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/families/architecture.h"
+#include "engine/model/weights.h"
 #include "kernels/device_allocator.h"
 #include "kernels/grouping_ops.h"
 
@@ -20,7 +20,7 @@ enum class AttentionKind : uint8_t { kSelf, kCross };
 
 class GroupedAttention {
  public:
-  GroupedAttention(const ModelConfig& config, const T5Weights& weights, uint32_t max_rows,
+  GroupedAttention(const Architecture& arch, const ModelWeights& weights, uint32_t max_rows,
                    DeviceAllocator& allocator);
 
   // What `params` appends goes into the sums of squares of its rows' keys, where pages keep them.
@@ -37,8 +37,8 @@ class GroupedAttention {
                                    AttentionKind kind);
   size_t AssignedAt(size_t layer, AttentionKind kind) const;  // index into assigned_
 
-  const ModelConfig& config_;
-  const T5Weights& weights_;
+  const Architecture& arch_;
+  const ModelWeights& weights_;
   const uint32_t max_rows_;
   const uint32_t num_kv_heads_;  // the same in all layers of a variant that asks
   Backend& backend_;

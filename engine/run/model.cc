@@ -10,7 +10,7 @@ constexpr int kWorkspaces = 2;
 }  // namespace
 
 Model::Model(const EngineOptions& options, ModelConfig model_config,
-             std::unique_ptr<Backend> device_backend, T5Weights packed, KvLayout kv_layout,
+             std::unique_ptr<Backend> device_backend, ModelWeights packed, KvLayout kv_layout,
              KvMemory kv_memory, DeviceAllocator& allocator)
     : config(std::move(model_config)),
       backend(std::move(device_backend)),

@@ -13,11 +13,11 @@
 #include "engine/api/engine_options.h"
 #include "engine/decoding/token_picker.h"
 #include "engine/model/config/model_config.h"
+#include "engine/model/decoder.h"
+#include "engine/model/encoder.h"
 #include "engine/model/kv_layout.h"
 #include "engine/model/kv_memory.h"
-#include "engine/model/t5_decoder.h"
-#include "engine/model/t5_encoder.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 #include "kernels/device_allocator.h"
 
@@ -38,7 +38,7 @@ struct Model {
 
   // Claims the buffers; `allocator` says whether there was memory for them.
   Model(const EngineOptions& options, ModelConfig model_config,
-        std::unique_ptr<Backend> device_backend, T5Weights packed, KvLayout kv_layout,
+        std::unique_ptr<Backend> device_backend, ModelWeights packed, KvLayout kv_layout,
         KvMemory kv_memory, DeviceAllocator& allocator);
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
@@ -49,13 +49,13 @@ struct Model {
 
   const ModelConfig config;
   const std::unique_ptr<Backend> backend;
-  const T5Weights weights;
+  const ModelWeights weights;
   const KvLayout layout;
   const KvMemory memory;
   const EncodeShape encode_shape;
   const Limits limits;
-  T5Encoder encoder;
-  T5Decoder decoder;
+  Encoder encoder;
+  Decoder decoder;
   std::vector<EncoderWorkspace> workspaces;  // one a document that is being encoded
 };
 

@@ -10,7 +10,7 @@ namespace {
 
 // What follows where the options leave no token: an end, or without one the token that generate()
 // takes there.
-int32_t LastResort(const TokenIds& tokens) { return tokens.ends.empty() ? 0 : tokens.ends.front(); }
+int32_t LastResort(const SpecialTokens& tokens) { return tokens.ends.empty() ? 0 : tokens.ends.front(); }
 
 }  // namespace
 

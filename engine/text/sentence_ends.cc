@@ -63,7 +63,8 @@ class Reader {
   // What lies before `text`; `fresh`: the character before it is complete.
   Boundary Before(std::string_view text, bool fresh) const {
     // A piece of white space alone belongs to what follows: the place to cut is before it.
-    if (!fresh || word_.empty() || after_blank_) return Boundary::kPiece;
+    if (!fresh) return Boundary::kInside;
+    if (word_.empty() || after_blank_) return Boundary::kPiece;
     std::string_view next = text;
     while (!next.empty() && IsSpace(next.front())) next.remove_prefix(1);
     if (after_space_ || next.size() < text.size()) {

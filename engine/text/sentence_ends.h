@@ -12,8 +12,9 @@
 
 namespace precis {
 
-// What lies before a token; more is a better place to cut.
-enum class Boundary : uint8_t { kPiece, kWord, kSentence };
+// What lies before a token; more is a better place to cut. kInside: the bytes of a character on
+// both sides.
+enum class Boundary : uint8_t { kInside, kPiece, kWord, kSentence };
 
 // One for each id: what lies between it and the id before it. Linear in the ids.
 std::vector<Boundary> FindBoundaries(const Tokenizer& tokenizer, std::span<const int32_t> ids);

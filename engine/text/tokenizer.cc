@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/text/added_tokens.h"
+#include "engine/text/bytes/byte_codec.h"
 #include "engine/text/files/tokenizer_files.h"
 #include "engine/text/unicode/utf8.h"
 #include "engine/text/unigram/normalizer.h"
@@ -144,14 +145,9 @@ class UnigramTokenizer final : public Tokenizer {
 // Byte pieces: whole characters are written as they are, a byte that cannot be part of one as
 // U+FFFD.
 void UnigramTokenizer::FlushBytes(bool all, DecodeState* state, std::string* out) {
-  std::string_view bytes = state->pending_bytes;
-  while (!bytes.empty()) {
-    const size_t length = Utf8CharLength(bytes);
-    if (length == 0 && !all && IsUtf8CharPrefix(bytes)) break;
-    Write(length > 0 ? bytes.substr(0, length) : kReplacementCharacter, state, out);
-    bytes.remove_prefix(length > 0 ? length : 1);
-  }
-  state->pending_bytes.erase(0, state->pending_bytes.size() - bytes.size());
+  std::string text;
+  TakeCharacters(all, kReplacementCharacter, &state->pending_bytes, &text);
+  Write(text, state, out);
 }
 
 void UnigramTokenizer::DecodeNext(int32_t id, DecodeState* state, std::string* out) const {
@@ -177,6 +173,35 @@ void UnigramTokenizer::DecodeNext(int32_t id, DecodeState* state, std::string* o
   }
   Write(text, state, out);
 }
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  explicit ByteTokenizer(ByteCodec codec) : codec_(std::move(codec)) {}
+
+  StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+    return codec_.Encode(text);
+  }
+  bool IsBlank(std::string_view text) const override { return ByteCodec::IsBlank(text); }
+  std::string Decode(std::span<const int32_t> ids) const override {
+    DecodeState state;
+    std::string out;
+    for (const int32_t id : ids) DecodeNext(id, &state, &out);
+    DecodeEnd(&state, &out);
+    return out;
+  }
+  void DecodeNext(int32_t id, DecodeState* state, std::string* out) const override {
+    codec_.DecodeNext(id, &state->pending_bytes, out);
+  }
+  void DecodeEnd(DecodeState* state, std::string* out) const override {
+    ByteCodec::DecodeEnd(&state->pending_bytes, out);
+  }
+  int32_t end_id() const override { return codec_.end_id(); }
+  uint32_t num_pieces() const override { return ByteCodec::num_pieces(); }
+  std::string_view source() const override { return "bytes"; }
+
+ private:
+  ByteCodec codec_;
+};
 
 // Errors begin with the name of a file.
 StatusOr<UnigramSpec> MakeSpec(const TokenizerFiles& files, std::string_view source) {
@@ -230,6 +255,10 @@ StatusOr<int32_t> FindEnd(const TokenizerFiles& files, const UnigramSpec& spec,
 }
 
 StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t vocab_size) {
+  if (IsByteClass(files)) {
+    PRECIS_ASSIGN_OR_RETURN(ByteCodec codec, ByteCodec::Create(files, vocab_size));
+    return std::unique_ptr<Tokenizer>(std::make_unique<ByteTokenizer>(std::move(codec)));
+  }
   // Both say the same where both are read; another class than T5's reads tokenizer.json alone.
   const bool json_only = !files.has_spiece || (!IsT5Class(files) && files.tokenizer.is_object());
   const std::string_view source = json_only ? kTokenizerJsonFile : kSpieceFile;

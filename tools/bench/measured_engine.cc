@@ -119,7 +119,7 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   out->backend_ = fitted.backend;
   out->types_ = fitted.types;
   const Model& model = *fitted.loaded.parts.model;
-  const T5Weights& weights = model.weights;
+  const ModelWeights& weights = model.weights;
   out->workspace_bytes_ = WorkspaceBytes(model.config, fitted.options,
                                          fitted.backend->activation_dtype(weights.types.others),
                                          weights.lm_head.front().w->n());

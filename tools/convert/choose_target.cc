@@ -89,12 +89,14 @@ class Searcher {
     work_.BeginPhase("comparing heads of", uint64_t{config_.num_decoder_layers} * 2);
     const uint32_t size = config_.num_heads / kv_heads;
     return ForEachAttention([&](const std::string& prefix, bool cross) -> Status {
-      PRECIS_ASSIGN_OR_RETURN(const std::vector<float> q, Read(prefix + "q.weight"));
+      PRECIS_ASSIGN_OR_RETURN(const std::vector<float> q,
+                              Read(config_.names.Projection(prefix, 'q')));
       uint32_t zero_head = 0;
       const std::vector<uint32_t> order = OrderBySimilarity(q, config_.num_heads, &zero_head);
       if (order.empty()) {
-        return InvalidArgument(fmt::format("{}: head {} is all zero: it is similar to nothing",
-                                           checkpoint_.Describe(prefix + "q.weight"), zero_head));
+        return InvalidArgument(
+            fmt::format("{}: head {} is all zero: it is similar to nothing",
+                        checkpoint_.Describe(config_.names.Projection(prefix, 'q')), zero_head));
       }
       HeadGrouping& grouping = (cross ? out->cross : out->self).emplace_back();
       for (auto begin = order.begin(); begin != order.end(); begin += size) {
@@ -109,8 +111,9 @@ class Searcher {
     work_.BeginPhase("searching groups of", uint64_t{config_.num_decoder_layers} * 2);
     PRECIS_RETURN_IF_ERROR(ForEachAttention([&](const std::string& prefix, bool cross) -> Status {
       HeadDistances distances(config_.num_heads);
-      for (const char* name : {"k.weight", "v.weight"}) {
-        PRECIS_ASSIGN_OR_RETURN(const std::vector<float> weight, Read(prefix + name));
+      for (const char which : {'k', 'v'}) {
+        PRECIS_ASSIGN_OR_RETURN(const std::vector<float> weight,
+                                Read(config_.names.Projection(prefix, which)));
         distances.Add(weight);
       }
       Kind& kind = kinds_[cross ? 1 : 0];
@@ -141,7 +144,7 @@ class Searcher {
   Status ForEachAttention(const std::function<Status(const std::string&, bool)>& act) {
     for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
       for (const bool cross : {false, true}) {
-        const std::string prefix = DecoderAttentionPrefix(layer, cross);
+        const std::string prefix = config_.names.DecoderAttention(layer, cross);
         PRECIS_RETURN_IF_ERROR(act(prefix, cross));
         PRECIS_RETURN_IF_ERROR(work_.Advance(prefix.substr(0, prefix.size() - 1), 1));
       }
@@ -245,7 +248,8 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
                     "neighbours, which gqa cannot say; --fold mha can",
                     config.file, AttentionVariantName(source.variant)));
   }
-  const std::string first = DecoderAttentionPrefix(0, /*cross=*/false) + "k.weight";
+  const std::string first =
+      config.names.Projection(config.names.DecoderAttention(0, /*cross=*/false), 'k');
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(first));
   const int64_t inner = int64_t{config.num_heads} * config.head_dim;
   if (!IsWeighted(source.variant) && (shape.empty() || shape[0] != inner)) {

@@ -170,12 +170,22 @@ class Conversion {
       return InvalidArgument(fmt::format("{}: value at index {} is not finite",
                                          checkpoint_->Describe(tensor.name), *index));
     }
-    const bool is_kv =
-        tensor.name.starts_with("decoder.") && (tensor.name.ends_with("Attention.k.weight") ||
-                                                tensor.name.ends_with("Attention.v.weight"));
-    if (!is_kv || !values.all_zero()) return OkStatus();
+    if (!values.all_zero() || !IsDecoderKv(tensor.name)) return OkStatus();
     return InvalidArgument(
         fmt::format("{}: all values are zero", checkpoint_->Describe(tensor.name)));
+  }
+
+  bool IsDecoderKv(const std::string& name) const {
+    const TensorNames& names = config_.names;
+    for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
+      for (const bool cross : {false, true}) {
+        const std::string prefix = names.DecoderAttention(layer, cross);
+        if (name == names.Projection(prefix, 'k') || name == names.Projection(prefix, 'v')) {
+          return true;
+        }
+      }
+    }
+    return false;
   }
 
   Status Write() {

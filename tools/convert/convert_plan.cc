@@ -90,12 +90,16 @@ class Planner {
     const int64_t inner = int64_t{config_.num_heads} * config_.head_dim;
     for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
       for (const bool cross : {false, true}) {
-        const std::string prefix = DecoderAttentionPrefix(layer, cross);
-        PRECIS_RETURN_IF_ERROR(CheckShape(prefix + "q.weight", {inner, config_.d_model}));
-        PRECIS_RETURN_IF_ERROR(CheckShape(prefix + "o.weight", {config_.d_model, inner}));
+        const std::string prefix = config_.names.DecoderAttention(layer, cross);
+        PRECIS_RETURN_IF_ERROR(
+            CheckShape(config_.names.Projection(prefix, 'q'), {inner, config_.d_model}));
+        PRECIS_RETURN_IF_ERROR(
+            CheckShape(config_.names.Projection(prefix, 'o'), {config_.d_model, inner}));
         if (target_.projections != Projections::kCopied) continue;
-        PRECIS_RETURN_IF_ERROR(CheckShape(prefix + "k.weight", {inner, config_.d_model}));
-        PRECIS_RETURN_IF_ERROR(CheckShape(prefix + "v.weight", {inner, config_.d_model}));
+        PRECIS_RETURN_IF_ERROR(
+            CheckShape(config_.names.Projection(prefix, 'k'), {inner, config_.d_model}));
+        PRECIS_RETURN_IF_ERROR(
+            CheckShape(config_.names.Projection(prefix, 'v'), {inner, config_.d_model}));
       }
     }
     return OkStatus();
@@ -119,17 +123,17 @@ class Planner {
 
   // Of zeros: a head's share begins as that of its norm.
   Status PlanCachedNorm(uint32_t layer, bool cross) {
-    const std::string prefix = DecoderAttentionPrefix(layer, cross);
+    const std::string prefix = config_.names.DecoderAttention(layer, cross);
     const std::vector<int64_t> shape = {target_.num_kv_heads};
     const auto make = [shape]() -> StatusOr<std::vector<float>> {
       return std::vector<float>(SizeOf(shape), 0.0f);
     };
-    return Add(prefix + "k.weight", Made(prefix + "cached_norm", shape, make));
+    return Add(config_.names.Projection(prefix, 'k'), Made(prefix + "cached_norm", shape, make));
   }
 
   Status PlanProjection(uint32_t layer, bool cross, char which) {
-    const std::string prefix = DecoderAttentionPrefix(layer, cross);
-    const std::string name = fmt::format("{}{}.weight", prefix, which);
+    const std::string prefix = config_.names.DecoderAttention(layer, cross);
+    const std::string name = config_.names.Projection(prefix, which);
     const std::string weights_name = fmt::format("{}w{}1", prefix, which);
     if (const int64_t per_head = WeightsPerHead(target_.variant, config_); per_head > 0) {
       const std::vector<int64_t> shape = {config_.num_heads, per_head};
@@ -158,7 +162,7 @@ class Planner {
     const uint64_t heads = repeated ? config_.num_heads : grouping.groups.size();
     const auto make =
         [&checkpoint = checkpoint_, &config = config_, fold = fold_, grouping, repeated, which,
-         prefix = DecoderAttentionPrefix(layer, cross)]() -> StatusOr<std::vector<float>> {
+         prefix = config_.names.DecoderAttention(layer, cross)]() -> StatusOr<std::vector<float>> {
       PRECIS_ASSIGN_OR_RETURN(
           std::vector<float> folded,
           ReadGroupedProjection(checkpoint, config, fold, grouping, prefix, which, nullptr));

@@ -11,7 +11,7 @@
 #include "engine/model/config/generation_defaults.h"
 #include "engine/model/grouping/cached_norm.h"
 #include "engine/model/grouping/head_folding.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 
@@ -23,9 +23,8 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
                       const ResolvedAttention& attention, std::vector<std::string>* folded) {
   const LayerGroupings groupings = Groupings(config, attention);
   for (uint32_t i = 0; i < config.num_decoder_layers; ++i) {
-    const std::string block = fmt::format("decoder.block.{}.layer.", i);
     for (const bool cross : {false, true}) {
-      const std::string prefix = block + (cross ? "1.EncDecAttention." : "0.SelfAttention.");
+      const std::string prefix = config.names.DecoderAttention(i, cross);
       PRECIS_RETURN_IF_ERROR(ReadCachedNorm(checkpoint, attention, prefix).status());
       const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
       for (const char which : {'k', 'v'}) {
@@ -43,8 +42,8 @@ Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
 // Reads and checks every tensor as loading would; the bytes that it would take.
 StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& types) {
   PRECIS_ASSIGN_OR_RETURN(const auto backend, MakeSizingBackend());
-  PRECIS_ASSIGN_OR_RETURN(const T5Weights weights,
-                          LoadT5Weights(*model.checkpoint, model.config, model.attention,
+  PRECIS_ASSIGN_OR_RETURN(const ModelWeights weights,
+                          LoadModelWeights(*model.checkpoint, model.config, model.attention,
                                         model.embeddings, *backend, types,
                                         {.max_source_tokens = 1,
                                          .max_target_tokens = 1,
@@ -73,7 +72,7 @@ StatusOr<Inspection> InspectWithoutGuard(const std::string& model_dir, const std
   out.info = DescribeModel(model_dir, model.config, model.attention, model.layout);
   PRECIS_RETURN_IF_ERROR(
       CollectFolding(checkpoint, model.config, model.attention, &out.info.folded));
-  out.notes = model.config.tokens.notes;
+  out.notes = model.config.token_notes;
   PRECIS_ASSIGN_OR_RETURN(out.info.defaults, LoadGenerationDefaults(model_dir));
   for (const std::string& name : checkpoint.names()) {
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));

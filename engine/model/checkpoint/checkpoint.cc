@@ -1,7 +1,6 @@
 #include "engine/model/checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -17,12 +16,6 @@ namespace {
 constexpr uint64_t kMaxIndexBytes = 64u << 20;
 constexpr uint64_t kMaxConfigBytes = 16u << 20;
 constexpr uint64_t kCompareBytes = 1u << 20;
-// Where they are not read they are what is read under another name (embedding_ties.h).
-constexpr std::array<std::string_view, 3> kEmbeddingNames = {
-    "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"};
-// Left over in the original T5 files; no model reads it.
-constexpr std::string_view kKnownStray =
-    "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
 
 bool Exists(const std::string& path) {
   std::error_code ignored;
@@ -175,9 +168,7 @@ std::vector<std::string> Checkpoint::names() const {
 std::vector<std::string> Checkpoint::UnreadNames() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : tensors_) {
-    const bool duplicate =
-        std::ranges::find(kEmbeddingNames, name) != kEmbeddingNames.end() || name == kKnownStray;
-    if (!tensor.read && !duplicate) names.push_back(name);
+    if (!tensor.read) names.push_back(name);
   }
   return names;
 }

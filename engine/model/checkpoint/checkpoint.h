@@ -40,7 +40,7 @@ class Checkpoint {
   std::string Describe(std::string_view name) const;
 
   std::vector<std::string> names() const;  // sorted
-  // Never read, and no other name of the embedding: the loader warns of them.
+  // Never read: the loader warns of those that should have been.
   std::vector<std::string> UnreadNames() const;
   // 16 hex digits over config.json, generation_config.json and all tensors, the same however the
   // tensors are sharded. Tensors that were read are hashed already; the others are read for it now.

@@ -19,8 +19,8 @@ bool IsWeighted(AttentionVariant variant) {
 std::vector<std::string> AttentionPrefixes(const ModelConfig& config) {
   std::vector<std::string> prefixes;
   for (uint32_t layer = 0; layer < config.num_decoder_layers; ++layer) {
-    prefixes.push_back(DecoderAttentionPrefix(layer, /*cross=*/false));
-    prefixes.push_back(DecoderAttentionPrefix(layer, /*cross=*/true));
+    prefixes.push_back(config.names.DecoderAttention(layer, /*cross=*/false));
+    prefixes.push_back(config.names.DecoderAttention(layer, /*cross=*/true));
   }
   return prefixes;
 }
@@ -40,7 +40,7 @@ StatusOr<uint32_t> StoredHeads(const ModelConfig& config, const Checkpoint& chec
   int64_t rows = 0;
   std::string first;
   for (const std::string& prefix : AttentionPrefixes(config)) {
-    const std::string name = prefix + "k.weight";
+    const std::string name = config.names.Projection(prefix, 'k');
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
     if (shape.size() != 2 || shape[0] <= 0 || shape[0] % config.head_dim != 0 ||
         shape[0] / config.head_dim > config.num_heads || shape[1] != config.d_model) {
@@ -169,11 +169,6 @@ bool AssignsHeads(AttentionVariant variant) {
 bool MayBeStoredGrouped(AttentionVariant variant) {
   return variant == AttentionVariant::kGqa || variant == AttentionVariant::kMqa ||
          variant == AttentionVariant::kPgqa || AssignsHeads(variant);
-}
-
-std::string DecoderAttentionPrefix(uint32_t layer, bool cross) {
-  return fmt::format("decoder.block.{}.layer.{}.", layer,
-                     cross ? "1.EncDecAttention" : "0.SelfAttention");
 }
 
 StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,

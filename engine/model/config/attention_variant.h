@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "common/status.h"
@@ -24,9 +23,6 @@ struct ResolvedAttention {
   AttentionVariant variant = AttentionVariant::kMha;
   uint32_t num_kv_heads = 0;  // of every decoder layer; qcqa: the largest
 };
-
-// "decoder.block.0.layer.0.SelfAttention.", or "...layer.1.EncDecAttention.".
-std::string DecoderAttentionPrefix(uint32_t layer, bool cross);
 
 // What config.json says, checked against the tensors; where it says nothing, what the shapes of
 // wk1 and k.weight say. An error asks for the key where they do not decide.

@@ -1,16 +1,13 @@
 #include "engine/model/config/embedding_ties.h"
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "fmt/format.h"
 
 namespace precis {
 namespace {
-
-constexpr std::string_view kShared = "shared.weight";
-constexpr std::string_view kEncoder = "encoder.embed_tokens.weight";
-constexpr std::string_view kDecoder = "decoder.embed_tokens.weight";
-constexpr std::string_view kHead = "lm_head.weight";
 
 // A name, and the stored tensor that it stands for; empty: none yet.
 struct Tied {
@@ -20,19 +17,14 @@ struct Tied {
 
 }  // namespace
 
-bool IsEmbedding(std::string_view name) {
-  return name == kShared || name == kEncoder || name == kDecoder || name == kHead;
-}
-
 StatusOr<EmbeddingNames> ResolveEmbeddings(const Checkpoint& checkpoint,
-                                           std::string_view model_type) {
+                                           const EmbeddingAliases& aliases) {
   const auto stored = [&](std::string_view name) {
     return Tied{name, checkpoint.Has(name) ? name : std::string_view()};
   };
-  // _tied_weights_keys of T5ForConditionalGeneration and MT5ForConditionalGeneration.
-  std::array<Tied, 3> ties = {stored(kHead), stored(kEncoder), stored(kDecoder)};
-  if (model_type == "mt5") ties = {ties[1], ties[2], ties[0]};
-  Tied shared = stored(kShared);
+  std::array<Tied, 3> ties;
+  std::ranges::transform(aliases.ties, ties.begin(), stored);
+  Tied shared = stored(aliases.shared);
   for (size_t i = 0; i < ties.size(); ++i) {
     Tied& tie = ties[i];
     if (!tie.tensor.empty() && !shared.tensor.empty()) {
@@ -50,13 +42,14 @@ StatusOr<EmbeddingNames> ResolveEmbeddings(const Checkpoint& checkpoint,
   }
   if (shared.tensor.empty()) {
     return NotFound(fmt::format("{}: tensor is missing, and so are {}, {} and {}",
-                                checkpoint.Describe(kShared), kEncoder, kDecoder, kHead));
+                                checkpoint.Describe(aliases.shared), aliases.encoder,
+                                aliases.decoder, aliases.lm_head));
   }
   EmbeddingNames out;
   for (const Tied& tie : ties) {
-    std::string& name = tie.name == kHead      ? out.lm_head
-                        : tie.name == kEncoder ? out.encoder
-                                               : out.decoder;
+    std::string& name = tie.name == aliases.lm_head   ? out.lm_head
+                        : tie.name == aliases.encoder ? out.encoder
+                                                      : out.decoder;
     name = tie.tensor;
   }
   return out;

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "common/status.h"
 #include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/families/tensor_names.h"
 
 namespace precis {
 
@@ -18,13 +18,11 @@ struct EmbeddingNames {
   std::string lm_head;
 };
 
-// Whether a tensor is one of the four that EmbeddingNames choose from.
-bool IsEmbedding(std::string_view name);
-
 // As tie_weights() of transformers 5.5.4 does it, whatever tie_word_embeddings says: a name that is
 // not there shares another's matrix, matrices that are there and differ stay apart. The order in
-// which names look for another is the family's. NOT_FOUND where none of the names is there.
+// which names look for another is the family's (aliases.ties). NOT_FOUND where none of the names is
+// there.
 StatusOr<EmbeddingNames> ResolveEmbeddings(const Checkpoint& checkpoint,
-                                           std::string_view model_type);
+                                           const EmbeddingAliases& aliases);
 
 }  // namespace precis

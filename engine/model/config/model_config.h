@@ -1,5 +1,5 @@
-// config.json of a T5 or mT5 checkpoint: read once, every number checked, errors name file and key.
-// A key that is not there has the default of its family in transformers 5.5.4.
+// config.json of a checkpoint: the architecture that its family describes (families/family.h), and
+// what it says of grouped heads. Read once, every number checked, errors name file and key.
 // What only the tensors can tell (attention_variant.h) is left open here.
 // Thread rule: values, no state.
 #pragma once
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/status.h"
-#include "engine/model/config/token_ids.h"
+#include "engine/model/families/architecture.h"
 
 namespace precis {
 
@@ -41,23 +41,10 @@ struct LayerGroupings {
   std::vector<HeadGrouping> cross;
 };
 
-struct ModelConfig {
-  std::string file;  // path of config.json, for messages
-  std::string model_type;
-  uint32_t d_model = 0;
-  uint32_t head_dim = 0;  // d_kv
-  uint32_t d_ff = 0;
-  uint32_t num_heads = 0;
-  uint32_t num_encoder_layers = 0;
-  uint32_t num_decoder_layers = 0;
-  uint32_t vocab_size = 0;
-  uint32_t relative_attention_num_buckets = 32;
-  uint32_t relative_attention_max_distance = 128;
-  float layer_norm_epsilon = 1e-6f;
-  bool gated = false;                 // feed_forward_proj: gated-gelu, else relu
-  bool scale_decoder_outputs = true;  // logits times d_model**-0.5
-  uint32_t n_positions = 0;           // 0: the file has none
-  TokenIds tokens;                    // of generation_config.json, if it is there
+struct ModelConfig : Architecture {
+  std::string file;                      // path of config.json, for messages
+  uint32_t n_positions = 0;              // 0: the file has none
+  std::vector<std::string> token_notes;  // for the log, of its special tokens (token_ids.h)
   // What quantization_config says; absent where it is not there.
   std::optional<std::string> quantization;
 

@@ -37,7 +37,8 @@ Status RefuseQuantized(const Checkpoint& checkpoint, const ModelConfig& config) 
     const std::string weight = WeightBeside(checkpoint, name);
     if (weight.empty() && !IsScale(name)) continue;
     return Unimplemented(fmt::format(
-        "{}: {}{}; no T5 has this tensor, and weights that need it are not served: write plain "
+        "{}: {}{}; no model that is served has this tensor, and weights that need it are not "
+        "served: write plain "
         "f32, bf16 or f16 weights, which --dtype int8 quantizes at load",
         checkpoint.Describe(name),
         weight.empty() ? "is a scale" : fmt::format("changes what {} means", weight), by));

@@ -14,8 +14,6 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxConfigBytes = 16u << 20;
-constexpr int32_t kT5End = 1;    // </s>
-constexpr int32_t kT5Start = 0;  // <pad>
 
 struct Said {
   std::optional<std::vector<int32_t>> ends;
@@ -63,7 +61,8 @@ StatusOr<Said> ReadSaid(const JsonKeys& keys, uint32_t vocab_size) {
 
 }  // namespace
 
-StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size) {
+StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size,
+                                const SpecialTokens& family) {
   PRECIS_ASSIGN_OR_RETURN(const JsonFile config,
                           ReadJsonFile(dir + "/config.json", kMaxConfigBytes));
   auto generation = ReadJsonFile(dir + "/generation_config.json", kMaxConfigBytes);
@@ -79,9 +78,11 @@ StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size) {
     if (has_own) {
       PRECIS_ASSIGN_OR_RETURN(said, ReadSaid(JsonKeys(config.path, "", config.root), vocab_size));
     }
-    said.start = said.start.value_or(kT5Start);
+    said.start = said.start.value_or(family.start);
     if (of_file.ends) said.ends = of_file.ends;
-    if (!said.ends) said.ends = {std::min(kT5End, static_cast<int32_t>(vocab_size) - 1)};
+    if (!said.ends) {
+      said.ends = {std::min(family.ends.front(), static_cast<int32_t>(vocab_size) - 1)};
+    }
     out.notes.push_back(fmt::format(
         "{}: says neither decoder_start_token_id nor bos_token_id, with which transformers does "
         "not generate; summaries begin with {}",
@@ -91,8 +92,8 @@ StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size) {
         "{}: says no eos_token_id; as with transformers, only their length ends summaries",
         first.path));
   }
-  out.start = *said.start;
-  out.ends = said.ends.value_or(std::vector<int32_t>());
+  out.tokens.start = *said.start;
+  out.tokens.ends = said.ends.value_or(std::vector<int32_t>());
   return out;
 }
 

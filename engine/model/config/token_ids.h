@@ -7,19 +7,20 @@
 #include <vector>
 
 #include "common/status.h"
+#include "engine/model/families/architecture.h"
 
 namespace precis {
 
 struct TokenIds {
-  std::vector<int32_t> ends = {1};  // ascending, kMaxEndTokens at most; none: only the length ends
-  int32_t start = 0;
+  SpecialTokens tokens;
   std::vector<std::string> notes;  // for the log: what is not said, and what follows from it
 };
 
 // The file that generate() takes ids from, generation_config.json if it is there, says all of them:
 // an end it does not say there is none. Where it says no start either (decoder_start_token_id, else
-// bos_token_id), generate() would refuse; then config.json fills in, then T5's own ids, 1 and 0.
-// The error names file and key: no id of the vocabulary, more ends than are served.
-StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size);
+// bos_token_id), generate() would refuse; then config.json fills in, then the family's own ids. The
+// error names file and key: no id of the vocabulary, more ends than are served.
+StatusOr<TokenIds> LoadTokenIds(const std::string& dir, uint32_t vocab_size,
+                                const SpecialTokens& family);
 
 }  // namespace precis

@@ -117,7 +117,7 @@ StatusOr<std::vector<float>> ReadGroupedProjection(Checkpoint& checkpoint,
                                                    std::string_view prefix, char which,
                                                    std::string* what_was_folded) {
   if (what_was_folded != nullptr) what_was_folded->clear();
-  const std::string name = fmt::format("{}{}.weight", prefix, which);
+  const std::string name = config.names.Projection(prefix, which);
   const int64_t all = int64_t{config.num_heads} * config.head_dim;
   const int64_t grouped = static_cast<int64_t>(grouping.groups.size()) * config.head_dim;
   PRECIS_ASSIGN_OR_RETURN(const int64_t rows,

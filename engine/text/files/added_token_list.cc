@@ -18,7 +18,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kConfigFile = "tokenizer_config.json";
 constexpr std::string_view kAddedFile = "added_tokens.json";
 constexpr uint32_t kExtraIds = 100;  // T5's sentinels, where tokenizer_config.json does not say
 
@@ -74,9 +73,9 @@ Status ReadDecoder(const json& decoder, TokensById* out) {
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size()) {
       return InvalidArgument(
-          fmt::format("{}: added_tokens_decoder: '{}' is not an id", kConfigFile, key));
+          fmt::format("{}: added_tokens_decoder: '{}' is not an id", kTokenizerConfigFile, key));
     }
-    PRECIS_ASSIGN_OR_RETURN((*out)[id], ToAddedToken(entry, id, kConfigFile));
+    PRECIS_ASSIGN_OR_RETURN((*out)[id], ToAddedToken(entry, id, kTokenizerConfigFile));
   }
   return OkStatus();
 }
@@ -122,7 +121,7 @@ Status CheckAgreement(const TokensById& decoder, const TokensById& tokenizer) {
     if (!cuts || (it != decoder.end() && SaysTheSame(token, it->second))) continue;
     return InvalidArgument(fmt::format(
         "{}: its added token '{}' (id {}) is not as the added_tokens_decoder of {} says",
-        kTokenizerJsonFile, token.content, id, kConfigFile));
+        kTokenizerJsonFile, token.content, id, kTokenizerConfigFile));
   }
   return OkStatus();
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/text/files/tokenizer_json_pipeline.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -39,7 +40,22 @@ Status ReadJson(const std::string& path, json* out) {
   return OkStatus();
 }
 
+// Old directories say the class of their tokenizer in config.json alone.
+Status TakeClassOfModel(const std::string& path, json* config) {
+  if (config->is_object() && config->contains("tokenizer_class")) return OkStatus();
+  json model;
+  PRECIS_RETURN_IF_ERROR(ReadJson(path, &model));
+  if (model.is_object() && model.contains("tokenizer_class")) {
+    (*config)["tokenizer_class"] = model["tokenizer_class"];
+  }
+  return OkStatus();
+}
+
 }  // namespace
+
+bool IsByteClass(const TokenizerFiles& files) {
+  return JsonString(files.config, "tokenizer_class") == kByT5Class;
+}
 
 StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& model_dir) {
   const auto path = [&model_dir](std::string_view name) {
@@ -50,11 +66,14 @@ StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& model_dir) {
   out.has_spiece = spiece.has_value();
   if (spiece) out.spiece = *std::move(spiece);
   PRECIS_RETURN_IF_ERROR(ReadJson(path(kTokenizerJsonFile), &out.tokenizer));
+  PRECIS_RETURN_IF_ERROR(ReadJson(path(kTokenizerConfigFile), &out.config));
   if (!out.has_spiece && out.tokenizer.is_null()) {
-    return NotFound(
-        fmt::format("{}: neither {} nor {} is there", model_dir, kSpieceFile, kTokenizerJsonFile));
+    PRECIS_RETURN_IF_ERROR(TakeClassOfModel(path("config.json"), &out.config));
+    if (!IsByteClass(out)) {
+      return NotFound(fmt::format("{}: neither {} nor {} is there", model_dir, kSpieceFile,
+                                  kTokenizerJsonFile));
+    }
   }
-  PRECIS_RETURN_IF_ERROR(ReadJson(path("tokenizer_config.json"), &out.config));
   PRECIS_RETURN_IF_ERROR(ReadJson(path("added_tokens.json"), &out.added_tokens));
   PRECIS_RETURN_IF_ERROR(ReadJson(path("special_tokens_map.json"), &out.special_tokens_map));
   return out;

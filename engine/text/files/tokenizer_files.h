@@ -16,13 +16,16 @@ namespace precis {
 
 inline constexpr std::string_view kSpieceFile = "spiece.model";
 inline constexpr std::string_view kTokenizerJsonFile = "tokenizer.json";
+inline constexpr std::string_view kTokenizerConfigFile = "tokenizer_config.json";
+inline constexpr std::string_view kByT5Class = "ByT5Tokenizer";
 
 struct TokenizerFiles {
   std::string spiece;  // its bytes; empty where it is not there
   bool has_spiece = false;
   // Objects; null where the file is not there.
   nlohmann::json tokenizer;           // tokenizer.json
-  nlohmann::json config;              // tokenizer_config.json
+  nlohmann::json config;              // tokenizer_config.json; with config.json's tokenizer_class
+                                      // where nothing else says one
   nlohmann::json added_tokens;        // added_tokens.json
   nlohmann::json special_tokens_map;  // special_tokens_map.json
 };
@@ -39,6 +42,9 @@ Status CheckSameModel(const nlohmann::json& root, const UnigramSpec& spec);
 // Whether transformers rebuilds T5's tokenizer from the pieces, as it does for T5's own class;
 // another class does what tokenizer.json says.
 bool IsT5Class(const TokenizerFiles& files);
+
+// Whether it is ByT5's, which has no file of pieces.
+bool IsByteClass(const TokenizerFiles& files);
 
 // Errors begin with the name of the file that is wrong. Ordered for UnigramSpec::added.
 StatusOr<std::vector<AddedToken>> ListAddedTokens(const TokenizerFiles& files);

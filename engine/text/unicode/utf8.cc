@@ -74,6 +74,17 @@ bool IsUnicodeWhitespace(std::string_view text) {
   return text == "\xE1\x9A\x80" || text == "\xE2\x81\x9F" || text == "\xE3\x80\x80";
 }
 
+void TakeCharacters(bool all, std::string_view for_broken, std::string* pending, std::string* out) {
+  std::string_view bytes = *pending;
+  while (!bytes.empty()) {
+    const size_t length = Utf8CharLength(bytes);
+    if (length == 0 && !all && IsUtf8CharPrefix(bytes)) break;
+    out->append(length > 0 ? bytes.substr(0, length) : for_broken);
+    bytes.remove_prefix(length > 0 ? length : 1);
+  }
+  pending->erase(0, pending->size() - bytes.size());
+}
+
 bool IsUtf8CharPrefix(std::string_view text) {
   if (text.empty()) return true;
   const Lead lead = LeadOf(Byte(text, 0));

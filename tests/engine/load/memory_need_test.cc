@@ -55,7 +55,8 @@ TEST(MemoryNeed, APoolBeyondAllNumbersDoesNotWrapRound) {
 TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
   for (const char* dir :
        {"models/demo", "tests/golden/gqa_g2", "tests/golden/t5_v11_gated_untied",
-        "tests/golden/wmqa", "tests/golden/sharded", "tests/golden/families/untied_embeddings"}) {
+        "tests/golden/wmqa", "tests/golden/sharded", "tests/golden/families/untied_embeddings",
+        "tests/golden/families/umt5"}) {
     SCOPED_TRACE(dir);
     EngineOptions options;
     options.model_dir = dir;
@@ -71,6 +72,19 @@ TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
     const auto bytes = static_cast<double>(loaded->info.weight_bytes);
     EXPECT_NEAR(static_cast<double>(estimate), bytes, bytes / 20);
   }
+}
+
+TEST(MemoryNeed, CountsABiasTableForEachLayerThatHasOne) {
+  EngineOptions options;
+  options.max_source_tokens = 100;
+  options.max_new_tokens = 50;
+  ModelConfig config;
+  config.num_heads = 4;
+  config.num_encoder_layers = 3;
+  config.num_decoder_layers = 2;
+  EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (200 + 50));
+  config.position_bias.per_layer = true;
+  EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (3 * 200 + 2 * 50));
 }
 
 TEST(MemoryNeed, AConfigThatLiesIsNotTakenForASmallMachine) {

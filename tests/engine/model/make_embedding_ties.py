@@ -3,7 +3,7 @@
 
     python3 tests/engine/model/make_embedding_ties.py     # needs torch, transformers and safetensors
 
-Every subset of the four names, with values that differ, all alike, and with two alike; T5 and mT5.
+Every subset of the four names, with values that differ, all alike, and with two alike; T5, mT5 and umT5.
 """
 import itertools
 import json
@@ -38,7 +38,8 @@ def main():
     transformers.logging.disable_progress_bar()
     cases = []
     for kind, config in ((transformers.T5ForConditionalGeneration, transformers.T5Config(**SIZES)),
-                         (transformers.MT5ForConditionalGeneration, transformers.MT5Config(**SIZES))):
+                         (transformers.MT5ForConditionalGeneration, transformers.MT5Config(**SIZES)),
+                         (transformers.UMT5ForConditionalGeneration, transformers.UMT5Config(**SIZES))):
         with tempfile.TemporaryDirectory() as place:
             kind(config).save_pretrained(place)
             file = Path(place) / "model.safetensors"

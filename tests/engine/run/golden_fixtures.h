@@ -35,8 +35,9 @@ inline constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                           "more/constrained_gqa_g2",
                                           "more/outlier_channels"};
 
-// What differs between families of models and in their files: ids, scaling, embeddings.
-inline constexpr const char* kFamilies[] = {"families/mt5_several_ends",
-                                            "families/untied_embeddings"};
+// What differs between families of models and in their files: ids, scaling, embeddings, a position
+// bias in every layer, bytes for tokens.
+inline constexpr const char* kFamilies[] = {
+    "families/mt5_several_ends", "families/untied_embeddings", "families/umt5", "families/byt5"};
 
 }  // namespace precis

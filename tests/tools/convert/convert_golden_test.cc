@@ -53,6 +53,29 @@ double LargestDifference(const std::vector<float>& a, const std::vector<float>& 
   return largest;
 }
 
+// A family with a bias in every layer.
+TEST(ConvertGolden, AGroupedUmt5FoldedToMhaGivesTheSameLogits) {
+  const TempDir dir;
+  ConvertOptions options;
+  options.source = "tests/golden/families/umt5";
+  options.destination = dir / "gqa";
+  options.variant = "gqa";
+  options.kv_heads = 2;
+  const auto grouped = Convert(options);
+  ASSERT_TRUE(grouped.ok()) << grouped.status();
+  ConvertOptions back;
+  back.source = dir / "gqa";
+  back.destination = dir / "mha";
+  back.fold = "mha";
+  const auto repeated = Convert(back);
+  ASSERT_TRUE(repeated.ok()) << repeated.status();
+  const auto golden = LoadGolden("tests/golden/families/umt5/golden.json");
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  EXPECT_LT(LargestDifference(LogitsOf(dir / "gqa", golden->cases[2]),
+                              LogitsOf(dir / "mha", golden->cases[2])),
+            1e-4);
+}
+
 TEST(ConvertGolden, MhaPooledToGqaIsTheGqaFixture) {
   const TempDir dir;
   CopyAsMha("gqa_g2_from_mha", dir / "source");

@@ -252,7 +252,7 @@ TEST_F(ConvertTest, QcqaFindsHeadsThatAreCopiesOfEachOther) {
   for (uint32_t layer = 0; layer < 2; ++layer) {
     for (const bool cross : {false, true}) {
       for (const char* name : {"k.weight", "v.weight"}) {
-        Change(DecoderAttentionPrefix(layer, cross) + name, [&](std::vector<float>& values) {
+        Change(T5Names().DecoderAttention(layer, cross) + name, [&](std::vector<float>& values) {
           const size_t size = values.size() / copy_of.size();
           for (size_t head = 0; head < copy_of.size(); ++head) {
             std::copy_n(&values[size * copy_of[head]], size, &values[size * head]);

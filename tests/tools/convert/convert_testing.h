@@ -7,8 +7,9 @@
 #include <vector>
 
 #include "engine/model/checkpoint/checkpoint.h"
-#include "engine/model/config/model_config.h"
 #include "engine/model/config/attention_variant.h"
+#include "engine/model/config/model_config.h"
+#include "engine/model/families/t5_common.h"
 #include "engine/model/grouping/head_folding.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -60,7 +61,7 @@ inline std::vector<std::vector<float>> LoadedKv(const std::string& dir) {
         const auto values =
             ReadGroupedProjection(**checkpoint, *config, *attention,
                                   cross ? groupings.cross[layer] : groupings.self[layer],
-                                  DecoderAttentionPrefix(layer, cross), which, nullptr);
+                                  T5Names().DecoderAttention(layer, cross), which, nullptr);
         EXPECT_TRUE(values.ok()) << values.status();
         out.push_back(values.ok() ? *values : std::vector<float>());
       }

@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "engine/model/families/family.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"
@@ -28,7 +29,10 @@ StatusOr<EmbeddingNames> Resolve(const std::map<std::string, float>& values,
   dir.Write("model.safetensors", testing::SafetensorsBytes(tensors));
   auto checkpoint = Checkpoint::Open(dir.path());
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-  return ResolveEmbeddings(**checkpoint, model_type);
+  const json config = {{"model_type", model_type}};
+  const auto architecture = DescribeArchitecture(JsonKeys("config.json", "", config));
+  EXPECT_TRUE(architecture.ok()) << architecture.status();
+  return ResolveEmbeddings(**checkpoint, architecture->names.embedding);
 }
 
 TEST(EmbeddingTies, AreThoseOfTransformers) {

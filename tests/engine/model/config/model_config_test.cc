@@ -1,5 +1,6 @@
 #include "engine/model/config/model_config.h"
 
+#include <cmath>
 #include <fstream>
 
 #include "engine/model/config/attention_variant.h"
@@ -45,11 +46,11 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   ASSERT_TRUE(c.ok()) << c.status();
   EXPECT_EQ(c->head_dim, 3u);
   EXPECT_EQ(c->num_decoder_layers, 2u) << "as many as encoder layers";
-  EXPECT_EQ(c->relative_attention_num_buckets, 32u);
-  EXPECT_EQ(c->relative_attention_max_distance, 128u);
-  EXPECT_FLOAT_EQ(c->layer_norm_epsilon, 1e-6f);
+  EXPECT_EQ(c->position_bias.num_buckets, 32u);
+  EXPECT_EQ(c->position_bias.max_distance, 128u);
+  EXPECT_FLOAT_EQ(c->norm_epsilon, 1e-6f);
   EXPECT_FALSE(c->gated);
-  EXPECT_TRUE(c->scale_decoder_outputs);
+  EXPECT_NE(c->logits_scale, 1.0f);
   EXPECT_THAT(c->tokens.ends, ElementsAre(1));
   EXPECT_EQ(c->n_positions, 0u);
   EXPECT_EQ(c->attention_variant, std::nullopt);
@@ -64,7 +65,7 @@ TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
                              t5->num_encoder_layers, t5->num_decoder_layers, t5->num_heads}),
       ElementsAre(32128, 512, 64, 2048, 6, 6, 8));
   EXPECT_FALSE(t5->gated);
-  EXPECT_TRUE(t5->scale_decoder_outputs);
+  EXPECT_NE(t5->logits_scale, 1.0f);
   const auto mt5 = Load({{"model_type", "mt5"}});
   ASSERT_TRUE(mt5.ok()) << mt5.status();
   EXPECT_THAT(
@@ -72,7 +73,7 @@ TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
                              mt5->num_encoder_layers, mt5->num_decoder_layers, mt5->num_heads}),
       ElementsAre(250112, 512, 64, 1024, 8, 8, 6));
   EXPECT_TRUE(mt5->gated);
-  EXPECT_FALSE(mt5->scale_decoder_outputs);
+  EXPECT_EQ(mt5->logits_scale, 1.0f);
 }
 
 // By T5Config.from_dict() of transformers 5.5.4: the other name wins, and the decoder's depth
@@ -105,38 +106,58 @@ TEST(ModelConfig, ReadsEveryFixture) {
   EXPECT_EQ(odd->num_heads, 6u);
   EXPECT_EQ(odd->num_encoder_layers, 3u);
   EXPECT_EQ(odd->num_decoder_layers, 2u);
-  EXPECT_EQ(odd->relative_attention_num_buckets, 16u);
-  EXPECT_EQ(odd->relative_attention_max_distance, 64u);
+  EXPECT_EQ(odd->position_bias.num_buckets, 16u);
+  EXPECT_EQ(odd->position_bias.max_distance, 64u);
   EXPECT_EQ(odd->vocab_size, 544u);
 }
 
 TEST(ModelConfig, ScalesByItsOwnKeyElseByTheTie) {
   json config = Minimal();
   config["tie_word_embeddings"] = false;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs);
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f);
   config["scale_decoder_outputs"] = true;
-  EXPECT_TRUE(Load(config)->scale_decoder_outputs);
+  EXPECT_NE(Load(config)->logits_scale, 1.0f);
   config["tie_word_embeddings"] = true;
   config["scale_decoder_outputs"] = false;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "as transformers 5 writes v1.1";
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f) << "as transformers 5 writes v1.1";
   config["scale_decoder_outputs"] = nullptr;
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs) << "a null is no";
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f) << "a null is no";
   config.erase("scale_decoder_outputs");
   config["tie_word_embeddings"] = nullptr;
-  EXPECT_TRUE(Load(config)->scale_decoder_outputs) << "not false";
+  EXPECT_NE(Load(config)->logits_scale, 1.0f) << "not false";
 }
 
 // MT5ForConditionalGeneration of transformers 5.5.4 has no scaling.
 TEST(ModelConfig, NoMt5ScalesWhateverItsFileSays) {
   json config = Minimal();
   config["model_type"] = "mt5";
-  EXPECT_FALSE(Load(config)->scale_decoder_outputs);
+  EXPECT_EQ(Load(config)->logits_scale, 1.0f);
   for (const char* key : {"tie_word_embeddings", "scale_decoder_outputs"}) {
     for (const bool said : {false, true}) {
       config[key] = said;
-      EXPECT_FALSE(Load(config)->scale_decoder_outputs) << key << " " << said;
+      EXPECT_EQ(Load(config)->logits_scale, 1.0f) << key << " " << said;
     }
   }
+}
+
+// UMT5ForConditionalGeneration of transformers 5.5.4 scales where tie_word_embeddings says so, and
+// UMT5Config makes that true.
+TEST(ModelConfig, EveryUmt5ScalesAndHasABiasInEveryLayer) {
+  json config = Minimal();
+  config["model_type"] = "umt5";
+  for (const json& said : {json(nullptr), json(false), json(true)}) {
+    config["tie_word_embeddings"] = said;
+    const auto umt5 = Load(config);
+    ASSERT_TRUE(umt5.ok()) << umt5.status();
+    EXPECT_FLOAT_EQ(umt5->logits_scale, 1 / std::sqrt(8.0f));
+    EXPECT_TRUE(umt5->position_bias.per_layer);
+  }
+  EXPECT_FALSE(Load(Minimal())->position_bias.per_layer);
+  const auto absent = Load({{"model_type", "umt5"}});
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_EQ(absent->vocab_size, 250112u);
+  EXPECT_EQ(absent->num_decoder_layers, 8u);
+  EXPECT_TRUE(absent->gated);
 }
 
 TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
@@ -149,8 +170,9 @@ TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
 }
 
 TEST(ModelConfig, RefusesOtherModelsByName) {
-  for (const char* type : {"umt5", "longt5", "byt5", "bart", "T5"}) {
-    EXPECT_THAT(ErrorWith("model_type", type), HasSubstr("\"" + std::string(type) + "\""));
+  for (const char* type : {"longt5", "byt5", "bart", "T5"}) {
+    EXPECT_THAT(ErrorWith("model_type", type),
+                HasSubstr("\"" + std::string(type) + "\" is not served; t5, mt5 and umt5 are"));
   }
   EXPECT_THAT(ErrorWith("model_type", nullptr), HasSubstr("model_type: is missing"));
   EXPECT_THAT(ErrorWith("model_type", 5), HasSubstr("model_type: must be a string"));

@@ -20,21 +20,22 @@ StatusOr<TokenIds> Load(const std::string& config, const std::string& generation
   const testing::TempDir dir;
   dir.Write("config.json", "{\"model_type\": \"t5\"" + (config.empty() ? "" : ", " + config) + "}");
   if (generation != "absent") dir.Write("generation_config.json", "{" + generation + "}");
-  return LoadTokenIds(dir.path(), 40);
+  return LoadTokenIds(dir.path(), 40, SpecialTokens());
 }
 
 TEST(TokenIds, GenerationConfigSaysAllOfThemWhereItIsThere) {
   const auto ids = Load(R"("decoder_start_token_id": 7, "eos_token_id": 1)",
                         R"("decoder_start_token_id": 3, "eos_token_id": 9)");
   ASSERT_TRUE(ids.ok()) << ids.status();
-  EXPECT_EQ(ids->start, 3);
-  EXPECT_THAT(ids->ends, ElementsAre(9));
+  EXPECT_EQ(ids->tokens.start, 3);
+  EXPECT_THAT(ids->tokens.ends, ElementsAre(9));
   EXPECT_THAT(ids->notes, IsEmpty());
 }
 
 TEST(TokenIds, SeveralEndsAreSeveralEnds) {
-  EXPECT_THAT(Load("", R"("bos_token_id": 0, "eos_token_id": [9, 1, 9])")->ends, ElementsAre(1, 9));
-  EXPECT_THAT(Load(R"("decoder_start_token_id": 0, "eos_token_id": [2, 1])")->ends,
+  EXPECT_THAT(Load("", R"("bos_token_id": 0, "eos_token_id": [9, 1, 9])")->tokens.ends,
+              ElementsAre(1, 9));
+  EXPECT_THAT(Load(R"("decoder_start_token_id": 0, "eos_token_id": [2, 1])")->tokens.ends,
               ElementsAre(1, 2))
       << "and config.json may have a list, too";
 }
@@ -44,11 +45,11 @@ TEST(TokenIds, AnEndThatTheFileDoesNotSayThereIsNone) {
        {R"("decoder_start_token_id": 0)", R"("decoder_start_token_id": 0, "eos_token_id": null)"}) {
     const auto ids = Load(R"("decoder_start_token_id": 0, "eos_token_id": 1)", generation);
     ASSERT_TRUE(ids.ok()) << ids.status();
-    EXPECT_THAT(ids->ends, IsEmpty()) << generation;
+    EXPECT_THAT(ids->tokens.ends, IsEmpty()) << generation;
     EXPECT_THAT(ids->notes, ElementsAre(HasSubstr("generation_config.json: says no eos_token_id")));
   }
   const auto of_config = Load(R"("decoder_start_token_id": 0)");
-  EXPECT_THAT(of_config->ends, IsEmpty());
+  EXPECT_THAT(of_config->tokens.ends, IsEmpty());
   EXPECT_THAT(of_config->notes, ElementsAre(HasSubstr("config.json: says no eos_token_id")));
 }
 
@@ -56,10 +57,10 @@ TEST(TokenIds, BeginWithBosWhereNoStartIsSaid) {
   const auto ids = Load(R"("decoder_start_token_id": 7, "eos_token_id": 1)",
                         R"("bos_token_id": 9, "eos_token_id": 1)");
   ASSERT_TRUE(ids.ok()) << ids.status();
-  EXPECT_EQ(ids->start, 9);
-  EXPECT_EQ(Load(R"("bos_token_id": 3, "eos_token_id": 1)")->start, 3);
-  EXPECT_EQ(Load("", R"("bos_token_id": 9, "decoder_start_token_id": 3)")->start, 3);
-  EXPECT_EQ(Load("", R"("bos_token_id": [9], "decoder_start_token_id": null)")->start, 9)
+  EXPECT_EQ(ids->tokens.start, 9);
+  EXPECT_EQ(Load(R"("bos_token_id": 3, "eos_token_id": 1)")->tokens.start, 3);
+  EXPECT_EQ(Load("", R"("bos_token_id": 9, "decoder_start_token_id": 3)")->tokens.start, 3);
+  EXPECT_EQ(Load("", R"("bos_token_id": [9], "decoder_start_token_id": null)")->tokens.start, 9)
       << "a list of one";
 }
 
@@ -67,17 +68,17 @@ TEST(TokenIds, BeginWithBosWhereNoStartIsSaid) {
 TEST(TokenIds, WithoutAnyStartTheOtherFileFillsInAndThenT5) {
   auto ids = Load(R"("decoder_start_token_id": 7, "eos_token_id": 2)", R"("num_beams": 4)");
   ASSERT_TRUE(ids.ok()) << ids.status();
-  EXPECT_EQ(ids->start, 7);
-  EXPECT_THAT(ids->ends, ElementsAre(2));
+  EXPECT_EQ(ids->tokens.start, 7);
+  EXPECT_THAT(ids->tokens.ends, ElementsAre(2));
   EXPECT_THAT(ids->notes, ElementsAre(AllOf(HasSubstr("generation_config.json: says neither"),
                                             HasSubstr("begin with 7"))));
-  EXPECT_THAT(Load(R"("eos_token_id": 2)", R"("eos_token_id": 5)")->ends, ElementsAre(5));
+  EXPECT_THAT(Load(R"("eos_token_id": 2)", R"("eos_token_id": 5)")->tokens.ends, ElementsAre(5));
   ids = Load("", "");
-  EXPECT_EQ(ids->start, 0);
-  EXPECT_THAT(ids->ends, ElementsAre(1));
+  EXPECT_EQ(ids->tokens.start, 0);
+  EXPECT_THAT(ids->tokens.ends, ElementsAre(1));
   ids = Load(R"("eos_token_id": [3])");
-  EXPECT_EQ(ids->start, 0);
-  EXPECT_THAT(ids->ends, ElementsAre(3));
+  EXPECT_EQ(ids->tokens.start, 0);
+  EXPECT_THAT(ids->tokens.ends, ElementsAre(3));
 }
 
 TEST(TokenIds, WhatIsNoIdNamesFileAndKey) {

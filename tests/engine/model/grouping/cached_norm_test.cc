@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "engine/model/families/t5_common.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"
@@ -19,7 +20,7 @@ using ::testing::IsEmpty;
 using testing::SafetensorsBytes;
 using testing::TempDir;
 
-const std::string kPrefix = DecoderAttentionPrefix(3, /*cross=*/true);
+const std::string kPrefix = T5Names().DecoderAttention(3, /*cross=*/true);
 
 StatusOr<std::vector<float>> Read(const TempDir& dir, AttentionVariant variant) {
   auto checkpoint = Checkpoint::Open(dir.path());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/families/t5_common.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"
@@ -124,8 +125,9 @@ TEST(ReadGroupedProjection, AgreesWithTheReferenceOnEveryVariant) {
     const LayerGroupings groupings = Groupings(*config, *attention);
     const HeadGrouping& grouping = (r.cross ? groupings.cross : groupings.self)[1];
     std::string what;
-    const auto folded = ReadGroupedProjection(**checkpoint, *config, *attention, grouping,
-                                              DecoderAttentionPrefix(1, r.cross), r.which, &what);
+    const auto folded =
+        ReadGroupedProjection(**checkpoint, *config, *attention, grouping,
+                              T5Names().DecoderAttention(1, r.cross), r.which, &what);
     ASSERT_TRUE(folded.ok()) << folded.status();
     ASSERT_EQ(grouping.groups.size(), r.kv_heads) << r.fixture;
     ASSERT_EQ(folded->size(), r.kv_heads * config->head_dim * config->d_model);
@@ -146,7 +148,7 @@ std::string WhatWasFolded(const std::string& fixture) {
   std::string what = "untouched";
   EXPECT_TRUE(ReadGroupedProjection(**checkpoint, *config, *attention,
                                     Groupings(*config, *attention).self[0],
-                                    DecoderAttentionPrefix(0, false), 'v', &what)
+                                    T5Names().DecoderAttention(0, false), 'v', &what)
                   .ok());
   return what;
 }
@@ -172,6 +174,7 @@ class SmallProjection : public ::testing::Test {
   StatusOr<std::vector<float>> Read(AttentionVariant variant, const HeadGrouping& grouping) {
     dir_.Write("model.safetensors", ::precis::testing::SafetensorsBytes(tensors_));
     ModelConfig config;
+    config.names = T5Names();
     config.num_heads = 2;
     config.head_dim = 2;
     config.d_model = 3;
@@ -179,7 +182,7 @@ class SmallProjection : public ::testing::Test {
     PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir_.path()));
     const ResolvedAttention attention{variant, static_cast<uint32_t>(grouping.groups.size())};
     return ReadGroupedProjection(*checkpoint, config, attention, grouping,
-                                 DecoderAttentionPrefix(0, false), 'k', nullptr);
+                                 T5Names().DecoderAttention(0, false), 'k', nullptr);
   }
   ::precis::testing::TempDir dir_;
 };

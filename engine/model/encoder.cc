@@ -1,14 +1,14 @@
-#include "engine/model/t5_encoder.h"
+#include "engine/model/encoder.h"
 
 #include <algorithm>
 
-#include "engine/model/t5_feed_forward.h"
+#include "engine/model/feed_forward.h"
 #include "kernels/grouping_ops.h"
 
 namespace precis {
 namespace {
 
-size_t WidestRow(const T5Weights& weights) {
+size_t WidestRow(const ModelWeights& weights) {
   size_t widest = 0;
   for (const EncoderLayer& layer : weights.encoder) widest = std::max(widest, layer.ffn.wi->n());
   for (const DecoderLayer& layer : weights.decoder) widest = std::max(widest, layer.cross_kv->n());
@@ -17,23 +17,23 @@ size_t WidestRow(const T5Weights& weights) {
 
 }  // namespace
 
-T5Encoder::T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-                     const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator)
-    : config_(config),
+Encoder::Encoder(const Architecture& arch, const ModelWeights& weights, const KvLayout& layout,
+                 const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator)
+    : arch_(arch),
       weights_(weights),
       layout_(layout),
       pool_(pool),
       backend_(allocator.backend()),
-      inner_(size_t{config.num_heads} * config.head_dim),
-      normed_(allocator, weights.types.others, max_slice_rows, config.d_model),
+      inner_(size_t{arch.num_heads} * arch.head_dim),
+      normed_(allocator, weights.types.others, max_slice_rows, arch.d_model),
       attended_(allocator, weights.types.others, max_slice_rows, inner_),
-      hidden_(allocator, weights.types.others, max_slice_rows, config.d_ff),
+      hidden_(allocator, weights.types.others, max_slice_rows, arch.d_ff),
       wide_(allocator.Make<float>(max_slice_rows * WidestRow(weights))),
       slots_(max_slice_rows),
       rows_(max_slice_rows) {}
 
-void T5Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
-                    std::span<const PageId> cross_pages, EncoderWorkspace& workspace) {
+void Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
+                  std::span<const PageId> cross_pages, EncoderWorkspace& workspace) {
   switch (item.stage) {
     case EncodeStage::kQkv:
       return Qkv(item, ids, workspace);
@@ -44,25 +44,25 @@ void T5Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
   }
 }
 
-void T5Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
-                    EncoderWorkspace& workspace) {
+void Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
+                  EncoderWorkspace& workspace) {
   const EncoderLayer& layer = weights_.encoder[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
+  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
   if (item.layer == 0) {
     backend_.Embed({ids.subspan(item.row_begin, rows), weights_.embedding.data(),
-                    weights_.types.others, config_.d_model, x});
+                    weights_.types.others, arch_.d_model, x});
   }
   const Activations y = normed_.Rows(0, rows);
-  backend_.GemmOfNorm({x, layer.norm.data(), config_.layer_norm_epsilon, y, *layer.qkv,
+  backend_.GemmOfNorm({x, layer.norm.data(), arch_.norm_epsilon, y, *layer.qkv,
                        workspace.qkv.data() + item.row_begin * 3 * inner_});
 }
 
-void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
-                                        EncoderWorkspace& workspace) {
+void Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
+                                      EncoderWorkspace& workspace) {
   const EncoderLayer& layer = weights_.encoder[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  float* x = workspace.x.data() + size_t{item.row_begin} * config_.d_model;
+  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
 
   const Activations attended = attended_.Rows(0, rows);
   const float* qkv = workspace.qkv.data();
@@ -71,26 +71,26 @@ void T5Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                              .v = qkv + 2 * inner_,
                              .row_stride = 3 * inner_,
                              .num_keys = tokens,
-                             .num_heads = config_.num_heads,
-                             .head_dim = config_.head_dim,
+                             .num_heads = arch_.num_heads,
+                             .head_dim = arch_.head_dim,
                              .begin = item.row_begin,
-                             .bias = weights_.encoder_position_bias(),
+                             .bias = weights_.encoder_bias.Of(item.layer),
                              .out = attended,
                              .packed = workspace.packed.data(),
                              .is_packed = item.row_begin > 0});
   backend_.Gemm({attended, *layer.o, true, x});
 
-  AddFeedForward(layer.ffn, config_, {normed_.Rows(0, rows), wide_.data(), hidden_.Rows(0, rows)},
+  AddFeedForward(layer.ffn, arch_, {normed_.Rows(0, rows), wide_.data(), hidden_.Rows(0, rows)},
                  backend_, x);
 
-  if (item.layer + 1 == config_.num_encoder_layers) {
-    backend_.RmsNorm({x, weights_.encoder_final_norm.data(), config_.layer_norm_epsilon,
+  if (item.layer + 1 == arch_.num_encoder_layers) {
+    backend_.RmsNorm({x, weights_.encoder_final_norm.data(), arch_.norm_epsilon,
                       workspace.encoded.Rows(item.row_begin, rows)});
   }
 }
 
-void T5Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_pages,
-                      EncoderWorkspace& workspace) {
+void Encoder::Cross(const EncodeItem& item, std::span<const PageId> cross_pages,
+                    EncoderWorkspace& workspace) {
   const PackedMatrix& w = *weights_.decoder[item.layer].cross_kv;
   const KvRegion& region = layout_.cross.layers[item.layer];
   const size_t rows = item.row_end - item.row_begin;

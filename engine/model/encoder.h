@@ -1,17 +1,17 @@
 // The encoder as a list of small pieces (engine/sched/encode_work.h), so that a step holds as much
 // of it as its budget allows. One document at a time in each workspace.
 //
-// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020; RMS norm before
-// each sublayer, no biases, relative position bias of the first layer shared by all.
+// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020, as the
+// architecture describes them (architecture.h).
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "engine/model/config/model_config.h"
+#include "engine/model/families/architecture.h"
 #include "engine/model/kv_layout.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "engine/sched/encode_work.h"
 #include "engine/sched/step_plan.h"
 #include "kernels/backend.h"
@@ -40,16 +40,15 @@ class ActivationBuffer {
 // What a document in progress needs between its pieces.
 class EncoderWorkspace {
  public:
-  EncoderWorkspace(const ModelConfig& config, DType weights, uint32_t max_source_tokens,
+  EncoderWorkspace(const Architecture& arch, DType weights, uint32_t max_source_tokens,
                    DeviceAllocator& allocator)
-      : x(allocator.Make<float>(size_t{max_source_tokens} * config.d_model)),
-        qkv(allocator.Make<float>(size_t{max_source_tokens} * 3 * config.num_heads *
-                                  config.head_dim)),
+      : x(allocator.Make<float>(size_t{max_source_tokens} * arch.d_model)),
+        qkv(allocator.Make<float>(size_t{max_source_tokens} * 3 * arch.num_heads * arch.head_dim)),
         packed(allocator.Make<std::byte>(
             allocator.backend().activation_dtype(weights) == DType::kBF16
-                ? EncoderPackedBytes(max_source_tokens, config.num_heads, config.head_dim)
+                ? EncoderPackedBytes(max_source_tokens, arch.num_heads, arch.head_dim)
                 : 0)),
-        encoded(allocator, weights, max_source_tokens, config.d_model) {}
+        encoded(allocator, weights, max_source_tokens, arch.d_model) {}
 
   DeviceArray<float> x;           // residual stream, [tokens, d_model]
   DeviceArray<float> qkv;         // [tokens, 3 * H * head_dim]
@@ -57,10 +56,10 @@ class EncoderWorkspace {
   ActivationBuffer encoded;       // final norm's output, [tokens, d_model]
 };
 
-class T5Encoder {
+class Encoder {
  public:
-  T5Encoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-            const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator);
+  Encoder(const Architecture& arch, const ModelWeights& weights, const KvLayout& layout,
+          const KvPool& pool, uint32_t max_slice_rows, DeviceAllocator& allocator);
 
   // One piece for the document `ids`; its cross K and V go to `cross_pages`.
   void Run(const EncodeItem& item, std::span<const int32_t> ids,
@@ -73,8 +72,8 @@ class T5Encoder {
   void Cross(const EncodeItem& item, std::span<const PageId> cross_pages,
              EncoderWorkspace& workspace);
 
-  const ModelConfig& config_;
-  const T5Weights& weights_;
+  const Architecture& arch_;
+  const ModelWeights& weights_;
   const KvLayout& layout_;
   const KvPool pool_;
   Backend& backend_;

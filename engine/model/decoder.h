@@ -1,18 +1,19 @@
 // One decoder step for a batch of rows, each a token of some sequence at some position: its K and V
 // go into the sequence's self page, and it sees its own pages only.
 //
-// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020.
+// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020,
+// as the architecture describes them (architecture.h).
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "engine/model/config/model_config.h"
+#include "engine/model/encoder.h"
+#include "engine/model/families/architecture.h"
 #include "engine/model/grouped_attention.h"
 #include "engine/model/kv_layout.h"
-#include "engine/model/t5_encoder.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 
 namespace precis {
@@ -41,10 +42,10 @@ class VocabularySink {
   virtual void Take(int32_t first_token, size_t count, float* scores) = 0;
 };
 
-class T5Decoder {
+class Decoder {
  public:
-  T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-            const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator);
+  Decoder(const Architecture& arch, const ModelWeights& weights, const KvLayout& layout,
+          const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator);
 
   // The logits of the rows' next tokens go to `sink`.
   void Run(const DecodeBatch& batch, VocabularySink& sink);
@@ -55,8 +56,8 @@ class T5Decoder {
   void SelfAttention(size_t i, const DecodeBatch& batch);
   void CrossAttention(size_t i, const DecodeBatch& batch);
 
-  const ModelConfig& config_;
-  const T5Weights& weights_;
+  const Architecture& arch_;
+  const ModelWeights& weights_;
   const KvLayout& layout_;
   const KvPool pool_;
   Backend& backend_;

@@ -1,7 +1,6 @@
-#include "engine/model/t5_weights.h"
+#include "engine/model/weights.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -63,7 +62,7 @@ class Loader {
     out_.subtracts_noise = attention.variant == AttentionVariant::kPgqa;
   }
 
-  StatusOr<T5Weights> Load() {
+  StatusOr<ModelWeights> Load() {
     const bool asks = out_.head_shares || out_.subtracts_noise;
     if (asks && backend_.grouping_ops() == nullptr) {
       return InvalidArgument(
@@ -78,15 +77,14 @@ class Loader {
     for (uint32_t i = 0; i < config_.num_decoder_layers; ++i) {
       PRECIS_RETURN_IF_ERROR(LoadDecoderLayer(i, groupings.self[i], groupings.cross[i]));
     }
-    PRECIS_ASSIGN_OR_RETURN(out_.encoder_final_norm, Norm("encoder.final_layer_norm.weight"));
-    PRECIS_ASSIGN_OR_RETURN(auto final_norm, ReadNorm("decoder.final_layer_norm.weight"));
-    if (config_.scale_decoder_outputs) {
-      const float scale = 1.0f / std::sqrt(static_cast<float>(config_.d_model));
-      for (float& gain : final_norm) gain *= scale;
-    }
+    PRECIS_ASSIGN_OR_RETURN(out_.encoder_final_norm, Norm(config_.names.encoder.final_norm));
+    PRECIS_ASSIGN_OR_RETURN(auto final_norm, ReadNorm(config_.names.decoder.final_norm));
+    for (float& gain : final_norm) gain *= config_.logits_scale;
     out_.decoder_final_norm = OnDevice(final_norm);
-    PRECIS_ASSIGN_OR_RETURN(out_.encoder_bias, Bias("encoder", true));
-    PRECIS_ASSIGN_OR_RETURN(out_.decoder_bias, Bias("decoder", false));
+    PRECIS_ASSIGN_OR_RETURN(out_.encoder_bias,
+                            Bias(config_.names.encoder, config_.num_encoder_layers, true));
+    PRECIS_ASSIGN_OR_RETURN(out_.decoder_bias,
+                            Bias(config_.names.decoder, config_.num_decoder_layers, false));
     PRECIS_RETURN_IF_ERROR(Annotate(allocator_.status(), "the model's weights"));
     return std::move(out_);
   }
@@ -96,13 +94,13 @@ class Loader {
     return checkpoint_.Read(name, {rows, cols});
   }
 
-  StatusOr<std::vector<float>> ReadNorm(const std::string& name) {
+  StatusOr<std::vector<float>> ReadNorm(std::string_view name) {
     return checkpoint_.Read(name, {int64_t{config_.d_model}});
   }
 
   DeviceArray<float> OnDevice(std::span<const float> values) { return allocator_.Copy(values); }
 
-  StatusOr<DeviceArray<float>> Norm(const std::string& name) {
+  StatusOr<DeviceArray<float>> Norm(std::string_view name) {
     PRECIS_ASSIGN_OR_RETURN(const auto values, ReadNorm(name));
     return OnDevice(values);
   }
@@ -144,7 +142,7 @@ class Loader {
 
   // The output matrix of an attention.
   StatusOr<std::unique_ptr<PackedMatrix>> LoadO(const std::string& attention, size_t max_rows) {
-    const std::string name = attention + "o.weight";
+    const std::string name = config_.names.Projection(attention, 'o');
     PRECIS_ASSIGN_OR_RETURN(auto values, Read(name, config_.d_model, inner_));
     return PackOut(name, std::move(values), max_rows);
   }
@@ -194,20 +192,22 @@ class Loader {
     return OkStatus();
   }
 
-  StatusOr<FeedForward> LoadFeedForward(const std::string& layer, size_t max_rows) {
+  StatusOr<FeedForward> LoadFeedForward(const FeedForwardNames& of, uint32_t layer,
+                                        size_t max_rows) {
     FeedForward out;
-    PRECIS_ASSIGN_OR_RETURN(auto norm, ReadNorm(layer + "layer_norm.weight"));
-    const std::string p = layer + "DenseReluDense.";
+    const TensorNames& names = config_.names;
+    PRECIS_ASSIGN_OR_RETURN(auto norm, ReadNorm(OfLayer(of.norm, layer)));
+    const std::string p = OfLayer(of.prefix, layer);
     std::vector<std::vector<float>> parts;
-    for (const char* name : config_.gated ? std::vector<const char*>{"wi_0", "wi_1"}
-                                          : std::vector<const char*>{"wi"}) {
+    for (const std::string_view name :
+         config_.gated ? std::vector{names.gate, names.up} : std::vector{names.in}) {
       PRECIS_ASSIGN_OR_RETURN(auto values,
-                              Read(p + name + ".weight", config_.d_ff, config_.d_model));
+                              Read(p + std::string(name), config_.d_ff, config_.d_model));
       parts.push_back(std::move(values));
     }
-    const std::string wo_name = p + "wo.weight";
+    const std::string wo_name = p + std::string(names.out);
     PRECIS_ASSIGN_OR_RETURN(auto wo, Read(wo_name, config_.d_model, config_.d_ff));
-    // A few hidden channels of a T5 are many times the rest, which a row's one scale would round
+    // A few hidden channels are many times the rest, which a row's one scale would round
     // away (docs/performance/int8.md).
     if (out_.types.projections == DType::kI8) {
       EqualizeHiddenChannels({norm, {parts.begin(), parts.end()}, wo});
@@ -219,19 +219,20 @@ class Loader {
   }
 
   Status LoadEncoderLayer(uint32_t i) {
-    const std::string p = fmt::format("encoder.block.{}.layer.", i);
+    const StackNames& names = config_.names.encoder;
+    const std::string a = OfLayer(names.self.prefix, i);
     const size_t rows = limits_.max_encode_rows;
     EncoderLayer layer;
-    PRECIS_ASSIGN_OR_RETURN(layer.norm, Norm(p + "0.layer_norm.weight"));
+    PRECIS_ASSIGN_OR_RETURN(layer.norm, Norm(OfLayer(names.self.norm, i)));
     std::vector<std::vector<float>> parts;
-    for (const char* name : {"q", "k", "v"}) {
-      PRECIS_ASSIGN_OR_RETURN(
-          auto values, Read(p + "0.SelfAttention." + name + ".weight", inner_, config_.d_model));
+    for (const char which : {'q', 'k', 'v'}) {
+      PRECIS_ASSIGN_OR_RETURN(auto values,
+                              Read(config_.names.Projection(a, which), inner_, config_.d_model));
       parts.push_back(std::move(values));
     }
-    PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(p + "0.SelfAttention.qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.o, LoadO(p + "0.SelfAttention.", rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "1.", rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(a + "qkv", std::move(parts), rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.o, LoadO(a, rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(names.feed_forward, i, rows));
     out_.encoder.push_back(std::move(layer));
     return OkStatus();
   }
@@ -254,24 +255,24 @@ class Loader {
   }
 
   Status LoadDecoderLayer(uint32_t i, const HeadGrouping& self, const HeadGrouping& cross) {
-    const std::string p = fmt::format("decoder.block.{}.layer.", i);
+    const TensorNames& names = config_.names;
     const size_t rows = limits_.max_decode_rows;
     DecoderLayer layer;
     layer.self_groups = Flatten(self);
     layer.cross_groups = Flatten(cross);
 
-    std::string a = p + "0.SelfAttention.";
-    PRECIS_ASSIGN_OR_RETURN(layer.self_norm, Norm(p + "0.layer_norm.weight"));
-    PRECIS_ASSIGN_OR_RETURN(auto q, Read(a + "q.weight", inner_, config_.d_model));
+    std::string a = names.DecoderAttention(i, /*cross=*/false);
+    PRECIS_ASSIGN_OR_RETURN(layer.self_norm, Norm(OfLayer(names.decoder.self.norm, i)));
+    PRECIS_ASSIGN_OR_RETURN(auto q, Read(names.Projection(a, 'q'), inner_, config_.d_model));
     PRECIS_ASSIGN_OR_RETURN(auto parts, GroupedKv(a, self));
     parts.insert(parts.begin(), std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.self_qkv, PackIn(a + "qkv", std::move(parts), rows));
     PRECIS_ASSIGN_OR_RETURN(layer.self_o, LoadO(a, rows));
     PRECIS_ASSIGN_OR_RETURN(layer.self_cached_norm, CachedNorm(a));
 
-    a = p + "1.EncDecAttention.";
-    PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(p + "1.layer_norm.weight"));
-    PRECIS_ASSIGN_OR_RETURN(q, Read(a + "q.weight", inner_, config_.d_model));
+    a = names.DecoderAttention(i, /*cross=*/true);
+    PRECIS_ASSIGN_OR_RETURN(layer.cross_norm, Norm(OfLayer(names.decoder.cross.norm, i)));
+    PRECIS_ASSIGN_OR_RETURN(q, Read(names.Projection(a, 'q'), inner_, config_.d_model));
     parts.clear();
     parts.push_back(std::move(q));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_q, PackIn(a + "q", std::move(parts), rows));
@@ -280,22 +281,26 @@ class Loader {
                             PackIn(a + "kv", std::move(parts), limits_.max_encode_rows));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_o, LoadO(a, rows));
     PRECIS_ASSIGN_OR_RETURN(layer.cross_cached_norm, CachedNorm(a));
-    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(p + "2.", rows));
+    PRECIS_ASSIGN_OR_RETURN(layer.ffn, LoadFeedForward(names.decoder.feed_forward, i, rows));
     out_.decoder.push_back(std::move(layer));
     return OkStatus();
   }
 
-  StatusOr<DeviceBias> Bias(const std::string& stack, bool bidirectional) {
-    const std::string name =
-        stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight";
-    PRECIS_ASSIGN_OR_RETURN(auto table,
-                            Read(name, config_.relative_attention_num_buckets, config_.num_heads));
+  StatusOr<StackBias> Bias(const StackNames& names, uint32_t layers, bool bidirectional) {
+    const RelativeBias& of = config_.position_bias;
     const uint32_t longest = bidirectional ? limits_.max_source_tokens : limits_.max_target_tokens;
-    ExpandedBias bias = ExpandBias(
-        table, config_.num_heads, bidirectional, config_.relative_attention_num_buckets,
-        config_.relative_attention_max_distance, longest - 1, bidirectional ? longest - 1 : 0);
-    bias.values.resize(bias.values.size() + kBiasOverhang);
-    return DeviceBias{OnDevice(bias.values), bias.stride, bias.zero};
+    StackBias out;
+    for (uint32_t layer = 0; layer < (of.per_layer ? layers : 1); ++layer) {
+      PRECIS_ASSIGN_OR_RETURN(
+          auto table, Read(OfLayer(names.position_bias, layer), of.num_buckets, config_.num_heads));
+      ExpandedBias bias = ExpandBias(table, config_.num_heads, bidirectional, of.num_buckets,
+                                     of.max_distance, longest - 1, bidirectional ? longest - 1 : 0);
+      bias.values.resize(bias.values.size() + kBiasOverhang);
+      out.values.push_back(OnDevice(bias.values));
+      out.stride = bias.stride;
+      out.zero = bias.zero;
+    }
+    return out;
   }
 
   Checkpoint& checkpoint_;
@@ -306,15 +311,15 @@ class Loader {
   DeviceAllocator allocator_;
   const WeightLimits limits_;
   const int64_t inner_;  // num_heads * head_dim
-  T5Weights out_;
+  ModelWeights out_;
 };
 
 }  // namespace
 
-StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention,
-                                  const EmbeddingNames& embeddings, Backend& backend,
-                                  const WeightTypes& types, const WeightLimits& limits) {
+StatusOr<ModelWeights> LoadModelWeights(Checkpoint& checkpoint, const ModelConfig& config,
+                                        const ResolvedAttention& attention,
+                                        const EmbeddingNames& embeddings, Backend& backend,
+                                        const WeightTypes& types, const WeightLimits& limits) {
   return Loader(checkpoint, config, attention, embeddings, backend, types, limits).Load();
 }
 

@@ -1,13 +1,13 @@
-#include "engine/model/t5_decoder.h"
+#include "engine/model/decoder.h"
 
 #include <algorithm>
 
-#include "engine/model/t5_feed_forward.h"
+#include "engine/model/feed_forward.h"
 
 namespace precis {
 namespace {
 
-size_t WidestRow(const T5Weights& weights) {
+size_t WidestRow(const ModelWeights& weights) {
   size_t widest = 0;
   for (const DecoderLayer& layer : weights.decoder) {
     widest = std::max({widest, layer.self_qkv->n(), layer.cross_q->n(), layer.ffn.wi->n()});
@@ -37,48 +37,48 @@ void DecodeBatch::Clear() {
   noise.clear();
 }
 
-T5Decoder::T5Decoder(const ModelConfig& config, const T5Weights& weights, const KvLayout& layout,
-                     const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator)
-    : config_(config),
+Decoder::Decoder(const Architecture& arch, const ModelWeights& weights, const KvLayout& layout,
+                 const KvPool& pool, uint32_t max_rows, DeviceAllocator& allocator)
+    : arch_(arch),
       weights_(weights),
       layout_(layout),
       pool_(pool),
       backend_(allocator.backend()),
-      inner_(size_t{config.num_heads} * config.head_dim),
-      attention_(config, weights, max_rows, allocator),
-      x_(allocator.Make<float>(size_t{max_rows} * config.d_model)),
+      inner_(size_t{arch.num_heads} * arch.head_dim),
+      attention_(arch, weights, max_rows, allocator),
+      x_(allocator.Make<float>(size_t{max_rows} * arch.d_model)),
       wide_(allocator.Make<float>(max_rows * WidestRow(weights))),
       scores_(allocator.Make<float>(max_rows * weights.lm_head.front().w->n())),
-      normed_(allocator, weights.types.others, max_rows, config.d_model),
+      normed_(allocator, weights.types.others, max_rows, arch.d_model),
       attended_(allocator, weights.types.others, max_rows, inner_),
-      hidden_(allocator, weights.types.others, max_rows, config.d_ff) {}
+      hidden_(allocator, weights.types.others, max_rows, arch.d_ff) {}
 
-void T5Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
+void Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
-  backend_.Embed({batch.tokens, weights_.target_embedding(), weights_.types.others, config_.d_model,
+  backend_.Embed({batch.tokens, weights_.target_embedding(), weights_.types.others, arch_.d_model,
                   x_.data()});
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);
     CrossAttention(i, batch);
-    AddFeedForward(weights_.decoder[i].ffn, config_, {y, wide_.data(), hidden_.Rows(0, rows)},
+    AddFeedForward(weights_.decoder[i].ffn, arch_, {y, wide_.data(), hidden_.Rows(0, rows)},
                    backend_, x_.data());
   }
-  backend_.RmsNorm({x_.data(), weights_.decoder_final_norm.data(), config_.layer_norm_epsilon, y});
+  backend_.RmsNorm({x_.data(), weights_.decoder_final_norm.data(), arch_.norm_epsilon, y});
   for (const VocabularyPanel& panel : weights_.lm_head) {
     backend_.Gemm({y, *panel.w, false, scores_.data()});
     sink.Take(panel.first_token, panel.w->n(), scores_.data());
   }
 }
 
-void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
+void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const DecoderLayer& layer = weights_.decoder[i];
   const KvRegion& region = layout_.self.layers[i];
   const size_t rows = batch.tokens.size();
   const size_t width = layer.self_qkv->n();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm({x_.data(), layer.self_norm.data(), config_.layer_norm_epsilon, y,
+  backend_.GemmOfNorm({x_.data(), layer.self_norm.data(), arch_.norm_epsilon, y,
                        *layer.self_qkv, wide_.data()});
   const float* k = wide_.data() + inner_;
   const AppendKvParams append = {.k = k,
@@ -95,18 +95,18 @@ void T5Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                   .pool = pool_,
                   .region = region,
                   .groups = layer.self_groups.view(),
-                  .bias = weights_.decoder_position_bias(),
+                  .bias = weights_.decoder_bias.Of(i),
                   .out = attended},
                  i, AttentionKind::kSelf, batch.noise);
   backend_.Gemm({attended, *layer.self_o, true, x_.data()});
 }
 
-void T5Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
+void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const DecoderLayer& layer = weights_.decoder[i];
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm({x_.data(), layer.cross_norm.data(), config_.layer_norm_epsilon, y,
+  backend_.GemmOfNorm({x_.data(), layer.cross_norm.data(), arch_.norm_epsilon, y,
                        *layer.cross_q, wide_.data()});
   attention_.Run({.q = wide_.data(),
                   .q_stride = inner_,

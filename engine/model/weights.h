@@ -1,5 +1,5 @@
-// The weights of a T5, packed for one backend: QKV and gate+up are one matrix each, grouped K and V
-// are folded before packing, so that afterwards every grouping is a GQA model.
+// The weights of a model, packed for one backend: QKV and gate+up are one matrix each, grouped K
+// and V are folded before packing, so that afterwards every grouping is a GQA model.
 //
 // Owner: the runner. Thread rule: loading on one thread; const afterwards.
 #pragma once
@@ -65,12 +65,15 @@ struct DecoderLayer {
   }
 };
 
-// An ExpandedBias where ops can read it.
-struct DeviceBias {
-  DeviceArray<float> values;  // [num_heads, stride]
+// The ExpandedBias of each layer of a stack, or the one that all its layers share, where ops can
+// read them.
+struct StackBias {
+  std::vector<DeviceArray<float>> values;  // [num_heads, stride] each
   size_t stride = 0;
   size_t zero = 0;
-  PositionBias view() const { return {values.data(), stride, zero}; }
+  PositionBias Of(size_t layer) const {
+    return {values[values.size() == 1 ? 0 : layer].data(), stride, zero};
+  }
 };
 
 // Neighbouring tokens of the vocabulary, whose scores stay in cache until they are reduced.
@@ -94,7 +97,7 @@ struct WeightTypes {
   DType others = DType::kF32;
 };
 
-struct T5Weights {
+struct ModelWeights {
   WeightTypes types;
   std::optional<HeadShares> head_shares;     // where the norms of keys assign query heads
   bool subtracts_noise = false;              // pgqa
@@ -102,10 +105,10 @@ struct T5Weights {
   DeviceArray<std::byte> decoder_embedding;  // the decoder's own; empty where it reads `embedding`
   std::vector<EncoderLayer> encoder;
   DeviceArray<float> encoder_final_norm;
-  DeviceBias encoder_bias;
+  StackBias encoder_bias;
   std::vector<DecoderLayer> decoder;
-  DeviceArray<float> decoder_final_norm;  // times d_model**-0.5 where the model scales its outputs
-  DeviceBias decoder_bias;
+  DeviceArray<float> decoder_final_norm;  // times the scale of the logits
+  StackBias decoder_bias;
   std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
   std::vector<std::string> folded;       // one line a distinct folding, for people
   uint64_t bytes = 0;                    // packed matrices and embeddings
@@ -113,14 +116,12 @@ struct T5Weights {
   const std::byte* target_embedding() const {
     return decoder_embedding.size() > 0 ? decoder_embedding.data() : embedding.data();
   }
-  PositionBias encoder_position_bias() const { return encoder_bias.view(); }
-  PositionBias decoder_position_bias() const { return decoder_bias.view(); }
 };
 
 // Reads, folds and packs everything. The error names file and tensor.
-StatusOr<T5Weights> LoadT5Weights(Checkpoint& checkpoint, const ModelConfig& config,
-                                  const ResolvedAttention& attention,
-                                  const EmbeddingNames& embeddings, Backend& backend,
-                                  const WeightTypes& types, const WeightLimits& limits);
+StatusOr<ModelWeights> LoadModelWeights(Checkpoint& checkpoint, const ModelConfig& config,
+                                        const ResolvedAttention& attention,
+                                        const EmbeddingNames& embeddings, Backend& backend,
+                                        const WeightTypes& types, const WeightLimits& limits);
 
 }  // namespace precis

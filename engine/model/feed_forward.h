@@ -3,8 +3,8 @@
 // Called by both; the buffers are the caller's. Thread rule: the step thread.
 #pragma once
 
-#include "engine/model/config/model_config.h"
-#include "engine/model/t5_weights.h"
+#include "engine/model/families/architecture.h"
+#include "engine/model/weights.h"
 #include "kernels/backend.h"
 
 namespace precis {
@@ -17,7 +17,7 @@ struct FeedForwardScratch {
 };
 
 // x: [rows, d_model], the residual stream, which is added to.
-void AddFeedForward(const FeedForward& ffn, const ModelConfig& config,
+void AddFeedForward(const FeedForward& ffn, const Architecture& arch,
                     const FeedForwardScratch& scratch, Backend& backend, float* x);
 
 }  // namespace precis
