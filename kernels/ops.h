@@ -29,8 +29,8 @@ struct Activations {
 };
 
 enum class ActivationKind : uint8_t {
-  kRelu,       // T5 v1.0: max(x, 0)
-  kGatedGelu,  // T5 v1.1: gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
+  kRelu,       // max(x, 0)
+  kGatedGelu,  // gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
 };
 
 // out[i] = table[ids[i]].
@@ -188,7 +188,7 @@ struct PositionBias {
   size_t zero = 0;
 };
 
-// softmax(q K^T + bias) V over the pages of each row. No 1/sqrt(d): T5 does not scale.
+// softmax(q K^T + bias) V over the pages of each row. Scores are not scaled by 1/sqrt(d).
 // Keys are reduced in an order that depends on their absolute positions only, so that a row's bits
 // do not depend on the other rows, nor on whether it shares its table with them.
 struct PagedAttentionParams {

@@ -12,7 +12,7 @@ namespace precis {
 struct ModelInfo {
   std::string name;          // that it is served under (engine/model/config/model_name.h)
   std::string fingerprint;   // 16 hex digits over config and weights
-  std::string architecture;  // "T5 v1.0 (relu, tied)", ...
+  std::string architecture;  // of the family's description, for people
   std::string attention_variant;
   bool assigns_heads = false;    // query heads follow the norms of a sequence's keys
   bool subtracts_noise = false;  // GenerationOptions::noise_seed matters

@@ -9,7 +9,7 @@
 
 namespace precis {
 
-// The matrices of one feed-forward, row-major, of finite values. Both activations of T5 leave a
+// The matrices of one feed-forward, row-major, of finite values. Every activation served leaves a
 // factor s > 0 of a channel's last input matrix as it is: max(0, s x) = s max(0, x), and
 // gelu(gate) * (s up) = s (gelu(gate) * up). One of the gate they would not: gelu bends.
 struct HiddenChannels {

@@ -216,7 +216,7 @@ StatusOr<UnigramSpec> MakeSpec(const TokenizerFiles& files, std::string_view sou
   PRECIS_ASSIGN_OR_RETURN(std::vector<AddedToken> added, ListAddedTokens(files));
   PRECIS_RETURN_IF_ERROR(ApplyAddedTokens(files, std::move(added), &*spec));
   if (from_spiece) return spec;
-  // Control pieces at the end (T5's <extra_id_N>) are like ids without a piece, and need not fit.
+  // Control pieces at the end (<extra_id_N>) are like ids without a piece, and need not fit.
   while (spec->pieces.back().type == PieceType::kControl) spec->pieces.pop_back();
   return spec;
 }
@@ -259,7 +259,7 @@ StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t
     PRECIS_ASSIGN_OR_RETURN(ByteCodec codec, ByteCodec::Create(files, vocab_size));
     return std::unique_ptr<Tokenizer>(std::make_unique<ByteTokenizer>(std::move(codec)));
   }
-  // Both say the same where both are read; another class than T5's reads tokenizer.json alone.
+  // Both say the same where both are read; another class than T5Tokenizer reads tokenizer.json alone.
   const bool json_only = !files.has_spiece || (!IsT5Class(files) && files.tokenizer.is_object());
   const std::string_view source = json_only ? kTokenizerJsonFile : kSpieceFile;
   PRECIS_ASSIGN_OR_RETURN(UnigramSpec spec, MakeSpec(files, source));

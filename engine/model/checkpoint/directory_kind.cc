@@ -69,7 +69,7 @@ bool IsHubName(std::string_view part) {
          });
 }
 
-// "google/flan-t5-small", or "t5-small" of the hub's first days.
+// "organisation/model", or a bare "model" of the hub's first days.
 bool LooksLikeHubId(std::string_view path) {
   const size_t slash = path.find('/');
   if (slash == std::string_view::npos) return IsHubName(path);

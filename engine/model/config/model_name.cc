@@ -134,7 +134,7 @@ NameSources ReadNameSources(const std::string& model_dir, const std::string& mou
     const auto type = keys.Text("model_type");
     if (type.ok()) sources.model_type = Sanitised(type->value_or(""));
   }
-  if (sources.model_type.empty()) sources.model_type = "t5";
+  if (sources.model_type.empty()) sources.model_type = "model";
   return sources;
 }
 

@@ -12,7 +12,7 @@ struct NameSources {
   std::string path;          // of the directory, absolute, without symbolic links
   bool is_mount = false;     // something is mounted there: its last part is the volume's place
   std::string name_or_path;  // config.json's _name_or_path: where its weights came from; or empty
-  std::string model_type;    // "t5"
+  std::string model_type;    // of config.json
 };
 
 // The first of these that says which model it is: the model of a folder of the hub's cache

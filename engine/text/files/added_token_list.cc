@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kAddedFile = "added_tokens.json";
-constexpr uint32_t kExtraIds = 100;  // T5's sentinels, where tokenizer_config.json does not say
+constexpr uint32_t kExtraIds = 100;  // sentinels, where tokenizer_config.json does not say
 
 // A token is written as its text or as an object with its text.
 std::string ContentOf(const json& token) {
@@ -136,7 +136,7 @@ Status CheckUnique(const std::vector<AddedToken>& tokens) {
   return OkStatus();
 }
 
-// The pieces of a model as transformers numbers them: by their texts, with T5's sentinels behind
+// The pieces of a model as transformers numbers them: by their texts, with sentinels after
 // the pieces of a spiece.model.
 class Numbers {
  public:
@@ -191,7 +191,7 @@ Status CheckNumbers(const TokenizerFiles& files, const std::vector<AddedToken>& 
 }
 
 // transformers splits every part of a text at white space and begins each word with a space. Where
-// the class is not T5's, it does what tokenizer.json says.
+// the class is not T5Tokenizer, it does what tokenizer.json says.
 Status CheckServed(const TokenizerFiles& files, const AddedToken& token,
                    const NormalizerSpec& rules) {
   const auto refuse = [&token](std::string_view why) {

@@ -1,5 +1,5 @@
 // The files of a directory that say what its tokenizer is, and what they say of added tokens, read
-// as transformers 5 reads them for T5's tokenizer.
+// as transformers 5 reads them (T5Tokenizer, ByT5Tokenizer).
 // Called by the tokenizer's Load. Thread rule: functions of their arguments.
 #pragma once
 
@@ -36,10 +36,10 @@ StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& model_dir);
 // The model of a tokenizer.json. What cannot be honoured is refused by name.
 StatusOr<UnigramSpec> ParseTokenizerJson(const nlohmann::json& root);
 // Whether a tokenizer.json has the pieces, scores and rules of characters of `spec`, which is
-// spiece.model's; T5's sentinels may follow.
+// spiece.model's; sentinels may follow.
 Status CheckSameModel(const nlohmann::json& root, const UnigramSpec& spec);
 
-// Whether transformers rebuilds T5's tokenizer from the pieces, as it does for T5's own class;
+// Whether transformers rebuilds the tokenizer from its pieces, as it does for T5Tokenizer;
 // another class does what tokenizer.json says.
 bool IsT5Class(const TokenizerFiles& files);
 

@@ -46,7 +46,7 @@ Status ParseModel(const json& model, UnigramSpec* spec) {
 }
 
 // Control pieces even where added_tokens does not say so: the post-processor's </s>, the padding,
-// and T5's sentinels.
+// and the sentinels.
 void HideControlPieces(UnigramSpec* spec) {
   for (Piece& piece : spec->pieces) {
     if (piece.text == "</s>" || piece.text == "<pad>" || IsSentinel(piece.text)) {

@@ -136,7 +136,7 @@ Status CheckDecoder(const json& decoder) {
   return spaces ? OkStatus() : InvalidArgument("decoder has no Metaspace");
 }
 
-// The engine adds </s> itself; a tokenizer that adds something else is not T5's.
+// The engine adds </s> itself; a tokenizer that adds something else is not served.
 Status CheckPostProcessor(const json& post) {
   if (post.is_null()) return OkStatus();
   if (JsonString(post, "type") != "TemplateProcessing") return Refuse("post_processor", post);
@@ -156,7 +156,7 @@ StatusOr<JsonPipeline> Combine(Seen seen) {
                                        seen.collapses ? "Strip" : "Replace of ' {2,}'"));
   }
   JsonPipeline out;
-  // WhitespaceSplit cuts at any white space. The rules of T5's files make it spaces already, but
+  // WhitespaceSplit cuts at any white space. The rules of T5Tokenizer's files make it spaces already, but
   // for U+0085, where we stay with SentencePiece (docs/tokenizer.md); without rules it is on us.
   out.normalizer.any_whitespace = seen.splits_words && seen.charsmap.empty();
   out.normalizer.charsmap = std::move(seen.charsmap);

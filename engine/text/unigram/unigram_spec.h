@@ -67,7 +67,7 @@ struct UnigramSpec {
 // them.
 Status ValidateUnigramSpec(const UnigramSpec& spec);
 
-// Whether it is one of T5's sentinels, which are special whoever lists them.
+// Whether it is a sentinel (<extra_id_N>), which are special whoever lists them.
 inline bool IsSentinel(std::string_view content) { return content.starts_with("<extra_id_"); }
 
 // The byte a piece like "<0x0A>" stands for; -1 for other texts.
