@@ -8,7 +8,7 @@
 namespace precis {
 namespace {
 
-// Of a word that somebody typed; what is longer is no typing error.
+// Of a word that a person typed; what is longer is no typing error.
 constexpr size_t kMostLetters = 64;
 // Of a common beginning that says something.
 constexpr size_t kLeastStart = 4;

@@ -1,4 +1,4 @@
-// The word that somebody may have meant: for flags, keys and variables that are unknown. Pure
+// The word that a person may have meant: for flags, keys and variables that are unknown. Pure
 // functions.
 #pragma once
 

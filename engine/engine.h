@@ -60,7 +60,7 @@ class Engine {
   // the device has failed for good.
   StatusOr<SequenceHandle> Submit(SequenceRequest request);
 
-  // Gives up cached documents that nobody reads. Blocks until the step thread has done it; nothing
+  // Gives up cached documents that no one reads. Blocks until the step thread has done it; nothing
   // after Stop().
   void FlushCache();
 

@@ -13,7 +13,7 @@ void CopyPageSlots(const KvPool& pool, std::span<const KvRegion> layers, const P
       const size_t at = r.k_offset + i * r.slots * kKvWordBytes;
       std::memcpy(to + at, from + at, copy.slots * kKvWordBytes);
     }
-    // Whole words: the slots of the last that are not filled are nobody's on either side.
+    // Whole words: the slots of the last that are not filled belong to no one on either side.
     const size_t v_words = (copy.slots + r.pack() - 1) / r.pack() * r.head_dim;
     for (size_t g = 0; g < r.num_kv_heads; ++g) {
       const size_t at = r.v_offset + g * r.v_head_bytes();

@@ -6,13 +6,13 @@
 #include <utility>
 
 #include "cli/base/command.h"
-#include "cli/model/device_flag.h"
 #include "cli/bench/bench.h"
 #include "cli/bench/bench_serving.h"
 #include "cli/bench/bench_throughput.h"
 #include "cli/bench/grpc_load.h"
 #include "cli/client/connect.h"
 #include "cli/client/peer_probe.h"
+#include "cli/model/device_flag.h"
 
 namespace precis::cli {
 namespace {
@@ -166,7 +166,7 @@ void AddServing(CLI::App& bench, int& exit_code) {
   AddTraceFlag(*command, typed->trace);
   command->add_option("--rates", typed->rates, "Requests a second, with commas between rates");
   command->add_flag("--find-rate", options.find_rate,
-                    "Search for the highest rate whose p95 is bearable");
+                    "Search for the highest rate whose p95 --slowdown allows");
   command
       ->add_option("--slowdown", options.slowdown,
                    "Bearable: p95 at most so many times that of requests alone")

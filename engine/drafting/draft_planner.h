@@ -1,5 +1,5 @@
 // How many drafts each sequence gets: as many as make the step yield the most tokens a microsecond,
-// by how often drafts stood so far and by what rows cost. What drafts cost is kept on an account
+// by how often drafts stood so far and by what rows cost. What drafts cost is kept as a balance
 // that may not go below zero, so that decoding is never much slower than without them, whatever the
 // texts do.
 //

@@ -1,4 +1,4 @@
-// The bytes behind the pages, zero until written.
+// The bytes of the pages, zero until written.
 //
 // Owner: the runner. Thread rule: the step thread reads and writes; construction anywhere.
 #pragma once

@@ -14,9 +14,9 @@
 
 #include "common/status.h"
 #include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/config/attention_variant.h"
 #include "engine/model/config/embedding_ties.h"
 #include "engine/model/config/model_config.h"
-#include "engine/model/config/attention_variant.h"
 #include "kernels/backend.h"
 #include "kernels/grouping_ops.h"
 
@@ -35,7 +35,7 @@ struct EncoderLayer {
   FeedForward ffn;
 };
 
-// Query heads in the order of the KV heads they read; the storage behind a HeadGroups.
+// Query heads in the order of the KV heads they read; the storage of a HeadGroups.
 struct GroupedHeads {
   std::vector<uint32_t> heads;
   std::vector<uint32_t> begin;

@@ -27,7 +27,7 @@ class SequenceRound {
 
   // Submits what may be in flight. Kept back where the engine refuses, which is returned.
   Status Submit(Engine& engine);
-  // Reads all; `on_text` hears what is new. The first failure of a sequence, if there is one.
+  // Reads all; `on_text` receives what is new. The first failure of a sequence, if there is one.
   Status Read(const OnText& on_text);
   void Cancel();
 

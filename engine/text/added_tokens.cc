@@ -67,7 +67,7 @@ bool AddedTokens::IsBesideWord(std::string_view before, std::string_view after) 
   return word_->Ends(before) || word_->Begins(after);
 }
 
-// The leftmost token, of several there the longest; the next is looked for behind it, whether it
+// The leftmost token, of several there the longest; the next is looked for after it, whether it
 // was taken or not, and whatever white space it took.
 std::vector<AddedTokens::Part> AddedTokens::Cut(const Set& set, std::string_view text) const {
   std::vector<Part> parts;

@@ -21,7 +21,7 @@ struct WindowRange {  // of tokens: [begin, end)
 
 // Windows of at most `window_tokens` (1 or more) over as many tokens as there are boundaries
 // (before[i] lies before token i; before[0] does not count). Every token is in a window, no window
-// is empty, and each begins behind the one before it and at most `overlap_tokens` before its end
+// is empty, and each begins after the one before it and at most `overlap_tokens` before its end
 // (no more than a quarter of a window is taken). One window if the source fits into it. The last
 // two are about equal, so that none holds a mere rest.
 std::vector<WindowRange> SplitWindows(std::span<const Boundary> before, size_t window_tokens,

@@ -1,4 +1,4 @@
-// The calls under way, so that each of them hears of the end of the server.
+// The calls under way, so that each of them learns of the end of the server.
 //
 // Owner: the server. Thread rule: any thread; a call is notified outside the lock.
 #pragma once

@@ -1,6 +1,6 @@
-// One request between its place in the queue and its outcome: hears the engine, tells the reply,
-// and makes sure that there is one outcome, whoever is first to end it. A failure is the outcome at
-// once; a summary is one when its reply was sent.
+// One request between its place in the queue and its outcome: listens to the engine, calls the
+// reply, and makes sure that there is one outcome, whoever is first to end it. A failure is the
+// outcome at once; a summary is one when its reply was sent.
 //
 // Owner: shared by the reply that it serves and the summarizer that it listens to, because either
 // may be gone first (a client that left, an engine that is slow). Thread rule: any thread.
@@ -37,7 +37,7 @@ class SummaryTask final : public SummaryListener,
   SummaryTask(ServerCore& core, CallContext call_context, AdmissionPermit permit);
   ~SummaryTask() override;
 
-  // Gives the request to the summarizer. Whatever happens, the sink hears Finished once.
+  // Gives the request to the summarizer. Whatever happens, the sink receives Finished once.
   void Run(ValidRequest request, std::shared_ptr<ReplySink> sink);
   // Ends the request with `why`, now; the engine gives its pages back a step later, and with them
   // its place in the queue. Idempotent.

@@ -32,7 +32,7 @@ struct ServerOptions {
   std::string tls_key;        // its private key
   std::string tls_client_ca;  // PEM: clients need a certificate of one of these; empty: none
   std::string
-      auth_tokens;  // file of who may call (server/security/bearer_tokens.h); empty: everybody may
+      auth_tokens;  // file of who may call (server/security/bearer_tokens.h); empty: anyone may
   ClientLimits client_limits;  // of each client, unless its line in auth_tokens says otherwise
 
   uint32_t max_connections = 1024;             // open at once; costs memory and a descriptor each

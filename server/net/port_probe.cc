@@ -64,7 +64,7 @@ Status AskPlain(int fd) {
   return CheckHello({answer, size});
 }
 
-// Says hello and hears whether TLS answers. It goes no further: a server that demands certificates
+// Says hello and sees whether TLS answers. It goes no further: a server that demands certificates
 // would refuse this client, and log it, each time.
 Status AskTls(int fd) {
   const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()),

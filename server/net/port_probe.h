@@ -1,4 +1,4 @@
-// Connects to a port of this process as a client would, and hears whether it speaks.
+// Connects to a port of this process as a client would, and sees whether it answers.
 //
 // Called by the port watch. Thread rule: functions without state.
 #pragma once

@@ -41,7 +41,7 @@ class InferTasks final : public std::enable_shared_from_this<InferTasks> {
 
   InferTasks(std::vector<std::shared_ptr<SummaryTask>> tasks, InferRequest request);
 
-  // Whatever happens, the sink hears Finished once.
+  // Whatever happens, the sink receives Finished once.
   void Run(std::shared_ptr<InferSink> sink);
   // Ends all of them with `why`. Idempotent.
   void Abort(const Status& why);

@@ -19,8 +19,8 @@ constexpr double kMostSeconds = 3600;
 // so many of the slowest unloaded request.
 constexpr double kMostDrains = 1;
 constexpr double kMostSlowdown = 10;
-// How many times what is bearable the arrivals last at least: a queue that grows must have the time
-// to become too long.
+// How many times what is acceptable the arrivals last at least: a queue that grows must have the
+// time to become too long.
 constexpr double kArrivalsOverBound = 10;
 constexpr size_t kDocumentsAlone = 2;
 

@@ -1,5 +1,5 @@
 // Requests that arrive at random: the latency that they see at given rates, and the highest rate at
-// which it stays bearable. Called by `precis bench serving`; one thread.
+// which it stays acceptable. Called by `precis bench serving`; one thread.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct ServingOptions {
   std::vector<double> rates;     // requests a second, in turn
   bool find_rate = false;        // then search for the highest rate that holds
   double slowdown = 3;           // a rate holds while p95 is at most so many times the unloaded p95
-  double seconds = 20;           // of arrivals at each rate; at least 10 times what is bearable
+  double seconds = 20;           // of arrivals at each rate; at least 10 times what is acceptable
   uint32_t max_requests = 1000;  // at each rate
   uint64_t seed = 1;             // of arrivals and documents
   bool limit = true;             // an engine of this process: also what the trace costs at least

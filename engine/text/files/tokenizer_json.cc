@@ -55,7 +55,7 @@ void HideControlPieces(UnigramSpec* spec) {
   }
 }
 
-// Where text is split at spaces first, pieces with a space behind the first character cannot occur.
+// Where text is split at spaces first, pieces with a space after the first character cannot occur.
 void HidePiecesAcrossSpaces(UnigramSpec* spec) {
   for (Piece& piece : spec->pieces) {
     if (piece.type == PieceType::kNormal && piece.text.find(kSpaceSymbol, 1) != std::string::npos) {

@@ -26,8 +26,8 @@ std::optional<size_t> FindBrokenUtf8(std::string_view text);
 // Whether more bytes could make a well-formed character of `text` (which is not one yet).
 bool IsUtf8CharPrefix(std::string_view text);
 
-// Moves the whole characters at the start of `pending` behind `out`; what cannot be part of one
-// becomes `for_broken`, a byte at a time. What may yet become a character stays, unless `all`.
+// Moves the whole characters at the start of `pending` to the end of `out`; what cannot be part of
+// one becomes `for_broken`, a byte at a time. What may yet become a character stays, unless `all`.
 void TakeCharacters(bool all, std::string_view for_broken, std::string* pending, std::string* out);
 
 // Whether `text` is one character of Unicode's White_Space property.

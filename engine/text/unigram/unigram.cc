@@ -129,7 +129,7 @@ std::vector<int32_t> Unigram::Encode(std::string_view normalized) const {
   Output out;
   std::vector<Node> nodes(1);
   size_t base = 0;
-  size_t reach = 0;  // no piece seen so far ends behind this
+  size_t reach = 0;  // no piece seen so far ends after this
   for (size_t begin = 0; begin < normalized.size();) {
     // Where no piece crosses, every path meets: what is before can be given out and forgotten,
     // which keeps memory small without changing a result. The score goes on.

@@ -50,7 +50,7 @@ struct AddedToken {
   bool normalized = false;   // looked for in text whose characters were mapped, mapped itself
   bool single_word = false;  // only where no letter, digit or underscore is beside it
   bool lstrip = false;       // takes the white space before it
-  bool rstrip = false;       // and behind it
+  bool rstrip = false;       // and after it
   std::string_view file;     // that says so, for errors
 };
 

@@ -57,7 +57,7 @@ struct PagedPass {
   std::span<const uint32_t> heads;
   size_t kv_head;
   size_t begin;  // the chunk's first key
-  size_t end;    // behind the last key in the chunk that any of the rows sees
+  size_t end;    // after the last key in the chunk that any of the rows sees
 
   size_t queries() const { return rows.size() * heads.size(); }
   // Keys of the chunk that a row sees, at most `most` of them.

@@ -50,7 +50,7 @@ struct PagePart {
   size_t page = 0;   // index into run.pages
   size_t key = 0;    // of the run, where the part begins
   size_t first;      // slot of the first key
-  size_t count = 0;  // keys; none behind the run's end
+  size_t count = 0;  // keys; none after the run's end
 };
 
 HWY_INLINE VU LoadWords(const uint32_t* p) { return hn::LoadU(DU(), p); }

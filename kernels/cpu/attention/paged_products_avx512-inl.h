@@ -36,7 +36,7 @@ struct Part {
   size_t count;
 };
 
-// The part of page `page`, the first keys of which are behind `key` of the run.
+// The part of page `page`, the first keys of which are after `key` of the run.
 inline Part PartOf(const PageRun& run, size_t page, size_t key) {
   const size_t first = page == 0 ? run.first : 0;
   const size_t left = run.count - key;

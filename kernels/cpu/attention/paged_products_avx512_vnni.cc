@@ -54,7 +54,7 @@ inline __m512i Round(__m512 x, float factor) {
   return _mm512_maskz_cvtps_epi32(finite, scaled);
 }
 
-// Where a query keeps what belongs to it, behind its [dim / 2] words: high bytes, then low ones.
+// Where a query keeps what belongs to it, after its [dim / 2] words: high bytes, then low ones.
 struct QueryTail {
   float scale;
   int32_t start_high;  // -128 times the sum of its bytes: keys are bytes with 128 added

@@ -1,5 +1,5 @@
 // GEMM on the CPU in f32 and bf16 (int8: kernels/cpu/gemm/int8_gemm.h): packs weights once,
-// prepares one plan a shape, runs. oneDNN is behind it.
+// prepares one plan a shape, runs. oneDNN does the work.
 //
 // Owner: CpuBackend. Thread rule: one caller at a time; OpenMP inside.
 #pragma once

@@ -1,4 +1,4 @@
-// Rows of activations to int8 before a GEMM, and its sums back to floats behind it.
+// Rows of activations to int8 before a GEMM, and its sums back to floats after it.
 #include "kernels/cpu/isa/kernels.h"
 
 #undef HWY_TARGET_INCLUDE

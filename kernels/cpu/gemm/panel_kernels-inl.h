@@ -112,7 +112,7 @@ void OneTile(const PanelTask& t, size_t rows, size_t row, size_t panel, Ahead ah
   }
 }
 
-// The panel after `panel`: the task's, or what is read behind them, or nothing.
+// The panel after `panel`: the task's, or what is read after them, or nothing.
 inline Ahead After(const PanelTask& t, size_t panel) {
   if (t.num_rows <= kUnaidedRows) return {t.panels, 0};
   if (panel + 1 < t.num_panels) return {t.panels + (panel + 1) * t.steps * kStep, kStep};

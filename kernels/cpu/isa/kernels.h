@@ -84,10 +84,10 @@ struct PanelTask {
   const uint8_t* rows;  // [num_rows], `row_stride` bytes apart
   size_t row_stride;
   size_t num_rows;
-  const uint8_t* panels;  // [num_panels], one behind the other, 64-byte aligned
+  const uint8_t* panels;  // [num_panels], one after the other, 64-byte aligned
   size_t num_panels;
   size_t steps;
-  const uint8_t* next;  // what is likely to be read behind the panels, or null
+  const uint8_t* next;  // what is likely to be read after the panels, or null
   float* out;           // [num_rows], `out_stride` floats apart
   size_t out_stride;
   size_t num_columns;  // of `out` that the panels have; those of the last may be fewer

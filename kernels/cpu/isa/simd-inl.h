@@ -72,7 +72,7 @@ HWY_INLINE void StoreActivation(VF v, void* data, DType dtype, size_t index, siz
   }
 }
 
-// Loads `count` (less than a vector) floats, the rest is `fill`; reads nothing behind them.
+// Loads `count` (less than a vector) floats, the rest is `fill`; reads nothing after them.
 HWY_INLINE VF LoadPartial(const float* p, size_t count, float fill) {
   HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
   hn::Store(hn::Set(DF(), fill), DF(), lanes);

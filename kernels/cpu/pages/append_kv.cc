@@ -21,7 +21,7 @@ using VU = hn::Vec<DU>;
 constexpr size_t kRunTokens = 16;
 constexpr size_t kTileWords = 16;
 
-// Tokens of neighbouring slots of one page: row `row` of the call and those behind it.
+// Tokens of neighbouring slots of one page: row `row` of the call and those after it.
 struct AppendRun {
   size_t row;
   size_t count;
@@ -65,7 +65,7 @@ HWY_INLINE void StoreParts(VU words, std::byte* to) {
   }
 }
 
-// Words of up to kTileWords * kPack dimensions of a key; what is behind them is zero.
+// Words of up to kTileWords * kPack dimensions of a key; what comes after them is zero.
 template <size_t kPack>
 HWY_INLINE void EncodeKey(const float* key, size_t dims, float factor, uint32_t* words) {
   auto* to = reinterpret_cast<std::byte*>(words);

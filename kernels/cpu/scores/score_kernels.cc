@@ -19,7 +19,7 @@ HWY_INLINE float Threshold(const ScoreReduction& row) {
   return row.num_best < row.best.size() ? -HUGE_VALF : row.best[row.num_best - 1].score;
 }
 
-// Tokens come in ascending order, so one of an equal score goes behind.
+// Tokens come in ascending order, so one of an equal score goes after it.
 HWY_INLINE void Insert(float score, int32_t token, ScoreReduction* row) {
   TokenScore* best = row->best.data();
   if (row->num_best < row->best.size()) ++row->num_best;

@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) EncoderKernel(EncoderCall c, float* 
   LoadRows(c, c.q, column, first_row, kRows, end_row, stride, q);
   Running<kDims> running[kRowsOfWarp];
   for (unsigned first = 0; first < c.num_keys; first += kKeys) {
-    __syncthreads();  // nobody reads the last tile any more
+    __syncthreads();  // no one reads the last tile any more
     LoadRows(c, c.k, column, first, kKeys, c.num_keys, stride, k);
     LoadRows(c, c.v, column, first, kKeys, c.num_keys, stride, v);
     __syncthreads();

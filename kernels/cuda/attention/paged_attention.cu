@@ -4,7 +4,7 @@
 //
 // A query's bits are those it has alone: all that is shared between queries is the words that are
 // read. Scores of keys that a row does not see are computed and not used; of values only those
-// that it sees take part, as a word may hold slots that nobody has written.
+// that it sees take part, as a word may hold slots that no one has written.
 #include <cmath>
 
 #include "common/check.h"
@@ -343,7 +343,7 @@ __global__ void __launch_bounds__(kThreads, BlocksFor(kQueries))
   const bool slots_are_wide = c.region.slots % kWideWords == 0;
   const bool dims_are_wide = c.region.head_dim % kWideWords == 0;
   for (uint32_t first = 0; first < count; first += kQueries) {
-    __syncthreads();  // nobody is at the last queries any more
+    __syncthreads();  // no thread reads the last queries any more
     if (threadIdx.x < kQueries) {
       queries[threadIdx.x] = QueryAt(c, item, chunk, first + threadIdx.x);
     }

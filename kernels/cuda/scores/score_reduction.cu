@@ -1,5 +1,5 @@
 // ReduceScores: a block a row takes one panel of scores into what the row knows so far. The best
-// are found one after the other, each the best of those behind the last: few are asked for, and a
+// are found one after the other, each the best of those after the last: few are asked for, and a
 // panel stays in L1.
 #include <cmath>
 
@@ -18,7 +18,7 @@ __device__ __forceinline__ bool IsBefore(const TokenScore& a, const TokenScore& 
   return a.score > b.score || (a.score == b.score && a.token < b.token);
 }
 
-// The first of the panel behind `last`; kNoToken where there is none above -inf.
+// The first of the panel after `last`; kNoToken where there is none above -inf.
 __device__ TokenScore FindNext(const float* scores, size_t count, int32_t first_token,
                                const TokenScore& last, TokenScore* scratch) {
   TokenScore best{-INFINITY, kNoToken};

@@ -21,7 +21,7 @@ class GraphCache {
   GraphCache(const GraphCache&) = delete;
   GraphCache& operator=(const GraphCache&) = delete;
 
-  // Launches `work` as a graph, behind what the stream has. False: nothing was done, and it is to
+  // Launches `work` as a graph, after what the stream has. False: nothing was done, and it is to
   // be issued as it is, because its shape is new (that loads its kernels, which is not for a
   // capture) or no graph of it can be had. An error is that of the launch: what the device has done
   // of it is not known.

@@ -1,7 +1,7 @@
-"""The rules of docs/design/house_style.md that a program can check, over the whole tree.
+"""The rules of docs/design/code_style.md that a program can check, over the whole tree.
 
 Run with a root as argument it prints one line a violation and exits with 1 if there was any.
-house_test.py plants one violation of each rule and sees it found.
+layout_test.py plants one violation of each rule and sees it found.
 """
 
 import pathlib
@@ -219,7 +219,7 @@ def main():
     found = list(violations(sys.argv[1]))
     for line in found:
         print(line)
-    print(f"{len(found)} violations of the house rules")
+    print(f"{len(found)} violations of the layout")
     return 1 if found else 0
 
 

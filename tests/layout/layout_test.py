@@ -1,10 +1,10 @@
-"""Plants one violation of each rule of house.py in a small tree and sees that it is found."""
+"""Plants one violation of each rule of layout.py in a small tree and sees that it is found."""
 
 import pathlib
 import tempfile
 import unittest
 
-import house
+import layout
 
 # A tree that breaks no rule.
 CLEAN = {
@@ -62,14 +62,14 @@ PLANTED = [
 ]
 
 
-class HouseTest(unittest.TestCase):
+class LayoutTest(unittest.TestCase):
     def found(self, tree):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             for path, text in tree.items():
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_text(text, encoding="utf-8")
-            return list(house.violations(root))
+            return list(layout.violations(root))
 
     def test_a_clean_tree_has_no_violation(self):
         self.assertEqual(self.found(CLEAN), [])
