@@ -52,7 +52,7 @@ class OpRecorder final : public OpObserver {
   void End(const OpCall& op) override;
 
  private:
-  const SteadyClock clock_;
+  const SteadyClock clock_{};
   RunRecord* record_ = nullptr;
   BenchPhase phase_ = BenchPhase::kEncode;
   bool computes_ = true;
