@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/math.h"
 #include "engine/api/engine_options.h"
 #include "engine/decoding/token_picker.h"
 #include "engine/model/config/model_config.h"
@@ -25,7 +26,7 @@ namespace precis {
 
 // How many pages of `slots` tokens hold `tokens` tokens.
 inline uint32_t PagesFor(size_t tokens, uint32_t slots) {
-  return static_cast<uint32_t>((tokens + slots - 1) / slots);
+  return static_cast<uint32_t>(CeilDiv(tokens, slots));
 }
 
 struct Model {

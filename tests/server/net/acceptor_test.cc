@@ -256,7 +256,7 @@ class ReadingOn {
   std::atomic<bool> let_go_ = false;
 };
 
-// Sends to its connection without a pause, and reads nothing, until it is told to end.
+// Sends to its connection without a pause, and reads the answers, until it is destroyed.
 class Sender {
  public:
   explicit Sender(const Descriptor& to) : thread_([this, fd = to.get()] { Send(fd); }) {}
