@@ -21,7 +21,8 @@
 
 namespace precis {
 
-// A weight matrix [n, k] in the layout that the device's GEMM wants.
+// A weight matrix [n, k] in the layout that the device's GEMM wants, with the bias [n] that each
+// row of a product gets, if it has one.
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
@@ -29,6 +30,17 @@ class PackedMatrix {
   virtual size_t k() const = 0;
   virtual DType dtype() const = 0;
   virtual size_t bytes() const = 0;
+};
+
+// What Pack() is given.
+struct MatrixToPack {
+  std::string_view label;    // names it in logs and errors
+  std::span<const float> w;  // [n, k]
+  size_t n = 0;
+  size_t k = 0;
+  DType dtype = DType::kF32;         // that the matrix gets
+  size_t max_rows = 0;               // the most rows that a GEMM with it will have
+  std::span<const float> bias = {};  // [n], or empty: none. It stays f32.
 };
 
 // Sizes of the largest calls, so that Prepare() can claim all scratch memory.
@@ -60,12 +72,9 @@ class Backend : public Ops {
   // one to be preferred.
   virtual DType activation_dtype(DType weights) const = 0;
 
-  // Packs `w` ([n, k], f32) as `dtype`. `max_rows`: the most rows a GEMM with it will have.
-  // In int8 each row of w has a scale (kernels/int8_rows.h). INVALID_ARGUMENT when the device
-  // cannot do `dtype`. `label` names it in logs.
-  virtual StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label,
-                                                       std::span<const float> w, size_t n, size_t k,
-                                                       DType dtype, size_t max_rows) = 0;
+  // In int8 each row of w has a scale (kernels/int8_rows.h), and the bias is added after scaling.
+  // INVALID_ARGUMENT when the device cannot do `dtype`.
+  virtual StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& matrix) = 0;
 
   // Makes all primitives and scratch memory, and checks that a row's bits do not depend on how many
   // rows are computed with it. Call once, after the last Pack() and before the first op.

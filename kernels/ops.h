@@ -15,6 +15,7 @@
 
 #include "kernels/dtype.h"
 #include "kernels/op_observer.h"
+#include "kernels/row_kinds.h"
 
 namespace precis {
 
@@ -28,29 +29,37 @@ struct Activations {
   size_t cols;
 };
 
-enum class ActivationKind : uint8_t {
-  kRelu,       // max(x, 0)
-  kGatedGelu,  // gelu_tanh(gate) * up, where the row is [gate d_ff | up d_ff]
-};
-
-// out[i] = table[ids[i]].
+// out[i] = scale * table[ids[i]] + position_table[positions[i]].
 struct EmbedParams {
   std::span<const int32_t> ids;
   const void* table;  // [vocab, d]
   DType table_dtype;  // f32 or bf16
   size_t d;
   float* out;  // [ids.size(), d]
+  float scale = 1.0f;
+  const float* position_table = nullptr;  // [?, d]; null: none is added
+  std::span<const uint32_t> positions =
+      {};  // [ids.size()] rows of position_table, where there is one
 };
 
-// out = x / sqrt(mean(x^2) + eps) * gain, over rows.
-struct RmsNormParams {
-  const float* x;     // [out.rows, out.cols]
-  const float* gain;  // [out.cols]
+// Over rows: kRms is x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich 2019), kLayer is
+// (x - mean(x)) / sqrt(variance(x) + eps) * gain + shift with the variance of all values (Ba et al.
+// 2016).
+struct NormWeights {
+  NormKind kind;
+  const float* gain;   // [cols]
+  const float* shift;  // [cols], of kLayer; null of kRms
   float eps;
-  Activations out;
 };
 
-// out = in * w^T, or out += ... when `accumulate`.
+struct NormParams {
+  const float* x;  // [out.rows, out.cols]
+  NormWeights norm;
+  Activations out;            // its data may be null: then `residual` alone is written
+  float* residual = nullptr;  // the same rows as f32, or null; may be x
+};
+
+// out = in * w^T + bias of w, or out += ... when `accumulate`.
 struct GemmParams {
   Activations in;         // [rows, k]
   const PackedMatrix& w;  // [n, k]
@@ -58,9 +67,11 @@ struct GemmParams {
   float* out;  // [rows, n]
 };
 
+// out = activation(in), or activation(gate) * up where rows are [gate d_ff | up d_ff].
 struct ActivateParams {
   ActivationKind kind;
-  const float* in;  // [rows, d_ff] (relu) or [rows, 2 * d_ff] (gated)
+  bool gated;
+  const float* in;  // [rows, d_ff], or [rows, 2 * d_ff] where it is gated
   Activations out;  // [rows, d_ff]
 };
 
@@ -68,15 +79,15 @@ struct ActivateParams {
 // holds afterwards is the backend's affair: threads may make rows where they need them, so `out`
 // lies apart from what they are made of.
 struct GemmOfNormParams {
-  const float* x;     // as RmsNormParams
-  const float* gain;  // as RmsNormParams
-  float eps;
+  const float* x;    // as NormParams
+  NormWeights norm;  // as NormParams
   Activations rows;  // [rows, k]
   const PackedMatrix& w;
   float* out;  // [rows, n]
 };
 struct GemmOfActivatedParams {
   ActivationKind kind;
+  bool gated;
   const float* in;   // as ActivateParams
   Activations rows;  // [rows, k]
   const PackedMatrix& w;
@@ -301,8 +312,8 @@ class Ops : protected ObservedOps {
   void Embed(const EmbedParams& p) {
     Observe(p, [&] { DoEmbed(p); });
   }
-  void RmsNorm(const RmsNormParams& p) {
-    Observe(p, [&] { DoRmsNorm(p); });
+  void Norm(const NormParams& p) {
+    Observe(p, [&] { DoNorm(p); });
   }
   void Gemm(const GemmParams& p) {
     Observe(p, [&] { DoGemm(p); });
@@ -342,15 +353,15 @@ class Ops : protected ObservedOps {
   ~Ops() = default;
 
   virtual void DoEmbed(const EmbedParams& p) = 0;
-  virtual void DoRmsNorm(const RmsNormParams& p) = 0;
+  virtual void DoNorm(const NormParams& p) = 0;
   virtual void DoGemm(const GemmParams& p) = 0;
   virtual void DoActivate(const ActivateParams& p) = 0;
   virtual void DoGemmOfNorm(const GemmOfNormParams& p) {
-    DoRmsNorm({p.x, p.gain, p.eps, p.rows});
+    DoNorm({p.x, p.norm, p.rows});
     DoGemm({p.rows, p.w, false, p.out});
   }
   virtual void DoGemmOfActivated(const GemmOfActivatedParams& p) {
-    DoActivate({p.kind, p.in, p.rows});
+    DoActivate({p.kind, p.gated, p.in, p.rows});
     DoGemm({p.rows, p.w, true, p.out});
   }
   virtual void DoEncoderAttention(const EncoderAttentionParams& p) = 0;
