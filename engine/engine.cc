@@ -42,7 +42,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   return WithMemoryErrors([&]() -> StatusOr<std::unique_ptr<Engine>> {
     PRECIS_ASSIGN_OR_RETURN(LoadedModel loaded, OnOwnThread([&] { return LoadModel(options); }));
     ReturnFreedMemory();
-    return CreateWithRunner(options, std::make_unique<StepRunner>(std::move(loaded.parts)),
+    return CreateWithRunner(loaded.options, std::make_unique<StepRunner>(std::move(loaded.parts)),
                             std::move(loaded.info));
   });
 }
@@ -59,9 +59,7 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
   const size_t tokens = request.source_ids.size();
   if (tokens == 0) return FieldError("source", "has no tokens");
   if (tokens > options_.max_source_tokens) {
-    return FieldTooLarge(
-        "source", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", tokens,
-                              options_.max_source_tokens, kReadOtherwise));
+    return FieldTooLarge("source", SourceTooLong(tokens, source_limit()));
   }
   for (size_t i = 0; i < tokens; ++i) {
     const int32_t id = request.source_ids[i];
@@ -86,7 +84,11 @@ StatusOr<SequenceHandle> Engine::Submit(SequenceRequest request) {
 
 GenerationLimits Engine::generation_limits() const {
   return {options_.max_new_tokens, info_.vocab_size, loop_->max_beams(),
-          static_cast<uint32_t>(info_.end_token_ids.size())};
+          static_cast<uint32_t>(info_.end_token_ids.size()), info_.decoder.max_positions};
+}
+
+SourceLimit Engine::source_limit() const {
+  return {options_.max_source_tokens, info_.encoder.max_positions};
 }
 
 void Engine::FlushCache() { loop_->FlushCache(); }

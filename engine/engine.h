@@ -15,6 +15,7 @@
 #include "engine/api/generation.h"
 #include "engine/api/model_info.h"
 #include "engine/api/sequence.h"
+#include "engine/api/too_long.h"
 
 namespace precis {
 
@@ -70,6 +71,7 @@ class Engine {
 
   // What ResolveOptions needs to know of this engine.
   GenerationLimits generation_limits() const;
+  SourceLimit source_limit() const;
   const ModelInfo& info() const { return info_; }
   const EngineOptions& options() const { return options_; }
   EngineStats stats() const;  // a snapshot; cheap

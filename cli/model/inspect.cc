@@ -15,15 +15,26 @@ void Line(std::string& out, const char* name, const std::string& value) {
   out += fmt::format("{:<18} {}\n", name, value);
 }
 
+// A number of both stacks, or those of each.
+std::string OfStacks(uint32_t encoder, uint32_t decoder) {
+  if (encoder == decoder) return fmt::format("{}", encoder);
+  return fmt::format("{} encoder and {} decoder", encoder, decoder);
+}
+
 void AddShape(const Inspection& inspection, std::string& out) {
   const ModelInfo& info = inspection.info;
   Line(out, "model", fmt::format("{} ({})", info.name, info.fingerprint));
   Line(out, "architecture", info.architecture);
-  Line(out, "layers",
-       fmt::format("{} encoder, {} decoder", info.num_encoder_layers, info.num_decoder_layers));
+  const StackSizes& encoder = info.encoder;
+  const StackSizes& decoder = info.decoder;
+  Line(out, "layers", fmt::format("{} encoder, {} decoder", encoder.layers, decoder.layers));
   Line(out, "sizes",
-       fmt::format("d_model {}, d_ff {}, d_kv {}, vocabulary {}", info.d_model, info.d_ff,
-                   info.head_dim, info.vocab_size));
+       fmt::format("d_model {}, d_ff {}, d_kv {}, vocabulary {}", info.d_model,
+                   OfStacks(encoder.d_ff, decoder.d_ff),
+                   OfStacks(encoder.head_dim, decoder.head_dim), info.vocab_size));
+  if (encoder.max_positions != 0) {
+    Line(out, "positions", OfStacks(encoder.max_positions, decoder.max_positions));
+  }
   Line(out, "parameters", fmt::format("{}", inspection.parameters));
   Line(out, "tokenizer", inspection.tokenizer);
 }
@@ -31,7 +42,7 @@ void AddShape(const Inspection& inspection, std::string& out) {
 void AddGrouping(const ModelInfo& info, std::string& out) {
   Line(out, "attention", info.attention_variant);
   Line(out, "query heads",
-       fmt::format("{}{}", info.num_heads,
+       fmt::format("{}{}", OfStacks(info.encoder.num_heads, info.decoder.num_heads),
                    info.assigns_heads ? ", assigned by the norms of the keys so far" : ""));
   if (info.subtracts_noise) Line(out, "noise", "follows the request's noise_seed");
   Line(out, "self KV heads", HeadsByLayer(info.self_kv_heads));

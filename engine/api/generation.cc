@@ -60,8 +60,20 @@ Status CheckTexts(const GenerationOverrides& request) {
   return OkStatus();
 }
 
+Status CheckPositions(const std::optional<uint32_t>& max_new_tokens,
+                      const GenerationLimits& limits) {
+  if (!max_new_tokens || limits.max_positions == 0 || *max_new_tokens < limits.max_positions) {
+    return OkStatus();
+  }
+  return FieldError("options.max_new_tokens",
+                    fmt::format("{} and the start token are more than the {} positions of the "
+                                "model's decoder; at most {} are possible",
+                                *max_new_tokens, limits.max_positions, limits.max_positions - 1));
+}
+
 // Everything that can be said about the request without the checkpoint.
 Status CheckRequest(const GenerationOverrides& r, const GenerationLimits& limits) {
+  PRECIS_RETURN_IF_ERROR(CheckPositions(r.max_new_tokens, limits));
   PRECIS_RETURN_IF_ERROR(
       CheckCount("options.max_new_tokens", r.max_new_tokens, 1, limits.max_new_tokens));
   PRECIS_RETURN_IF_ERROR(

@@ -93,6 +93,8 @@ struct GenerationLimits {
   uint32_t vocab_size = 0;
   uint32_t max_beams = 16;  // of the server's batch
   uint32_t end_tokens = 1;  // how many ids end a summary
+  // Of the decoder, for the start token and what is generated; 0: any number.
+  uint32_t max_positions = 0;
 };
 
 struct ResolvedOptions {

@@ -1,5 +1,5 @@
-// One sequence as the engine is asked for it, and what it tells of it while it runs. Token ids only.
-// Thread rule: values; a listener is called by the step thread.
+// One sequence as the engine is asked for it, and what it tells of it while it runs. Token ids
+// only. Thread rule: values; a listener is called by the step thread.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,28 @@
 #include "engine/load/describe_model.h"
 
+#include <string_view>
+
 #include "engine/model/config/model_name.h"
 #include "fmt/format.h"
 
 namespace precis {
 namespace {
 
-std::string FeedForwardText(const Architecture& architecture) {
-  const char* activation = architecture.activation == Activation::kRelu ? "relu" : "gelu";
-  return fmt::format("{}{}", architecture.gated ? "gated-" : "", activation);
+std::string_view ActivationName(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kRelu:
+      return "relu";
+    case ActivationKind::kGelu:
+    case ActivationKind::kGeluTanh:
+      return "gelu";
+    case ActivationKind::kSilu:
+      return "silu";
+  }
+  return "";
+}
+
+StackSizes SizesOf(const StackShape& stack) {
+  return {stack.layers, stack.num_heads, stack.head_dim, stack.d_ff, stack.max_positions};
 }
 
 }  // namespace
@@ -25,23 +39,20 @@ ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
                         const ResolvedAttention& attention, const KvLayout& layout) {
   ModelInfo info;
   info.name = NameFrom(ReadNameSources(model_dir));
-  info.architecture =
-      fmt::format("{} ({} feed-forward, {} logits)", config.name, FeedForwardText(config),
-                  config.logits_scale != 1.0f ? "scaled" : "unscaled");
+  info.architecture = fmt::format("{} ({}{} feed-forward, {} logits)", config.name,
+                                  config.gated ? "gated-" : "", ActivationName(config.activation),
+                                  config.logits_scale != 1.0f ? "scaled" : "unscaled");
   info.attention_variant = std::string(AttentionVariantName(attention.variant));
   info.assigns_heads = AssignsHeads(attention.variant);
   info.subtracts_noise = attention.variant == AttentionVariant::kPgqa;
   info.vocab_size = config.vocab_size;
   info.d_model = config.d_model;
-  info.d_ff = config.d_ff;
-  info.head_dim = config.head_dim;
-  info.num_heads = config.num_heads;
-  info.num_encoder_layers = config.num_encoder_layers;
-  info.num_decoder_layers = config.num_decoder_layers;
+  info.encoder = SizesOf(config.encoder);
+  info.decoder = SizesOf(config.decoder);
   const LayerGroupings groupings = Groupings(config, attention);
   info.self_kv_heads = KvHeadCounts(groupings.self);
   info.cross_kv_heads = KvHeadCounts(groupings.cross);
-  info.n_positions = config.n_positions;
+  info.n_positions = config.n_positions != 0 ? config.n_positions : config.encoder.max_positions;
   info.end_token_ids = config.tokens.ends;
   info.decoder_start_token_id = config.tokens.start;
   info.self_bytes_per_token = layout.self.bytes_per_token;

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engine/api/model_info.h"
-#include "engine/model/config/model_config.h"
 #include "engine/model/config/attention_variant.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/kv_layout.h"
 
 namespace precis {

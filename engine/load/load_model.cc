@@ -109,6 +109,17 @@ void Calibrate(const EngineOptions& options, StepRunner::Parts* parts) {
 
 }  // namespace
 
+EngineOptions WithinPositions(EngineOptions options, const Architecture& arch) {
+  if (const uint32_t most = arch.encoder.max_positions; most != 0) {
+    options.max_source_tokens = std::min(options.max_source_tokens, most);
+  }
+  // The start token has a position, too.
+  if (const uint32_t most = arch.decoder.max_positions; most != 0) {
+    options.max_new_tokens = std::min(options.max_new_tokens, most - 1);
+  }
+  return options;
+}
+
 StatusOr<LoadedModel> LoadModel(const EngineOptions& options) {
   PRECIS_RETURN_IF_ERROR(CheckOptions(options));
   const uint32_t threads = options.threads != 0 ? options.threads : DetectCpus();
@@ -118,13 +129,14 @@ StatusOr<LoadedModel> LoadModel(const EngineOptions& options) {
   return LoadModelOn(std::move(backend), options);
 }
 
-StatusOr<LoadedModel> LoadModelOn(std::unique_ptr<Backend> backend, const EngineOptions& options) {
-  const std::string& dir = options.model_dir;
+StatusOr<LoadedModel> LoadModelOn(std::unique_ptr<Backend> backend, const EngineOptions& asked) {
+  const std::string& dir = asked.model_dir;
   PRECIS_ASSIGN_OR_RETURN(const LoadTypes types,
-                          ResolveTypes(options.dtype, options.kv_dtype, NativeDType(*backend)));
+                          ResolveTypes(asked.dtype, asked.kv_dtype, NativeDType(*backend)));
   PRECIS_ASSIGN_OR_RETURN(OpenedModel model, OpenModel(dir, types.kv));
   PRECIS_ASSIGN_OR_RETURN(GenerationDefaults defaults, LoadGenerationDefaults(dir));
   const ModelConfig& config = model.config;
+  const EngineOptions options = WithinPositions(asked, config);
   const KvLayout& layout = model.layout;
   PRECIS_RETURN_IF_ERROR(CheckSizes(model));
   PRECIS_RETURN_IF_ERROR(
@@ -135,15 +147,17 @@ StatusOr<LoadedModel> LoadModelOn(std::unique_ptr<Backend> backend, const Engine
                                            model.embeddings, *backend, types.weights,
                                            {options.max_source_tokens, options.max_new_tokens,
                                             options.encode_slice_rows, options.max_batch}));
-  PRECIS_RETURN_IF_ERROR(
-      backend->Prepare({config.num_heads, config.head_dim, options.max_source_tokens,
-                        options.max_new_tokens, options.max_batch, options.encode_slice_rows,
-                        config.vocab_size, std::min(layout.self.slots, layout.cross.slots)}));
+  PRECIS_RETURN_IF_ERROR(backend->Prepare(
+      {std::max(config.encoder.num_heads, config.decoder.num_heads),
+       std::max(config.encoder.head_dim, config.decoder.head_dim), options.max_source_tokens,
+       options.max_new_tokens, options.max_batch, options.encode_slice_rows, config.vocab_size,
+       std::min(layout.self.slots, layout.cross.slots)}));
   PRECIS_ASSIGN_OR_RETURN(const uint32_t pages,
                           PoolPages(options, *backend, weights.bytes, layout.page_bytes));
   PRECIS_ASSIGN_OR_RETURN(KvMemory memory, KvMemory::Create(*backend, pages, layout.page_bytes));
 
   LoadedModel out;
+  out.options = options;
   out.info = DescribeModel(dir, config, model.attention, layout);
   if (!options.served_model_name.empty()) out.info.name = options.served_model_name;
   out.info.defaults = std::move(defaults);

@@ -17,7 +17,11 @@ namespace precis {
 struct LoadedModel {
   StepRunner::Parts parts;
   ModelInfo info;
+  EngineOptions options;  // as they hold: WithinPositions()
 };
+
+// The options with the lengths that the model has positions for.
+EngineOptions WithinPositions(EngineOptions options, const Architecture& arch);
 
 // Reads and checks the checkpoint, folds and packs its weights, claims the pages and buffers, and
 // times the model (engine/load/calibration.h). The error names the file and the tensor.

@@ -27,9 +27,9 @@ uint64_t SaturatingSum(uint64_t a, uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<uint64_t>::max() : sum;
 }
 
-// As loading stores them, scales aside.
+// As loading stores what is no embedding, scales aside.
 DType StoredAs(const std::string& tensor, const TensorNames& names, const WeightTypes& types) {
-  return names.IsProjection(tensor) ? types.projections : types.others;
+  return names.IsProjection(tensor) ? types.projections : DType::kF32;
 }
 
 uint64_t Values(const Checkpoint& checkpoint, const std::string& name) {
@@ -45,11 +45,11 @@ uint64_t FoldedAway(const OpenedModel& model) {
   const LayerGroupings groupings = Groupings(model.config, model.attention);
   const TensorNames& names = model.config.names;
   uint64_t values = 0;
-  for (uint32_t i = 0; i < model.config.num_decoder_layers; ++i) {
+  for (uint32_t i = 0; i < model.config.decoder.layers; ++i) {
     for (const bool cross : {false, true}) {
       const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
       const uint64_t packed =
-          uint64_t{grouping.groups.size()} * model.config.head_dim * model.config.d_model;
+          uint64_t{grouping.groups.size()} * model.config.decoder.head_dim * model.config.d_model;
       for (const char which : {'k', 'v'}) {
         const uint64_t stored =
             Values(*model.checkpoint, names.Projection(names.DecoderAttention(i, cross), which));
@@ -84,35 +84,42 @@ uint64_t PackedWeightBytes(const OpenedModel& model, const WeightTypes& types) {
 uint64_t WorkspaceBytes(const ModelConfig& c, const EngineOptions& o, DType activations,
                         uint64_t panel_tokens) {
   const uint64_t element = ElementBytes(activations);
-  const uint64_t inner = uint64_t{c.num_heads} * c.head_dim;
-  const uint64_t document = (c.d_model + 3 * inner) * sizeof(float) + c.d_model * element;
-  const uint64_t widest = std::max<uint64_t>(3 * inner, (c.gated ? 2 : 1) * uint64_t{c.d_ff});
-  const uint64_t slice = widest * sizeof(float) + (c.d_model + inner + c.d_ff) * element;
-  const uint64_t packed = element == ElementBytes(DType::kBF16)
-                              ? EncoderPackedBytes(o.max_source_tokens, c.num_heads, c.head_dim)
-                              : 0;
+  const auto inner = [](const StackShape& s) { return uint64_t{s.num_heads} * s.head_dim; };
+  const uint64_t document =
+      (c.d_model + 3 * inner(c.encoder)) * sizeof(float) + c.d_model * element;
+  // Of a row of a slice or of a step.
+  const auto row = [&](const StackShape& s) {
+    const uint64_t widest = std::max<uint64_t>(3 * inner(s), (c.gated ? 2 : 1) * uint64_t{s.d_ff});
+    return widest * sizeof(float) + (c.d_model + inner(s) + s.d_ff) * element;
+  };
+  const uint64_t packed =
+      element == ElementBytes(DType::kBF16)
+          ? EncoderPackedBytes(o.max_source_tokens, c.encoder.num_heads, c.encoder.head_dim)
+          : 0;
   const uint64_t scores = panel_tokens + uint64_t{c.vocab_size};
-  const uint64_t step = slice + (c.d_model + scores) * sizeof(float);
-  return 2 * (o.max_source_tokens * document + packed) + o.encode_slice_rows * slice +
+  const uint64_t step = row(c.decoder) + (c.d_model + scores) * sizeof(float);
+  return 2 * (o.max_source_tokens * document + packed) + o.encode_slice_rows * row(c.encoder) +
          o.max_batch * step;
 }
 
 uint64_t PositionBiasBytes(const ModelConfig& c, const EngineOptions& o) {
-  const uint64_t encoder_tables = c.position_bias.per_layer ? c.num_encoder_layers : 1;
-  const uint64_t decoder_tables = c.position_bias.per_layer ? c.num_decoder_layers : 1;
-  return c.num_heads * sizeof(float) *
-         (encoder_tables * 2 * o.max_source_tokens + decoder_tables * o.max_new_tokens);
+  if (!c.position_bias) return 0;
+  const auto tables = [&](const StackShape& s) {
+    return uint64_t{s.num_heads} * (c.position_bias->per_layer ? s.layers : 1);
+  };
+  return sizeof(float) *
+         (tables(c.encoder) * 2 * o.max_source_tokens + tables(c.decoder) * o.max_new_tokens);
 }
 
 Status CheckSizes(const OpenedModel& model) {
   const ModelConfig& c = model.config;
-  const int64_t inner = int64_t{c.num_heads} * c.head_dim;
+  const int64_t inner = int64_t{c.encoder.num_heads} * c.encoder.head_dim;
   const StackNames& encoder = c.names.encoder;
   const std::tuple<std::string, int64_t, int64_t> expected[] = {
       {model.embeddings.encoder, c.vocab_size, c.d_model},
       {c.names.Projection(OfLayer(encoder.self.prefix, 0), 'q'), inner, c.d_model},
-      {OfLayer(encoder.feed_forward.prefix, 0).append(c.gated ? c.names.gate : c.names.in), c.d_ff,
-       c.d_model}};
+      {OfLayer(encoder.feed_forward.prefix, 0).append(c.gated ? c.names.gate : c.names.in),
+       c.encoder.d_ff, c.d_model}};
   for (const auto& [name, rows, cols] : expected) {
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, model.checkpoint->Shape(name));
     const std::vector<int64_t> wanted = {rows, cols};

@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include "common/status.h"
-#include "engine/api/machine.h"
 #include "engine/api/engine_options.h"
+#include "engine/api/machine.h"
 #include "engine/load/open_model.h"
 #include "engine/model/config/model_config.h"
 #include "engine/model/weights.h"

@@ -76,6 +76,7 @@ void EqualizeHiddenChannels(const HiddenChannels& channels) {
   const std::span<float> last = channels.inputs.back();
   for (size_t c = 0; c < d_ff; ++c) {
     for (float& value : last.subspan(c * d_model, d_model)) value /= scales[c];
+    if (!channels.bias.empty()) channels.bias[c] /= scales[c];
   }
   for (size_t i = 0; i < d_model; ++i) {
     const std::span<float> row = channels.output.subspan(i * d_ff, d_ff);

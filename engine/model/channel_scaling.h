@@ -9,13 +9,15 @@
 
 namespace precis {
 
-// The matrices of one feed-forward, row-major, of finite values. Every activation served leaves a
-// factor s > 0 of a channel's last input matrix as it is: max(0, s x) = s max(0, x), and
-// gelu(gate) * (s up) = s (gelu(gate) * up). One of the gate they would not: gelu bends.
+// The matrices of one feed-forward, row-major, of finite values. Relu and every gated activation
+// leave a factor s > 0 of a channel's last input matrix as it is: max(0, s x) = s max(0, x), and
+// gelu(gate) * (s up) = s (gelu(gate) * up). Of the gate, or of a gelu without one, they would not:
+// gelu bends. Not for those.
 struct HiddenChannels {
   std::span<const float> norm;           // [d_model], the gains of the rows that come in
   std::vector<std::span<float>> inputs;  // wi, or wi_0 (gate) and wi_1 (up): [d_ff, d_model] each
   std::span<float> output;               // wo: [d_model, d_ff]
+  std::span<float> bias = {};            // [d_ff], of the last input, or empty
 };
 
 // s = sqrt(r1 / r2) of each channel, divided by the geometric mean of all and rounded to a power of

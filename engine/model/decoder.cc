@@ -44,30 +44,64 @@ Decoder::Decoder(const Architecture& arch, const ModelWeights& weights, const Kv
       layout_(layout),
       pool_(pool),
       backend_(allocator.backend()),
-      inner_(size_t{arch.num_heads} * arch.head_dim),
+      inner_(size_t{arch.decoder.num_heads} * arch.decoder.head_dim),
       attention_(arch, weights, max_rows, allocator),
       x_(allocator.Make<float>(size_t{max_rows} * arch.d_model)),
       wide_(allocator.Make<float>(max_rows * WidestRow(weights))),
       scores_(allocator.Make<float>(max_rows * weights.lm_head.front().w->n())),
       normed_(allocator, weights.types.others, max_rows, arch.d_model),
       attended_(allocator, weights.types.others, max_rows, inner_),
-      hidden_(allocator, weights.types.others, max_rows, arch.d_ff) {}
+      hidden_(allocator, weights.types.others, max_rows, arch.decoder.d_ff) {
+  positions_.reserve(max_rows);
+}
 
 void Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
-  backend_.Embed({batch.tokens, weights_.target_embedding(), weights_.types.others, arch_.d_model,
-                  x_.data()});
+  Embed(batch);
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);
     CrossAttention(i, batch);
-    AddFeedForward(weights_.decoder[i].ffn, arch_, {y, wide_.data(), hidden_.Rows(0, rows)},
+    AddFeedForward(weights_.decoder[i].ffn, arch_, {y, wide_.data(), hidden_.Rows(0, rows)}, y,
                    backend_, x_.data());
   }
-  backend_.RmsNorm({x_.data(), weights_.decoder_final_norm.data(), arch_.norm_epsilon, y});
+  if (arch_.final_norm) {
+    backend_.Norm({x_.data(), weights_.decoder_ends.final_norm.Of(arch_), y});
+  }
   for (const VocabularyPanel& panel : weights_.lm_head) {
     backend_.Gemm({y, *panel.w, false, scores_.data()});
     sink.Take(panel.first_token, panel.w->n(), scores_.data());
+  }
+}
+
+void Decoder::Embed(const DecodeBatch& batch) {
+  const StackEnds& ends = weights_.decoder_ends;
+  positions_.clear();
+  for (const PagedRow& row : batch.self_rows) positions_.push_back(row.position);
+  backend_.Embed({.ids = batch.tokens,
+                  .table = weights_.target_embedding(),
+                  .table_dtype = weights_.types.others,
+                  .d = arch_.d_model,
+                  .out = x_.data(),
+                  .scale = arch_.embedding_scale,
+                  .position_table = ends.positions.data(),
+                  .positions = positions_});
+  if (!arch_.embedding_norm) return;
+  Activations y = normed_.Rows(0, batch.tokens.size());
+  if (arch_.norm_place == NormPlace::kBefore) y.data = nullptr;
+  backend_.Norm({x_.data(), ends.embedding_norm.Of(arch_), y, x_.data()});
+}
+
+void Decoder::Enter(const StoredNorm& norm, const Activations& y, const PackedMatrix& w,
+                    float* out) {
+  if (arch_.norm_place == NormPlace::kAfter) return backend_.Gemm({y, w, false, out});
+  backend_.GemmOfNorm({x_.data(), norm.Of(arch_), y, w, out});
+}
+
+void Decoder::Leave(const StoredNorm& norm, const PackedMatrix& w, const Activations& y) {
+  backend_.Gemm({attended_.Rows(0, y.rows), w, true, x_.data()});
+  if (arch_.norm_place == NormPlace::kAfter) {
+    backend_.Norm({x_.data(), norm.Of(arch_), y, x_.data()});
   }
 }
 
@@ -78,8 +112,7 @@ void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const size_t width = layer.self_qkv->n();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm({x_.data(), layer.self_norm.data(), arch_.norm_epsilon, y,
-                       *layer.self_qkv, wide_.data()});
+  Enter(layer.self_norm, y, *layer.self_qkv, wide_.data());
   const float* k = wide_.data() + inner_;
   const AppendKvParams append = {.k = k,
                                  .v = k + (width - inner_) / 2,
@@ -95,10 +128,10 @@ void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                   .pool = pool_,
                   .region = region,
                   .groups = layer.self_groups.view(),
-                  .bias = weights_.decoder_bias.Of(i),
+                  .bias = weights_.decoder_ends.bias.Of(i),
                   .out = attended},
                  i, AttentionKind::kSelf, batch.noise);
-  backend_.Gemm({attended, *layer.self_o, true, x_.data()});
+  Leave(layer.self_norm, *layer.self_o, y);
 }
 
 void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
@@ -106,8 +139,7 @@ void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  backend_.GemmOfNorm({x_.data(), layer.cross_norm.data(), arch_.norm_epsilon, y,
-                       *layer.cross_q, wide_.data()});
+  Enter(layer.cross_norm, y, *layer.cross_q, wide_.data());
   attention_.Run({.q = wide_.data(),
                   .q_stride = inner_,
                   .rows = batch.cross_rows,
@@ -118,7 +150,7 @@ void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
                   .bias = {},
                   .out = attended},
                  i, AttentionKind::kCross, batch.noise);
-  backend_.Gemm({attended, *layer.cross_o, true, x_.data()});
+  Leave(layer.cross_norm, *layer.cross_o, y);
 }
 
 }  // namespace precis

@@ -1,8 +1,7 @@
 // One decoder step for a batch of rows, each a token of some sequence at some position: its K and V
 // go into the sequence's self page, and it sees its own pages only.
 //
-// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020,
-// as the architecture describes them (architecture.h).
+// Owner: the runner. Thread rule: the step thread. Formulas: as the encoder's (encoder.h).
 #pragma once
 
 #include <cstdint>
@@ -53,6 +52,12 @@ class Decoder {
   const GroupedAttention& attention() const { return attention_; }
 
  private:
+  void Embed(const DecodeBatch& batch);
+  // The rows of x_ as `w` reads them, before a sublayer, times it. `y` holds them where norms are
+  // after the sublayers.
+  void Enter(const StoredNorm& norm, const Activations& y, const PackedMatrix& w, float* out);
+  // What `w` makes of the attended rows goes into x_, which is normed then where norms are after.
+  void Leave(const StoredNorm& norm, const PackedMatrix& w, const Activations& y);
   void SelfAttention(size_t i, const DecodeBatch& batch);
   void CrossAttention(size_t i, const DecodeBatch& batch);
 
@@ -64,6 +69,7 @@ class Decoder {
   const size_t inner_;  // num_heads * head_dim
   GroupedAttention attention_;
 
+  std::vector<uint32_t> positions_;
   DeviceArray<float> x_;       // residual stream, [rows, d_model]
   DeviceArray<float> wide_;    // [rows, widest matrix that is not lm_head]
   DeviceArray<float> scores_;  // [rows, tokens of a panel]

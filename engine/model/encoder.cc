@@ -1,6 +1,7 @@
 #include "engine/model/encoder.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/model/feed_forward.h"
 #include "kernels/grouping_ops.h"
@@ -24,11 +25,12 @@ Encoder::Encoder(const Architecture& arch, const ModelWeights& weights, const Kv
       layout_(layout),
       pool_(pool),
       backend_(allocator.backend()),
-      inner_(size_t{arch.num_heads} * arch.head_dim),
+      inner_(size_t{arch.encoder.num_heads} * arch.encoder.head_dim),
       normed_(allocator, weights.types.others, max_slice_rows, arch.d_model),
       attended_(allocator, weights.types.others, max_slice_rows, inner_),
-      hidden_(allocator, weights.types.others, max_slice_rows, arch.d_ff),
+      hidden_(allocator, weights.types.others, max_slice_rows, arch.encoder.d_ff),
       wide_(allocator.Make<float>(max_slice_rows * WidestRow(weights))),
+      positions_(max_slice_rows),
       slots_(max_slice_rows),
       rows_(max_slice_rows) {}
 
@@ -44,18 +46,38 @@ void Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
   }
 }
 
+// Of rows of the residual stream.
+void Encoder::Embed(const EncodeItem& item, std::span<const int32_t> ids,
+                    EncoderWorkspace& workspace) {
+  const size_t rows = item.row_end - item.row_begin;
+  const StackEnds& ends = weights_.encoder_ends;
+  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
+  std::iota(positions_.begin(), positions_.begin() + static_cast<ptrdiff_t>(rows), item.row_begin);
+  backend_.Embed({.ids = ids.subspan(item.row_begin, rows),
+                  .table = weights_.embedding.data(),
+                  .table_dtype = weights_.types.others,
+                  .d = arch_.d_model,
+                  .out = x,
+                  .scale = arch_.embedding_scale,
+                  .position_table = ends.positions.data(),
+                  .positions = {positions_.data(), rows}});
+  if (!arch_.embedding_norm) return;
+  Activations encoded = workspace.encoded.Rows(item.row_begin, rows);
+  if (arch_.norm_place == NormPlace::kBefore) encoded.data = nullptr;
+  backend_.Norm({x, ends.embedding_norm.Of(arch_), encoded, x});
+}
+
 void Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
                   EncoderWorkspace& workspace) {
   const EncoderLayer& layer = weights_.encoder[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
-  if (item.layer == 0) {
-    backend_.Embed({ids.subspan(item.row_begin, rows), weights_.embedding.data(),
-                    weights_.types.others, arch_.d_model, x});
+  if (item.layer == 0) Embed(item, ids, workspace);
+  const float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
+  float* qkv = workspace.qkv.data() + item.row_begin * 3 * inner_;
+  if (arch_.norm_place == NormPlace::kAfter) {
+    return backend_.Gemm({workspace.encoded.Rows(item.row_begin, rows), *layer.qkv, false, qkv});
   }
-  const Activations y = normed_.Rows(0, rows);
-  backend_.GemmOfNorm({x, layer.norm.data(), arch_.norm_epsilon, y, *layer.qkv,
-                       workspace.qkv.data() + item.row_begin * 3 * inner_});
+  backend_.GemmOfNorm({x, layer.norm.Of(arch_), normed_.Rows(0, rows), *layer.qkv, qkv});
 }
 
 void Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
@@ -71,21 +93,22 @@ void Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                              .v = qkv + 2 * inner_,
                              .row_stride = 3 * inner_,
                              .num_keys = tokens,
-                             .num_heads = arch_.num_heads,
-                             .head_dim = arch_.head_dim,
+                             .num_heads = arch_.encoder.num_heads,
+                             .head_dim = arch_.encoder.head_dim,
                              .begin = item.row_begin,
-                             .bias = weights_.encoder_bias.Of(item.layer),
+                             .bias = weights_.encoder_ends.bias.Of(item.layer),
                              .out = attended,
                              .packed = workspace.packed.data(),
                              .is_packed = item.row_begin > 0});
   backend_.Gemm({attended, *layer.o, true, x});
 
-  AddFeedForward(layer.ffn, arch_, {normed_.Rows(0, rows), wide_.data(), hidden_.Rows(0, rows)},
-                 backend_, x);
-
-  if (item.layer + 1 == arch_.num_encoder_layers) {
-    backend_.RmsNorm({x, weights_.encoder_final_norm.data(), arch_.norm_epsilon,
-                      workspace.encoded.Rows(item.row_begin, rows)});
+  const Activations normed = normed_.Rows(0, rows);
+  const Activations encoded = workspace.encoded.Rows(item.row_begin, rows);
+  if (arch_.norm_place == NormPlace::kAfter) backend_.Norm({x, layer.norm.Of(arch_), normed, x});
+  AddFeedForward(layer.ffn, arch_, {normed, wide_.data(), hidden_.Rows(0, rows)}, encoded, backend_,
+                 x);
+  if (arch_.final_norm && item.layer + 1 == arch_.encoder.layers) {
+    backend_.Norm({x, weights_.encoder_ends.final_norm.Of(arch_), encoded});
   }
 }
 

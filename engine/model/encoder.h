@@ -1,8 +1,9 @@
 // The encoder as a list of small pieces (engine/sched/encode_work.h), so that a step holds as much
 // of it as its budget allows. One document at a time in each workspace.
 //
-// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020, as the
-// architecture describes them (architecture.h).
+// Owner: the runner. Thread rule: the step thread. Formulas: Raffel et al. 2020 (norms before the
+// sublayers), Lewis et al. 2020 (norms after them), as the architecture describes them
+// (architecture.h).
 #pragma once
 
 #include <cstdint>
@@ -43,17 +44,21 @@ class EncoderWorkspace {
   EncoderWorkspace(const Architecture& arch, DType weights, uint32_t max_source_tokens,
                    DeviceAllocator& allocator)
       : x(allocator.Make<float>(size_t{max_source_tokens} * arch.d_model)),
-        qkv(allocator.Make<float>(size_t{max_source_tokens} * 3 * arch.num_heads * arch.head_dim)),
+        qkv(allocator.Make<float>(size_t{max_source_tokens} * 3 * arch.encoder.num_heads *
+                                  arch.encoder.head_dim)),
         packed(allocator.Make<std::byte>(
             allocator.backend().activation_dtype(weights) == DType::kBF16
-                ? EncoderPackedBytes(max_source_tokens, arch.num_heads, arch.head_dim)
+                ? EncoderPackedBytes(max_source_tokens, arch.encoder.num_heads,
+                                     arch.encoder.head_dim)
                 : 0)),
         encoded(allocator, weights, max_source_tokens, arch.d_model) {}
 
   DeviceArray<float> x;           // residual stream, [tokens, d_model]
   DeviceArray<float> qkv;         // [tokens, 3 * H * head_dim]
   DeviceArray<std::byte> packed;  // the layer's K and V, as the backend wants them
-  ActivationBuffer encoded;       // final norm's output, [tokens, d_model]
+  // [tokens, d_model]: what the last layer gives. Where norms are after their sublayers, what each
+  // layer gives, which the next one's matrices read.
+  ActivationBuffer encoded;
 };
 
 class Encoder {
@@ -66,6 +71,7 @@ class Encoder {
            std::span<const PageId> cross_pages, EncoderWorkspace& workspace);
 
  private:
+  void Embed(const EncodeItem& item, std::span<const int32_t> ids, EncoderWorkspace& workspace);
   void Qkv(const EncodeItem& item, std::span<const int32_t> ids, EncoderWorkspace& workspace);
   void AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                                EncoderWorkspace& workspace);
@@ -80,10 +86,11 @@ class Encoder {
   const size_t inner_;  // num_heads * head_dim
 
   // scratch of one slice
-  ActivationBuffer normed_;    // [rows, d_model]
-  ActivationBuffer attended_;  // [rows, H * head_dim]
-  ActivationBuffer hidden_;    // [rows, d_ff]
-  DeviceArray<float> wide_;    // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
+  ActivationBuffer normed_;          // [rows, d_model]
+  ActivationBuffer attended_;        // [rows, H * head_dim]
+  ActivationBuffer hidden_;          // [rows, d_ff]
+  DeviceArray<float> wide_;          // [rows, max(d_ff or 2 d_ff, 2 G head_dim)]
+  std::vector<uint32_t> positions_;  // of a slice's rows
   std::vector<SlotRef> slots_;
   std::vector<PagedRow> rows_;  // where key squares are kept
 };

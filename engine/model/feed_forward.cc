@@ -1,24 +1,18 @@
 #include "engine/model/feed_forward.h"
 
-#include "common/check.h"
-
 namespace precis {
-namespace {
-
-// The families refuse other pairs.
-ActivationKind KindOf(const Architecture& arch) {
-  PRECIS_CHECK(arch.gated == (arch.activation == Activation::kGeluTanh));
-  return arch.gated ? ActivationKind::kGatedGelu : ActivationKind::kRelu;
-}
-
-}  // namespace
 
 void AddFeedForward(const FeedForward& ffn, const Architecture& arch,
-                    const FeedForwardScratch& scratch, Backend& backend, float* x) {
-  const auto kind = KindOf(arch);
-  backend.GemmOfNorm(
-      {x, ffn.norm.data(), arch.norm_epsilon, scratch.normed, *ffn.wi, scratch.wide});
-  backend.GemmOfActivated({kind, scratch.wide, scratch.hidden, *ffn.wo, x});
+                    const FeedForwardScratch& scratch, const Activations& out, Backend& backend,
+                    float* x) {
+  const bool before = arch.norm_place == NormPlace::kBefore;
+  if (before) {
+    backend.GemmOfNorm({x, ffn.norm.Of(arch), scratch.normed, *ffn.wi, scratch.wide});
+  } else {
+    backend.Gemm({scratch.normed, *ffn.wi, false, scratch.wide});
+  }
+  backend.GemmOfActivated({arch.activation, arch.gated, scratch.wide, scratch.hidden, *ffn.wo, x});
+  if (!before) backend.Norm({x, ffn.norm.Of(arch), out, x});
 }
 
 }  // namespace precis

@@ -11,13 +11,15 @@ namespace precis {
 
 // Scratch of one call, of as many rows as it has.
 struct FeedForwardScratch {
-  Activations normed;  // [rows, d_model]
+  Activations normed;  // [rows, d_model]; what comes in where the norm is after the sublayer
   float* wide;         // [rows, n of wi]
   Activations hidden;  // [rows, d_ff]
 };
 
-// x: [rows, d_model], the residual stream, which is added to.
+// x: [rows, d_model], the residual stream, which is added to. Where the norm is after the sublayer,
+// x is normed then, and `out` gets what the next matrix reads; else `out` is not used.
 void AddFeedForward(const FeedForward& ffn, const Architecture& arch,
-                    const FeedForwardScratch& scratch, Backend& backend, float* x);
+                    const FeedForwardScratch& scratch, const Activations& out, Backend& backend,
+                    float* x);
 
 }  // namespace precis

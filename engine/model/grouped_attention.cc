@@ -20,7 +20,8 @@ GroupedAttention::GroupedAttention(const Architecture& arch, const ModelWeights&
                                          (num_kv_heads_ + size_t{1}));
   }
   if (weights.subtracts_noise) {
-    attended_ = allocator.Make<float>(size_t{max_rows} * arch.num_heads * arch.head_dim);
+    attended_ =
+        allocator.Make<float>(size_t{max_rows} * arch.decoder.num_heads * arch.decoder.head_dim);
   }
 }
 
@@ -50,7 +51,7 @@ std::span<const uint32_t> GroupedAttention::Assign(const PagedAttentionParams& p
                      .shares = *weights_.head_shares,
                      .cached_norms = kind == AttentionKind::kSelf ? of.self_cached_norms()
                                                                   : of.cross_cached_norms(),
-                     .num_heads = arch_.num_heads,
+                     .num_heads = arch_.decoder.num_heads,
                      .begin = begin});
   return begin;
 }
@@ -78,9 +79,9 @@ void GroupedAttention::Run(const PagedAttentionParams& params, size_t layer, Att
                        .rows = noise,
                        .layer = static_cast<uint32_t>(layer),
                        .kind = static_cast<uint32_t>(kind),
-                       .num_heads = arch_.num_heads,
-                       .head_dim = arch_.head_dim,
-                       .group_size = arch_.num_heads / num_kv_heads_,
+                       .num_heads = arch_.decoder.num_heads,
+                       .head_dim = arch_.decoder.head_dim,
+                       .group_size = arch_.decoder.num_heads / num_kv_heads_,
                        .out = params.out});
 }
 

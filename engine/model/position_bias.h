@@ -1,5 +1,6 @@
-// The relative position bias (Raffel et al. 2020), expanded once at load from [buckets, heads] to one row a head, so
-// that kernels index it by distance (kernels/ops.h, PositionBias). Functions and values, no state.
+// The relative position bias (Raffel et al. 2020), expanded once at load from [buckets, heads] to
+// one row a head, so that kernels index it by distance (kernels/ops.h, PositionBias). Functions and
+// values, no state.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,7 @@
 // The weights of a model, packed for one backend: QKV and gate+up are one matrix each, grouped K
-// and V are folded before packing, so that afterwards every grouping is a GQA model.
+// and V are folded before packing, so that afterwards every grouping is a GQA model. Of biases, K's
+// is gone and V's is in the output's, and q is scaled: attention itself knows neither
+// (docs/design/architecture.md, "Biases").
 //
 // Owner: the runner. Thread rule: loading on one thread; const afterwards.
 #pragma once
@@ -22,14 +24,24 @@
 
 namespace precis {
 
+// Gains of a norm and, where it has them, its shifts, [d_model] each.
+struct StoredNorm {
+  DeviceArray<float> gain;
+  DeviceArray<float> shift;
+  NormWeights Of(const Architecture& arch) const {
+    return {arch.norm, gain.data(), shift.empty() ? nullptr : shift.data(), arch.norm_epsilon};
+  }
+};
+
+// A layer's norms are before their sublayers or after them (Architecture::norm_place).
 struct FeedForward {
-  DeviceArray<float> norm;           // [d_model]
+  StoredNorm norm;
   std::unique_ptr<PackedMatrix> wi;  // [d_ff, d_model], or [gate d_ff | up d_ff, d_model]
   std::unique_ptr<PackedMatrix> wo;  // [d_model, d_ff]
 };
 
 struct EncoderLayer {
-  DeviceArray<float> norm;
+  StoredNorm norm;
   std::unique_ptr<PackedMatrix> qkv;  // [3 * H * head_dim, d_model]
   std::unique_ptr<PackedMatrix> o;    // [d_model, H * head_dim]
   FeedForward ffn;
@@ -44,12 +56,12 @@ struct GroupedHeads {
 };
 
 struct DecoderLayer {
-  DeviceArray<float> self_norm;
+  StoredNorm self_norm;
   std::unique_ptr<PackedMatrix> self_qkv;  // [(H + 2 G) * head_dim, d_model]
   std::unique_ptr<PackedMatrix> self_o;
   GroupedHeads self_groups;
   DeviceArray<float> self_cached_norm;  // [G], of dgqa_diff and dgqa_ema
-  DeviceArray<float> cross_norm;
+  StoredNorm cross_norm;
   std::unique_ptr<PackedMatrix> cross_q;   // [H * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_kv;  // [2 G * head_dim, d_model]
   std::unique_ptr<PackedMatrix> cross_o;
@@ -68,12 +80,21 @@ struct DecoderLayer {
 // The ExpandedBias of each layer of a stack, or the one that all its layers share, where ops can
 // read them.
 struct StackBias {
-  std::vector<DeviceArray<float>> values;  // [num_heads, stride] each
+  std::vector<DeviceArray<float>> values;  // [num_heads, stride] each; none: no bias
   size_t stride = 0;
   size_t zero = 0;
   PositionBias Of(size_t layer) const {
+    if (values.empty()) return {};
     return {values[values.size() == 1 ? 0 : layer].data(), stride, zero};
   }
+};
+
+// What a stack has beside its layers; empty what the architecture does not have.
+struct StackEnds {
+  DeviceArray<float> positions;  // [max_positions, d_model]
+  StoredNorm embedding_norm;
+  StackBias bias;
+  StoredNorm final_norm;  // of the decoder times the scale of the logits
 };
 
 // Neighbouring tokens of the vocabulary, whose scores stay in cache until they are reduced.
@@ -104,11 +125,9 @@ struct ModelWeights {
   DeviceArray<std::byte> embedding;          // [vocab, d_model] of types.others
   DeviceArray<std::byte> decoder_embedding;  // the decoder's own; empty where it reads `embedding`
   std::vector<EncoderLayer> encoder;
-  DeviceArray<float> encoder_final_norm;
-  StackBias encoder_bias;
+  StackEnds encoder_ends;
   std::vector<DecoderLayer> decoder;
-  DeviceArray<float> decoder_final_norm;  // times the scale of the logits
-  StackBias decoder_bias;
+  StackEnds decoder_ends;
   std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
   std::vector<std::string> folded;       // one line a distinct folding, for people
   uint64_t bytes = 0;                    // packed matrices and embeddings

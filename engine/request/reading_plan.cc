@@ -127,9 +127,8 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std:
     return plan;
   }
   if (policy == LongDocumentPolicy::kRefuse) {
-    return FieldTooLarge(
-        "text", fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}", tokens,
-                            limits_.max_source_tokens, kReadOtherwise));
+    return FieldTooLarge("text",
+                         SourceTooLong(tokens, {limits_.max_source_tokens, limits_.positions}));
   }
   PRECIS_RETURN_IF_ERROR(CheckPrefix(prefix));
   if (policy == LongDocumentPolicy::kWindows) return TextWindows(text, prefix, /*ends=*/true);

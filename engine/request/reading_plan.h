@@ -32,6 +32,7 @@ class ReadingPlanner {
   struct Limits {
     uint32_t max_source_tokens = 0;
     uint32_t trained_tokens = 0;  // the model's n_positions; 0: it does not say
+    uint32_t positions = 0;       // more the model cannot take; 0: any number
   };
 
   ReadingPlanner(const Tokenizer& tokenizer, const Limits& limits)

@@ -31,8 +31,7 @@ class CallHandle final : public SummaryCall {
 class Summarizer::Impl {
  public:
   Impl(Engine& engine, std::unique_ptr<Tokenizer> tokenizer, const SummarizerOptions& options)
-      : limits_{engine.generation_limits(), engine.options().max_source_tokens,
-                options.max_text_bytes},
+      : limits_{engine.generation_limits(), engine.source_limit(), options.max_text_bytes},
         tokenizer_(std::move(tokenizer)),
         pool_(std::make_shared<TextPool>(options.text_threads)),
         context_{engine, *tokenizer_, waiting_, pool_, [this](TextCall* call) { Forget(call); }} {}

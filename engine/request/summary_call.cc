@@ -16,7 +16,8 @@ constexpr uint32_t kMaxSplits = 3;
 bool IsQueueFull(const Status& status) { return ReasonOf(status) == Reason::kQueueFull; }
 
 ReadingPlanner::Limits LimitsOf(const Engine& engine) {
-  return {engine.options().max_source_tokens, engine.info().n_positions};
+  return {engine.options().max_source_tokens, engine.info().n_positions,
+          engine.info().encoder.max_positions};
 }
 
 }  // namespace

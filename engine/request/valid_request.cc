@@ -14,10 +14,8 @@ constexpr uint64_t kBytesPerToken = 4;
 Status CheckIds(const std::vector<int32_t>& ids, LongDocumentPolicy policy,
                 const RequestLimits& limits) {
   if (ids.empty()) return FieldError("token_ids", "is empty");
-  if (policy == LongDocumentPolicy::kRefuse && ids.size() > limits.max_source_tokens) {
-    return FieldTooLarge("token_ids",
-                         fmt::format("has {} tokens, the limit is {} (--max-source-tokens); {}",
-                                     ids.size(), limits.max_source_tokens, kReadOtherwise));
+  if (policy == LongDocumentPolicy::kRefuse && ids.size() > limits.source.tokens) {
+    return FieldTooLarge("token_ids", SourceTooLong(ids.size(), limits.source));
   }
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto id = static_cast<uint32_t>(ids[i]);  // negative ones are beyond any vocabulary

@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/status.h"
 #include "engine/api/generation.h"
+#include "engine/api/too_long.h"
 #include "engine/sched/priority.h"
 
 namespace precis {
@@ -41,7 +42,7 @@ struct SummarizeRequest {
 // What requests are checked against: the limits of one engine and its summarizer.
 struct RequestLimits {
   GenerationLimits generation;
-  uint32_t max_source_tokens = 0;  // of ids; how many a text has is known once it is tokenized
+  SourceLimit source;  // of ids; how many a text has is known once it is tokenized
   uint64_t max_text_bytes = 0;
 };
 

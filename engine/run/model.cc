@@ -17,7 +17,7 @@ Model::Model(const EngineOptions& options, ModelConfig model_config,
       weights(std::move(packed)),
       layout(std::move(kv_layout)),
       memory(std::move(kv_memory)),
-      encode_shape{config.num_encoder_layers, config.num_decoder_layers, options.encode_slice_rows},
+      encode_shape{config.encoder.layers, config.decoder.layers, options.encode_slice_rows},
       limits{options.max_source_tokens, options.max_new_tokens, options.max_batch},
       encoder(config, weights, layout, memory.pool(), options.encode_slice_rows, allocator),
       decoder(config, weights, layout, memory.pool(), options.max_batch, allocator) {

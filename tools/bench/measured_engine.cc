@@ -120,13 +120,14 @@ StatusOr<std::unique_ptr<MeasuredEngine>> MeasuredEngine::Load(const EngineOptio
   out->types_ = fitted.types;
   const Model& model = *fitted.loaded.parts.model;
   const ModelWeights& weights = model.weights;
-  out->workspace_bytes_ = WorkspaceBytes(model.config, fitted.options,
+  out->workspace_bytes_ = WorkspaceBytes(model.config, fitted.loaded.options,
                                          fitted.backend->activation_dtype(weights.types.others),
                                          weights.lm_head.front().w->n());
-  auto runner =
-      std::make_unique<BenchRunner>(std::move(fitted.loaded.parts), out->recorder_.get(), &out->phases_);
-  PRECIS_ASSIGN_OR_RETURN(out->engine_, Engine::CreateWithRunner(fitted.options, std::move(runner),
-                                                                 std::move(fitted.loaded.info)));
+  auto runner = std::make_unique<BenchRunner>(std::move(fitted.loaded.parts), out->recorder_.get(),
+                                              &out->phases_);
+  PRECIS_ASSIGN_OR_RETURN(out->engine_,
+                          Engine::CreateWithRunner(fitted.loaded.options, std::move(runner),
+                                                   std::move(fitted.loaded.info)));
   out->load_s_ = Seconds(out->clock_.Now() - start);
   return out;
 }

@@ -41,10 +41,10 @@ std::string FoldHint(const ResolvedAttention& source) {
 // KV heads of all decoder layers of a kind together, at most.
 StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& config,
                           AttentionVariant variant) {
-  const uint32_t layers = config.num_decoder_layers;
-  if (options.kv_heads > config.num_heads) {
+  const uint32_t layers = config.decoder.layers;
+  if (options.kv_heads > config.decoder.num_heads) {
     return InvalidArgument(fmt::format("--kv-heads: {} is more than num_heads {} of {}",
-                                       options.kv_heads, config.num_heads, config.file));
+                                       options.kv_heads, config.decoder.num_heads, config.file));
   }
   if (options.kv_heads != 0) return options.kv_heads * layers;
   PRECIS_ASSIGN_OR_RETURN(const DType type,
@@ -57,8 +57,8 @@ StatusOr<uint32_t> Budget(const ConvertOptions& options, const ModelConfig& conf
         options.kv_bytes, of_one, layers, options.kv_dtype));
   }
   const uint64_t of_a_layers_head = of_one / layers;
-  return static_cast<uint32_t>(
-      std::min<uint64_t>(options.kv_bytes / of_a_layers_head, uint64_t{config.num_heads} * layers));
+  return static_cast<uint32_t>(std::min<uint64_t>(options.kv_bytes / of_a_layers_head,
+                                                  uint64_t{config.decoder.num_heads} * layers));
 }
 
 // The KV heads of every layer, where all have the same number of equal groups.
@@ -66,14 +66,14 @@ StatusOr<uint32_t> EvenKvHeads(const ConvertOptions& options, const ModelConfig&
                                AttentionVariant variant) {
   if (variant == AttentionVariant::kMqa) return 1u;
   PRECIS_ASSIGN_OR_RETURN(const uint32_t budget, Budget(options, config, variant));
-  uint32_t groups = budget / config.num_decoder_layers;
+  uint32_t groups = budget / config.decoder.layers;
   if (options.kv_heads == 0) {
-    while (config.num_heads % groups != 0) --groups;
-  } else if (config.num_heads % groups != 0) {
+    while (config.decoder.num_heads % groups != 0) --groups;
+  } else if (config.decoder.num_heads % groups != 0) {
     return InvalidArgument(
         fmt::format("--kv-heads: {} does not divide num_heads {} of {}, and {} has equal groups "
                     "(qcqa's may differ)",
-                    groups, config.num_heads, config.file, AttentionVariantName(variant)));
+                    groups, config.decoder.num_heads, config.file, AttentionVariantName(variant)));
   }
   return groups;
 }
@@ -86,13 +86,14 @@ class Searcher {
 
   // SimGQA: heads in the order of their similarity, cut into equal groups.
   Status GroupSimilar(uint32_t kv_heads, LayerGroupings* out) {
-    work_.BeginPhase("comparing heads of", uint64_t{config_.num_decoder_layers} * 2);
-    const uint32_t size = config_.num_heads / kv_heads;
+    work_.BeginPhase("comparing heads of", uint64_t{config_.decoder.layers} * 2);
+    const uint32_t size = config_.decoder.num_heads / kv_heads;
     return ForEachAttention([&](const std::string& prefix, bool cross) -> Status {
       PRECIS_ASSIGN_OR_RETURN(const std::vector<float> q,
                               Read(config_.names.Projection(prefix, 'q')));
       uint32_t zero_head = 0;
-      const std::vector<uint32_t> order = OrderBySimilarity(q, config_.num_heads, &zero_head);
+      const std::vector<uint32_t> order =
+          OrderBySimilarity(q, config_.decoder.num_heads, &zero_head);
       if (order.empty()) {
         return InvalidArgument(
             fmt::format("{}: head {} is all zero: it is similar to nothing",
@@ -108,9 +109,9 @@ class Searcher {
 
   // QCQA: partitions of every attention for every number of groups, then a split of the budget.
   Status GroupByCapacity(uint32_t budget, ChosenTarget* out) {
-    work_.BeginPhase("searching groups of", uint64_t{config_.num_decoder_layers} * 2);
+    work_.BeginPhase("searching groups of", uint64_t{config_.decoder.layers} * 2);
     PRECIS_RETURN_IF_ERROR(ForEachAttention([&](const std::string& prefix, bool cross) -> Status {
-      HeadDistances distances(config_.num_heads);
+      HeadDistances distances(config_.decoder.num_heads);
       for (const char which : {'k', 'v'}) {
         PRECIS_ASSIGN_OR_RETURN(const std::vector<float> weight,
                                 Read(config_.names.Projection(prefix, which)));
@@ -129,7 +130,7 @@ class Searcher {
     Take(kinds_[0], self.CountsOf(budget), &out->target.groupings.self);
     Take(kinds_[1], cross.CountsOf(budget), &out->target.groupings.cross);
     PRECIS_RETURN_IF_ERROR(DrawCurve(self, cross, &out->curve));
-    out->curve_kv_heads = double{1} * budget / config_.num_decoder_layers;
+    out->curve_kv_heads = double{1} * budget / config_.decoder.layers;
     return OkStatus();
   }
 
@@ -142,7 +143,7 @@ class Searcher {
   };
 
   Status ForEachAttention(const std::function<Status(const std::string&, bool)>& act) {
-    for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
+    for (uint32_t layer = 0; layer < config_.decoder.layers; ++layer) {
       for (const bool cross : {false, true}) {
         const std::string prefix = config_.names.DecoderAttention(layer, cross);
         PRECIS_RETURN_IF_ERROR(act(prefix, cross));
@@ -153,14 +154,15 @@ class Searcher {
   }
 
   StatusOr<std::vector<float>> Read(const std::string& name) {
-    return checkpoint_.Read(name, {int64_t{config_.num_heads} * config_.head_dim, config_.d_model});
+    return checkpoint_.Read(
+        name, {int64_t{config_.decoder.num_heads} * config_.decoder.head_dim, config_.d_model});
   }
 
   void AddEvenErrors(const HeadDistances& distances, Kind& kind) {
-    kind.even.resize(config_.num_heads);
-    for (uint32_t groups = 1; groups <= config_.num_heads; ++groups) {
+    kind.even.resize(config_.decoder.num_heads);
+    for (uint32_t groups = 1; groups <= config_.decoder.num_heads; ++groups) {
       kind.even[groups - 1] +=
-          SharingError(distances, NeighbouringHeads(config_.num_heads, groups));
+          SharingError(distances, NeighbouringHeads(config_.decoder.num_heads, groups));
     }
   }
 
@@ -184,7 +186,7 @@ class Searcher {
                    std::vector<CapacityPoint>* out) {
     PRECIS_ASSIGN_OR_RETURN(const DType type,
                             ParseDType("--kv-dtype", options_.kv_dtype, std::nullopt));
-    const uint32_t layers = config_.num_decoder_layers;
+    const uint32_t layers = config_.decoder.layers;
     const uint64_t of_a_layers_head =
         BytesOfOneHead(config_, type, AttentionVariant::kQcqa) / layers;
     const auto share = [](double error, const Kind& kind) {
@@ -197,7 +199,7 @@ class Searcher {
       point.self_error = share(self.ErrorOf(total), kinds_[0]);
       point.cross_error = share(cross.ErrorOf(total), kinds_[1]);
       const uint32_t groups = total / layers;
-      if (total % layers != 0 || config_.num_heads % groups != 0) continue;
+      if (total % layers != 0 || config_.decoder.num_heads % groups != 0) continue;
       point.gqa_self_error = share(kinds_[0].even[groups - 1], kinds_[0]);
       point.gqa_cross_error = share(kinds_[1].even[groups - 1], kinds_[1]);
     }
@@ -237,8 +239,8 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
   out.fold = source;
   if (options.fold == "mha") {
     out.target.variant = AttentionVariant::kMha;
-    out.target.num_kv_heads = config.num_heads;
-    out.target.groupings = Groupings(config, {AttentionVariant::kMha, config.num_heads});
+    out.target.num_kv_heads = config.decoder.num_heads;
+    out.target.groupings = Groupings(config, {AttentionVariant::kMha, config.decoder.num_heads});
     out.target.projections = Projections::kRepeated;
     return out;
   }
@@ -251,7 +253,7 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
   const std::string first =
       config.names.Projection(config.names.DecoderAttention(0, /*cross=*/false), 'k');
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(first));
-  const int64_t inner = int64_t{config.num_heads} * config.head_dim;
+  const int64_t inner = int64_t{config.decoder.num_heads} * config.decoder.head_dim;
   if (!IsWeighted(source.variant) && (shape.empty() || shape[0] != inner)) {
     return InvalidArgument(
         fmt::format("{}: shape {} is of {} KV heads already: there is nothing "
@@ -268,8 +270,8 @@ StatusOr<ChosenTarget> ChooseFold(const ConvertOptions& options, const Checkpoin
 }  // namespace
 
 uint64_t BytesOfOneHead(const ModelConfig& config, DType kv_dtype, AttentionVariant variant) {
-  const std::vector<uint32_t> one(config.num_decoder_layers, 1);
-  return MakeKvLayout(one, one, config.head_dim, kv_dtype, AssignsHeads(variant))
+  const std::vector<uint32_t> one(config.decoder.layers, 1);
+  return MakeKvLayout(one, one, config.decoder.head_dim, kv_dtype, AssignsHeads(variant))
       .self.bytes_per_token;
 }
 
@@ -340,7 +342,7 @@ StatusOr<ChosenTarget> ChooseTarget(const ConvertOptions& options, Checkpoint& c
   }
   out.fold = {variant, target.num_kv_heads};
   target.groupings = Groupings(config, out.fold);
-  if (MayBeStoredGrouped(variant) && target.num_kv_heads < config.num_heads)
+  if (MayBeStoredGrouped(variant) && target.num_kv_heads < config.decoder.num_heads)
     target.projections = Projections::kFolded;
   return out;
 }

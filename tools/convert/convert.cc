@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/load/load_types.h"
+#include "engine/load/open_model.h"
 #include "engine/model/checkpoint/directory_kind.h"
 #include "engine/model/checkpoint/json_file.h"
 #include "fmt/format.h"
@@ -29,9 +30,14 @@ using nlohmann::json;
 constexpr uint64_t kMaxConfigBytes = 16u << 20;
 constexpr uint64_t kMaxTokenizerBytes = 256u << 20;
 constexpr size_t kChunkBytes = 1u << 20;
-constexpr const char* kCopiedFiles[] = {"generation_config.json",  "spiece.model",
-                                        "tokenizer.json",          "tokenizer_config.json",
-                                        "special_tokens_map.json", "added_tokens.json"};
+constexpr const char* kCopiedFiles[] = {"generation_config.json",
+                                        "spiece.model",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json"};
 
 std::vector<uint32_t> CountsOf(const std::vector<HeadGrouping>& layers) {
   std::vector<uint32_t> counts;
@@ -102,7 +108,7 @@ class Conversion {
     PRECIS_ASSIGN_OR_RETURN(config_file_,
                             ReadJsonFile(options_.source + "/config.json", kMaxConfigBytes));
     PRECIS_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.source));
-    PRECIS_ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(options_.source));
+    PRECIS_ASSIGN_OR_RETURN(checkpoint_, OpenCheckpoint(options_.source, config_));
     return options_.fold.empty() || options_.kv_heads == 0 ? OkStatus() : TakeKvHeads();
   }
 
@@ -113,9 +119,10 @@ class Conversion {
       return InvalidArgument(fmt::format("--kv-heads: {}, but {} has num_key_value_heads {}",
                                          options_.kv_heads, config_.file, *said));
     }
-    if (config_.num_heads % options_.kv_heads != 0) {
+    if (config_.decoder.num_heads % options_.kv_heads != 0) {
       return InvalidArgument(fmt::format("--kv-heads: {} does not divide num_heads {} of {}",
-                                         options_.kv_heads, config_.num_heads, config_.file));
+                                         options_.kv_heads, config_.decoder.num_heads,
+                                         config_.file));
     }
     said = options_.kv_heads;
     return OkStatus();
@@ -177,7 +184,7 @@ class Conversion {
 
   bool IsDecoderKv(const std::string& name) const {
     const TensorNames& names = config_.names;
-    for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
+    for (uint32_t layer = 0; layer < config_.decoder.layers; ++layer) {
       for (const bool cross : {false, true}) {
         const std::string prefix = names.DecoderAttention(layer, cross);
         if (name == names.Projection(prefix, 'k') || name == names.Projection(prefix, 'v')) {
@@ -239,7 +246,7 @@ class Conversion {
   // The loader's own reading of config and headers: what it would refuse must not get its name.
   static Status CheckLoads(const std::string& dir) {
     PRECIS_ASSIGN_OR_RETURN(const ModelConfig config, LoadModelConfig(dir));
-    PRECIS_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(dir));
+    PRECIS_ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(dir, config));
     return ResolveAttention(config, *checkpoint).status();
   }
 
@@ -261,16 +268,16 @@ class Conversion {
     ConvertReport report;
     report.source_variant = std::string(AttentionVariantName(source.variant));
     report.variant = std::string(AttentionVariantName(chosen_.target.variant));
-    report.num_heads = config_.num_heads;
+    report.num_heads = config_.decoder.num_heads;
     report.self_kv_heads = CountsOf(chosen_.target.groupings.self);
     report.cross_kv_heads = CountsOf(chosen_.target.groupings.cross);
     report.kv_dtype = options_.kv_dtype;
     const uint64_t of_one = BytesOfOneHead(config_, kv_dtype, chosen_.target.variant);
-    const uint64_t of_a_layers_head = of_one / config_.num_decoder_layers;
+    const uint64_t of_a_layers_head = of_one / config_.decoder.layers;
     report.new_token_bytes = SumOf(report.self_kv_heads) * of_a_layers_head;
     report.source_token_bytes = SumOf(report.cross_kv_heads) * of_a_layers_head;
     report.mha_token_bytes =
-        BytesOfOneHead(config_, kv_dtype, AttentionVariant::kMha) * config_.num_heads;
+        BytesOfOneHead(config_, kv_dtype, AttentionVariant::kMha) * config_.decoder.num_heads;
     report.curve = chosen_.curve;
     report.not_copied = NotCopied();
     return report;

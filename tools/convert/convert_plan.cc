@@ -22,7 +22,7 @@ constexpr size_t kHeaderAlignment = 8;
 
 int64_t WeightsPerHead(AttentionVariant variant, const ModelConfig& config) {
   if (variant == AttentionVariant::kWgqa) return 1;
-  if (variant == AttentionVariant::kColWgqa) return config.head_dim;
+  if (variant == AttentionVariant::kColWgqa) return config.decoder.head_dim;
   if (variant == AttentionVariant::kRowWgqa) return config.d_model;
   return 0;
 }
@@ -69,7 +69,7 @@ class Planner {
       PlannedTensor copied{name, entry->dtype_name, entry->shape, entry->num_bytes(), {}};
       PRECIS_RETURN_IF_ERROR(Add(name, std::move(copied)));
     }
-    for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
+    for (uint32_t layer = 0; layer < config_.decoder.layers; ++layer) {
       for (const bool cross : {false, true}) {
         if (HasCachedNorm(target_.variant)) PRECIS_RETURN_IF_ERROR(PlanCachedNorm(layer, cross));
         for (const char which : {'k', 'v'}) {
@@ -87,8 +87,8 @@ class Planner {
 
   // What only the loader would find out otherwise, after hours of copying.
   Status CheckShapes() {
-    const int64_t inner = int64_t{config_.num_heads} * config_.head_dim;
-    for (uint32_t layer = 0; layer < config_.num_decoder_layers; ++layer) {
+    const int64_t inner = int64_t{config_.decoder.num_heads} * config_.decoder.head_dim;
+    for (uint32_t layer = 0; layer < config_.decoder.layers; ++layer) {
       for (const bool cross : {false, true}) {
         const std::string prefix = config_.names.DecoderAttention(layer, cross);
         PRECIS_RETURN_IF_ERROR(
@@ -136,10 +136,11 @@ class Planner {
     const std::string name = config_.names.Projection(prefix, which);
     const std::string weights_name = fmt::format("{}w{}1", prefix, which);
     if (const int64_t per_head = WeightsPerHead(target_.variant, config_); per_head > 0) {
-      const std::vector<int64_t> shape = {config_.num_heads, per_head};
+      const std::vector<int64_t> shape = {config_.decoder.num_heads, per_head};
       const std::array<uint64_t, 4> key = {target_.random_weights.value_or(0), layer, cross,
                                            which == 'v'};
-      const auto mean = static_cast<float>(double{1} * target_.num_kv_heads / config_.num_heads);
+      const auto mean =
+          static_cast<float>(double{1} * target_.num_kv_heads / config_.decoder.num_heads);
       const bool random = target_.random_weights.has_value();
       const auto make = [random, mean, shape, key]() -> StatusOr<std::vector<float>> {
         if (random) return StandardNormal(SizeOf(shape), key);
@@ -152,31 +153,44 @@ class Planner {
       PRECIS_ASSIGN_OR_RETURN(const std::string file, checkpoint_.FileOf(weights_name));
       files_[file].erase(weights_name);
     }
-    return Add(name, Folded(layer, cross, which, name));
+    PRECIS_RETURN_IF_ERROR(Add(name, Folded(layer, cross, which, Part::kWeight)));
+    if (!config_.biases) return OkStatus();
+    return Add(BiasOf(name), Folded(layer, cross, which, Part::kBias));
   }
 
-  PlannedTensor Folded(uint32_t layer, bool cross, char which, const std::string& name) {
+  enum class Part { kWeight, kBias };
+
+  PlannedTensor Folded(uint32_t layer, bool cross, char which, Part part) {
     const LayerGroupings all = Groupings(config_, fold_);
     const HeadGrouping grouping = cross ? all.cross[layer] : all.self[layer];
     const bool repeated = target_.projections == Projections::kRepeated;
-    const uint64_t heads = repeated ? config_.num_heads : grouping.groups.size();
-    const auto make =
-        [&checkpoint = checkpoint_, &config = config_, fold = fold_, grouping, repeated, which,
-         prefix = config_.names.DecoderAttention(layer, cross)]() -> StatusOr<std::vector<float>> {
+    const uint64_t heads = repeated ? config_.decoder.num_heads : grouping.groups.size();
+    const std::string prefix = config_.names.DecoderAttention(layer, cross);
+    const auto make = [&checkpoint = checkpoint_, &config = config_, fold = fold_, grouping,
+                       repeated, which, part, prefix]() -> StatusOr<std::vector<float>> {
       PRECIS_ASSIGN_OR_RETURN(
-          std::vector<float> folded,
-          ReadGroupedProjection(checkpoint, config, fold, grouping, prefix, which, nullptr));
-      if (!repeated) return folded;
-      const size_t size = size_t{config.head_dim} * config.d_model;
-      std::vector<float> out(size * config.num_heads);
-      for (size_t g = 0; g < grouping.groups.size(); ++g) {
-        for (const uint32_t head : grouping.groups[g]) {
-          std::memcpy(&out[head * size], &folded[g * size], size * sizeof(float));
-        }
-      }
-      return out;
+          GroupedProjection read,
+          ReadGroupedProjection(checkpoint, config, fold, grouping, prefix, which));
+      std::vector<float>& folded = part == Part::kWeight ? read.weight : read.bias;
+      return repeated ? Repeated(folded, grouping, config.decoder.num_heads) : std::move(folded);
     };
-    return Made(name, {static_cast<int64_t>(heads * config_.head_dim), config_.d_model}, make);
+    const auto rows = static_cast<int64_t>(heads * config_.decoder.head_dim);
+    const std::string name = config_.names.Projection(prefix, which);
+    if (part == Part::kBias) return Made(BiasOf(name), {rows}, make);
+    return Made(name, {rows, config_.d_model}, make);
+  }
+
+  // Each query head gets what its group has.
+  static std::vector<float> Repeated(std::span<const float> folded, const HeadGrouping& grouping,
+                                     uint32_t num_heads) {
+    const size_t size = folded.size() / grouping.groups.size();
+    std::vector<float> out(size * num_heads);
+    for (size_t g = 0; g < grouping.groups.size(); ++g) {
+      for (const uint32_t head : grouping.groups[g]) {
+        std::memcpy(&out[head * size], &folded[g * size], size * sizeof(float));
+      }
+    }
+    return out;
   }
 
   // Larger elements first, so that each tensor lies at a multiple of its element's bytes.

@@ -5,6 +5,7 @@
 #include "common/math.h"
 #include "engine/engine.h"
 #include "engine/load/describe_model.h"
+#include "engine/load/load_model.h"
 #include "engine/load/load_types.h"
 #include "engine/load/memory_errors.h"
 #include "engine/load/open_model.h"
@@ -22,16 +23,16 @@ namespace {
 Status CollectFolding(Checkpoint& checkpoint, const ModelConfig& config,
                       const ResolvedAttention& attention, std::vector<std::string>* folded) {
   const LayerGroupings groupings = Groupings(config, attention);
-  for (uint32_t i = 0; i < config.num_decoder_layers; ++i) {
+  for (uint32_t i = 0; i < config.decoder.layers; ++i) {
     for (const bool cross : {false, true}) {
       const std::string prefix = config.names.DecoderAttention(i, cross);
       PRECIS_RETURN_IF_ERROR(ReadCachedNorm(checkpoint, attention, prefix).status());
       const HeadGrouping& grouping = cross ? groupings.cross[i] : groupings.self[i];
       for (const char which : {'k', 'v'}) {
-        std::string what;
-        PRECIS_RETURN_IF_ERROR(
-            ReadGroupedProjection(checkpoint, config, attention, grouping, prefix, which, &what)
-                .status());
+        PRECIS_ASSIGN_OR_RETURN(
+            const GroupedProjection read,
+            ReadGroupedProjection(checkpoint, config, attention, grouping, prefix, which));
+        const std::string& what = read.what_was_folded;
         if (!what.empty()) folded->push_back(prefix + which + ": " + what);
       }
     }
@@ -44,12 +45,27 @@ StatusOr<uint64_t> CheckWeights(const OpenedModel& model, const WeightTypes& typ
   PRECIS_ASSIGN_OR_RETURN(const auto backend, MakeSizingBackend());
   PRECIS_ASSIGN_OR_RETURN(const ModelWeights weights,
                           LoadModelWeights(*model.checkpoint, model.config, model.attention,
-                                        model.embeddings, *backend, types,
-                                        {.max_source_tokens = 1,
-                                         .max_target_tokens = 1,
-                                         .max_encode_rows = 1,
-                                         .max_decode_rows = 1}));
+                                           model.embeddings, *backend, types,
+                                           {.max_source_tokens = 1,
+                                            .max_target_tokens = 1,
+                                            .max_encode_rows = 1,
+                                            .max_decode_rows = 1}));
   return weights.bytes;
+}
+
+// Copies of a tied embedding count once.
+StatusOr<uint64_t> CountParameters(const OpenedModel& model) {
+  const EmbeddingNames& used = model.embeddings;
+  uint64_t parameters = 0;
+  for (const std::string& name : model.checkpoint->names()) {
+    const bool is_used = name == used.encoder || name == used.decoder || name == used.lm_head;
+    if (model.config.names.IsEmbedding(name) && !is_used) continue;
+    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, model.checkpoint->Shape(name));
+    uint64_t values = 1;
+    for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
+    parameters += values;
+  }
+  return parameters;
 }
 
 }  // namespace
@@ -74,12 +90,7 @@ StatusOr<Inspection> InspectWithoutGuard(const std::string& model_dir, const std
       CollectFolding(checkpoint, model.config, model.attention, &out.info.folded));
   out.notes = model.config.token_notes;
   PRECIS_ASSIGN_OR_RETURN(out.info.defaults, LoadGenerationDefaults(model_dir));
-  for (const std::string& name : checkpoint.names()) {
-    PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
-    uint64_t values = 1;
-    for (const int64_t n : shape) values *= static_cast<uint64_t>(n);
-    out.parameters += values;
-  }
+  PRECIS_ASSIGN_OR_RETURN(out.parameters, CountParameters(model));
   PRECIS_ASSIGN_OR_RETURN(out.info.weight_bytes, CheckWeights(model, types.weights));
   PRECIS_ASSIGN_OR_RETURN(out.info.fingerprint, checkpoint.Fingerprint());
   auto tokenizer = Tokenizer::Load(model_dir, model.config.vocab_size);
@@ -87,10 +98,12 @@ StatusOr<Inspection> InspectWithoutGuard(const std::string& model_dir, const std
   out.tokenizer = tokenizer.ok() ? fmt::format("{}, {} pieces", std::string((*tokenizer)->source()),
                                                (*tokenizer)->num_pieces())
                                  : "none that can be used";
+  const EngineOptions served = WithinPositions(EngineOptions(), model.config);
   PRECIS_ASSIGN_OR_RETURN(out.effective,
                           ResolveOptions(out.info.defaults, {},
-                                         {.max_new_tokens = EngineOptions().max_new_tokens,
-                                          .vocab_size = model.config.vocab_size},
+                                         {.max_new_tokens = served.max_new_tokens,
+                                          .vocab_size = model.config.vocab_size,
+                                          .max_positions = model.config.decoder.max_positions},
                                          /*seed_if_absent=*/0));
   return out;
 }

@@ -90,6 +90,19 @@ Status Checkpoint::OpenShards(const std::string& index_path) {
   return OkStatus();
 }
 
+void Checkpoint::Rename(const std::function<std::string(std::string_view)>& renamed) {
+  std::vector<std::pair<std::string, std::string>> changes;
+  for (const auto& [name, tensor] : tensors_) {
+    std::string to = renamed(name);
+    if (!tensors_.contains(to)) changes.emplace_back(name, std::move(to));
+  }
+  for (auto& [from, to] : changes) {
+    auto node = tensors_.extract(from);
+    node.key() = std::move(to);
+    tensors_.insert(std::move(node));
+  }
+}
+
 const Checkpoint::Tensor* Checkpoint::Find(std::string_view name) const {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : &found->second;

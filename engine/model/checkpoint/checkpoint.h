@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -20,6 +21,9 @@ namespace precis {
 class Checkpoint {
  public:
   static StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& dir);
+
+  // From now on each tensor has the name that `renamed` gives for its own, unless another has it.
+  void Rename(const std::function<std::string(std::string_view)>& renamed);
 
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
   StatusOr<std::vector<int64_t>> Shape(std::string_view name) const;

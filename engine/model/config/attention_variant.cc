@@ -18,7 +18,7 @@ bool IsWeighted(AttentionVariant variant) {
 
 std::vector<std::string> AttentionPrefixes(const ModelConfig& config) {
   std::vector<std::string> prefixes;
-  for (uint32_t layer = 0; layer < config.num_decoder_layers; ++layer) {
+  for (uint32_t layer = 0; layer < config.decoder.layers; ++layer) {
     prefixes.push_back(config.names.DecoderAttention(layer, /*cross=*/false));
     prefixes.push_back(config.names.DecoderAttention(layer, /*cross=*/true));
   }
@@ -42,12 +42,13 @@ StatusOr<uint32_t> StoredHeads(const ModelConfig& config, const Checkpoint& chec
   for (const std::string& prefix : AttentionPrefixes(config)) {
     const std::string name = config.names.Projection(prefix, 'k');
     PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(name));
-    if (shape.size() != 2 || shape[0] <= 0 || shape[0] % config.head_dim != 0 ||
-        shape[0] / config.head_dim > config.num_heads || shape[1] != config.d_model) {
+    if (shape.size() != 2 || shape[0] <= 0 || shape[0] % config.decoder.head_dim != 0 ||
+        shape[0] / config.decoder.head_dim > config.decoder.num_heads ||
+        shape[1] != config.d_model) {
       return InvalidArgument(
           fmt::format("{}: shape {} is not [KV heads x {}, {}] with at most {} heads",
-                      checkpoint.Describe(name), ShapeText(shape), config.head_dim, config.d_model,
-                      config.num_heads));
+                      checkpoint.Describe(name), ShapeText(shape), config.decoder.head_dim,
+                      config.d_model, config.decoder.num_heads));
     }
     if (first.empty()) {
       first = name;
@@ -57,7 +58,7 @@ StatusOr<uint32_t> StoredHeads(const ModelConfig& config, const Checkpoint& chec
                                          shape[0], first, rows, kSayIt));
     }
   }
-  return static_cast<uint32_t>(rows / config.head_dim);
+  return static_cast<uint32_t>(rows / config.decoder.head_dim);
 }
 
 // Tells the three weighted variants apart by the shape of wk1.
@@ -65,16 +66,16 @@ StatusOr<AttentionVariant> WeightedByShape(const ModelConfig& config, const Chec
                                            const std::string& wk1) {
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, checkpoint.Shape(wk1));
   std::vector<AttentionVariant> fits;
-  if (shape.size() == 2 && shape[0] == config.num_heads) {
+  if (shape.size() == 2 && shape[0] == config.decoder.num_heads) {
     if (shape[1] == 1) fits.push_back(AttentionVariant::kWgqa);
-    if (shape[1] == config.head_dim) fits.push_back(AttentionVariant::kColWgqa);
+    if (shape[1] == config.decoder.head_dim) fits.push_back(AttentionVariant::kColWgqa);
     if (shape[1] == config.d_model) fits.push_back(AttentionVariant::kRowWgqa);
   }
   if (fits.empty()) {
-    return InvalidArgument(fmt::format("{}: shape {} is none of [{}, 1], [{}, {}], [{}, {}]",
-                                       checkpoint.Describe(wk1), ShapeText(shape), config.num_heads,
-                                       config.num_heads, config.head_dim, config.num_heads,
-                                       config.d_model));
+    return InvalidArgument(
+        fmt::format("{}: shape {} is none of [{}, 1], [{}, {}], [{}, {}]", checkpoint.Describe(wk1),
+                    ShapeText(shape), config.decoder.num_heads, config.decoder.num_heads,
+                    config.decoder.head_dim, config.decoder.num_heads, config.d_model));
   }
   if (fits.size() > 1) {
     return InvalidArgument(fmt::format("{}: shape {} fits {} and {}{}", checkpoint.Describe(wk1),
@@ -95,7 +96,8 @@ StatusOr<AttentionVariant> VariantByShapes(const ModelConfig& config,
   }
   PRECIS_ASSIGN_OR_RETURN(const uint32_t stored, StoredHeads(config, checkpoint));
   const uint32_t groups = config.num_key_value_heads.value_or(stored);
-  if (stored == config.num_heads && groups == config.num_heads) return AttentionVariant::kMha;
+  if (stored == config.decoder.num_heads && groups == config.decoder.num_heads)
+    return AttentionVariant::kMha;
   return groups == 1 ? AttentionVariant::kMqa : AttentionVariant::kGqa;
 }
 
@@ -103,7 +105,7 @@ StatusOr<uint32_t> KvHeads(const ModelConfig& config, const Checkpoint& checkpoi
                            AttentionVariant variant) {
   const std::optional<uint32_t> said = config.num_key_value_heads;
   uint32_t must_be = 0;
-  if (variant == AttentionVariant::kMha) must_be = config.num_heads;
+  if (variant == AttentionVariant::kMha) must_be = config.decoder.num_heads;
   if (variant == AttentionVariant::kMqa) must_be = 1;
   if (variant == AttentionVariant::kQcqa) {
     for (const auto* layers : {&config.listed_groups.self, &config.listed_groups.cross}) {
@@ -120,7 +122,7 @@ StatusOr<uint32_t> KvHeads(const ModelConfig& config, const Checkpoint& checkpoi
   if (said) return *said;
   if (MayBeStoredGrouped(variant)) {
     PRECIS_ASSIGN_OR_RETURN(const uint32_t stored, StoredHeads(config, checkpoint));
-    if (stored < config.num_heads && config.num_heads % stored == 0) return stored;
+    if (stored < config.decoder.num_heads && config.decoder.num_heads % stored == 0) return stored;
   }
   return InvalidArgument(fmt::format("{}: num_key_value_heads: is missing; {} needs it",
                                      config.file, AttentionVariantName(variant)));
@@ -188,6 +190,14 @@ StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,
   } else {
     PRECIS_ASSIGN_OR_RETURN(attention.variant, VariantByShapes(config, checkpoint));
   }
+  // The first ones read the norms of keys, the last one what attention gives.
+  const bool reads_values =
+      AssignsHeads(attention.variant) || attention.variant == AttentionVariant::kPgqa;
+  if (config.biases && reads_values) {
+    return Unimplemented(fmt::format(
+        "{}: attention_variant: {} is not served for {}, whose keys and values have biases",
+        config.file, AttentionVariantName(attention.variant), config.name));
+  }
   PRECIS_ASSIGN_OR_RETURN(attention.num_kv_heads, KvHeads(config, checkpoint, attention.variant));
   return attention;
 }
@@ -198,12 +208,12 @@ LayerGroupings Groupings(const ModelConfig& config, const ResolvedAttention& att
     return config.listed_groups;
   }
   HeadGrouping even;
-  const uint32_t size = config.num_heads / attention.num_kv_heads;
-  for (uint32_t head = 0; head < config.num_heads; ++head) {
+  const uint32_t size = config.decoder.num_heads / attention.num_kv_heads;
+  for (uint32_t head = 0; head < config.decoder.num_heads; ++head) {
     if (head % size == 0) even.groups.emplace_back();
     even.groups.back().push_back(head);
   }
-  const std::vector<HeadGrouping> layers(config.num_decoder_layers, even);
+  const std::vector<HeadGrouping> layers(config.decoder.layers, even);
   return LayerGroupings{layers, layers};
 }
 

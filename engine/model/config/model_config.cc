@@ -37,7 +37,7 @@ constexpr std::array kServed = {
 
 Status ReadVariant(const JsonKeys& keys, ModelConfig* c) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> kv_heads,
-                          keys.Count("num_key_value_heads", 1, c->num_heads));
+                          keys.Count("num_key_value_heads", 1, c->decoder.num_heads));
   c->num_key_value_heads = kv_heads;
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> name, keys.Text("attention_variant"));
   if (name) {
@@ -51,12 +51,12 @@ Status ReadVariant(const JsonKeys& keys, ModelConfig* c) {
                         fmt::format("\"{}\" is unknown; known are {}", Shown(*name), known));
     }
   }
-  const uint32_t groups = kv_heads.value_or(c->num_heads);
-  if (c->attention_variant == AttentionVariant::kQcqa || c->num_heads % groups == 0) {
+  const uint32_t groups = kv_heads.value_or(c->decoder.num_heads);
+  if (c->attention_variant == AttentionVariant::kQcqa || c->decoder.num_heads % groups == 0) {
     return OkStatus();
   }
   return keys.Error("num_key_value_heads",
-                    fmt::format("{} does not divide num_heads {}", groups, c->num_heads));
+                    fmt::format("{} does not divide num_heads {}", groups, c->decoder.num_heads));
 }
 
 // Checks that `groups` holds every head exactly once. `where`: "head_order.self, layer 1".
@@ -96,10 +96,10 @@ Status ReadHeads(const JsonKeys& keys, const std::string& where, const json& lis
 Status ReadOrder(const JsonKeys& keys, const std::string& where, const json& layer,
                  const ModelConfig& c, HeadGrouping* out) {
   std::vector<uint32_t> order;
-  PRECIS_RETURN_IF_ERROR(ReadHeads(keys, where, layer, c.num_heads, &order));
-  PRECIS_RETURN_IF_ERROR(CheckPartition(keys, where, HeadGrouping{{order}}, c.num_heads));
-  const uint32_t size = c.num_heads / *c.num_key_value_heads;
-  for (uint32_t begin = 0; begin < c.num_heads; begin += size) {
+  PRECIS_RETURN_IF_ERROR(ReadHeads(keys, where, layer, c.decoder.num_heads, &order));
+  PRECIS_RETURN_IF_ERROR(CheckPartition(keys, where, HeadGrouping{{order}}, c.decoder.num_heads));
+  const uint32_t size = c.decoder.num_heads / *c.num_key_value_heads;
+  for (uint32_t begin = 0; begin < c.decoder.num_heads; begin += size) {
     out->groups.emplace_back(order.begin() + begin, order.begin() + begin + size);
   }
   return OkStatus();
@@ -112,9 +112,10 @@ Status ReadPartition(const JsonKeys& keys, const std::string& where, const json&
     return keys.Error(where, fmt::format("must be a list of groups, not {}", ShownJson(layer)));
   }
   for (const json& group : layer) {
-    PRECIS_RETURN_IF_ERROR(ReadHeads(keys, where, group, c.num_heads, &out->groups.emplace_back()));
+    PRECIS_RETURN_IF_ERROR(
+        ReadHeads(keys, where, group, c.decoder.num_heads, &out->groups.emplace_back()));
   }
-  return CheckPartition(keys, where, *out, c.num_heads);
+  return CheckPartition(keys, where, *out, c.decoder.num_heads);
 }
 
 Status ReadLayers(const JsonKeys& keys, std::string_view key, const json& value,
@@ -122,9 +123,8 @@ Status ReadLayers(const JsonKeys& keys, std::string_view key, const json& value,
   const auto list = value.is_object() ? value.find(std::string(kind)) : value.end();
   const std::string name = fmt::format("{}.{}", key, kind);
   if (list == value.end()) return keys.Error(name, "is missing");
-  if (!list->is_array() || list->size() != c.num_decoder_layers) {
-    return keys.Error(name,
-                      fmt::format("must be a list of {} decoder layers", c.num_decoder_layers));
+  if (!list->is_array() || list->size() != c.decoder.layers) {
+    return keys.Error(name, fmt::format("must be a list of {} decoder layers", c.decoder.layers));
   }
   for (size_t layer = 0; layer < list->size(); ++layer) {
     const std::string where = fmt::format("{}, layer {}", name, layer);

@@ -4,14 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/model/families/tensor_names.h"
+#include "kernels/row_kinds.h"
 
 namespace precis {
-
-enum class Activation : uint8_t { kRelu, kGeluTanh };
 
 // Scores of self-attention get bias[bucket of key position - query position, head].
 struct RelativeBias {
@@ -20,29 +20,53 @@ struct RelativeBias {
   bool per_layer = false;       // a table for each layer; else one for all layers of a stack
 };
 
+// Position p of a stack adds row p + offset of the stack's table to the embedding.
+struct LearnedPositions {
+  uint32_t offset = 0;
+};
+
+enum class NormPlace : uint8_t {
+  kBefore,  // x + sublayer(norm(x))
+  kAfter,   // norm(x + sublayer(x))
+};
+
+struct StackShape {
+  uint32_t layers = 0;
+  uint32_t num_heads = 0;
+  uint32_t head_dim = 0;
+  uint32_t d_ff = 0;
+  uint32_t max_positions = 0;  // more tokens it cannot take; 0: no limit
+};
+
 struct SpecialTokens {
   std::vector<int32_t> ends = {1};  // ascending, kMaxEndTokens at most; none: only the length ends
   int32_t start = 0;
 };
 
-// Norm before each sublayer and at the end of each stack, root mean square with gains; attention
-// does not scale its scores; no biases.
 struct Architecture {
   std::string name;  // for people: "T5 v1.1"
   TensorNames names;
   uint32_t d_model = 0;
-  uint32_t head_dim = 0;
-  uint32_t d_ff = 0;
-  uint32_t num_heads = 0;
-  uint32_t num_encoder_layers = 0;
-  uint32_t num_decoder_layers = 0;
   uint32_t vocab_size = 0;
+  StackShape encoder;
+  StackShape decoder;
+
+  NormKind norm = NormKind::kRms;
+  NormPlace norm_place = NormPlace::kBefore;
   float norm_epsilon = 1e-6f;
-  Activation activation = Activation::kRelu;
-  bool gated = false;  // the feed-forward: activation(gate) * up
-  RelativeBias position_bias;
-  float logits_scale = 1.0f;  // what the decoder gives is multiplied by it before lm_head
-  SpecialTokens tokens;       // where no file says them: the family's own
+  bool embedding_norm = false;  // of what goes into the first layer
+  bool final_norm = true;       // of what the last layer of a stack gives
+  bool biases = false;          // of all matrices of attention and feed-forward
+  bool logits_bias = false;     // a vector that files may leave out
+
+  std::optional<RelativeBias> position_bias;
+  std::optional<LearnedPositions> positions;
+  float embedding_scale = 1.0f;
+  bool scales_attention = false;  // scores by head_dim^-0.5 of the stack; goes into q at load
+  float logits_scale = 1.0f;      // what the decoder gives is multiplied by it before lm_head
+  ActivationKind activation = ActivationKind::kRelu;
+  bool gated = false;    // the feed-forward: activation(gate) * up
+  SpecialTokens tokens;  // where no file says them: the family's own
 };
 
 }  // namespace precis

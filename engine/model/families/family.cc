@@ -6,19 +6,18 @@
 #include <string>
 #include <string_view>
 
+#include "engine/model/families/t5_common.h"
 #include "fmt/format.h"
 
 namespace precis {
 namespace {
 
-struct Family {
-  std::string_view model_type;
-  StatusOr<Architecture> (*describe)(const JsonKeys& config);
-};
 constexpr Family kFamilies[] = {
-    {"t5", DescribeT5},
-    {"mt5", DescribeMt5},
-    {"umt5", DescribeUmt5},
+    {"t5", "T5, T5 v1.1, FLAN-T5, ByT5", "t5_v10_relu_tied t5_v11_gated_untied families/byt5",
+     DescribeT5, T5Names},
+    {"mt5", "mT5", "families/mt5_several_ends", DescribeMt5, Mt5Names},
+    {"umt5", "umT5", "families/umt5", DescribeUmt5, Mt5Names},
+    {"bart", "BART, DistilBART", "families/bart_cnn families/distilbart", DescribeBart, BartNames},
 };
 
 // "t5, mt5 and umt5".
@@ -32,6 +31,8 @@ std::string Served() {
 }
 
 }  // namespace
+
+std::span<const Family> ServedFamilies() { return kFamilies; }
 
 StatusOr<Architecture> DescribeArchitecture(const JsonKeys& config) {
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> type, config.Text("model_type"));

@@ -5,36 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "engine/model/families/config_sizes.h"
 #include "fmt/format.h"
 
 namespace precis {
 namespace {
 
-// Far above every T5 there is (T5-XXL: d_ff 65,536 in v1.0, mT5's vocabulary 250,112), far below
-// where a product of two overflows 64 bits.
-constexpr uint32_t kMaxDimension = 1u << 24;
-constexpr uint32_t kMaxHeads = 4096;
-constexpr uint32_t kMaxLayers = 1024;
 constexpr uint32_t kMaxBuckets = 65536;
-
-// A size: the key's own or its other name's, which transformers lets win; else the family's.
-struct SizeKey {
-  std::string_view key;
-  std::string_view alias;
-  uint32_t family;
-  uint32_t max;
-};
-
-Status ReadSize(const JsonKeys& keys, const SizeKey& size, uint32_t* out) {
-  *out = size.family;
-  for (const std::string_view key : {size.key, size.alias}) {
-    if (!keys.object().contains(std::string(key))) continue;
-    PRECIS_ASSIGN_OR_RETURN(const std::optional<uint32_t> value, keys.Count(key, 1, size.max));
-    if (!value) return keys.Error(key, "is missing (null)");
-    *out = *value;
-  }
-  return OkStatus();
-}
 
 Status OptionalCount(const JsonKeys& keys, std::string_view key, uint32_t min, uint32_t max,
                      uint32_t* out) {
@@ -44,37 +21,40 @@ Status OptionalCount(const JsonKeys& keys, std::string_view key, uint32_t min, u
 }
 
 Status ReadSizes(const JsonKeys& keys, const T5Defaults& f, Architecture* c) {
+  StackShape& e = c->encoder;
   const std::pair<SizeKey, uint32_t*> sizes[] = {
       {{"d_model", "hidden_size", f.d_model, kMaxDimension}, &c->d_model},
-      {{"d_kv", "head_dim", f.d_kv, kMaxDimension}, &c->head_dim},
-      {{"d_ff", "d_ff", f.d_ff, kMaxDimension}, &c->d_ff},
+      {{"d_kv", "head_dim", f.d_kv, kMaxDimension}, &e.head_dim},
+      {{"d_ff", "d_ff", f.d_ff, kMaxDimension}, &e.d_ff},
       {{"vocab_size", "vocab_size", f.vocab_size, kMaxDimension}, &c->vocab_size},
-      {{"num_heads", "num_attention_heads", f.num_heads, kMaxHeads}, &c->num_heads},
-      {{"num_layers", "num_hidden_layers", f.num_layers, kMaxLayers}, &c->num_encoder_layers},
+      {{"num_heads", "num_attention_heads", f.num_heads, kMaxHeads}, &e.num_heads},
+      {{"num_layers", "num_hidden_layers", f.num_layers, kMaxLayers}, &e.layers},
   };
   for (const auto& [size, out] : sizes) PRECIS_RETURN_IF_ERROR(ReadSize(keys, size, out));
+  c->decoder = e;
   PRECIS_ASSIGN_OR_RETURN(const auto num_layers, keys.Count("num_layers", 1, kMaxLayers));
-  c->num_decoder_layers = num_layers.value_or(f.num_layers);
+  c->decoder.layers = num_layers.value_or(f.num_layers);
   PRECIS_RETURN_IF_ERROR(
-      OptionalCount(keys, "num_decoder_layers", 1, kMaxLayers, &c->num_decoder_layers));
-  if (uint64_t{c->num_heads} * c->head_dim > kMaxDimension) {
-    return keys.Error("d_kv", fmt::format("num_heads x d_kv = {} x {} is more than {}",
-                                          c->num_heads, c->head_dim, kMaxDimension));
+      OptionalCount(keys, "num_decoder_layers", 1, kMaxLayers, &c->decoder.layers));
+  if (uint64_t{e.num_heads} * e.head_dim > kMaxDimension) {
+    return keys.Error("d_kv", fmt::format("num_heads x d_kv = {} x {} is more than {}", e.num_heads,
+                                          e.head_dim, kMaxDimension));
   }
   return OkStatus();
 }
 
 Status ReadPositionBuckets(const JsonKeys& keys, Architecture* c) {
+  RelativeBias& bias = c->position_bias.emplace();
   // The encoder halves the buckets twice; below 4 its formula divides by zero.
-  PRECIS_RETURN_IF_ERROR(OptionalCount(keys, "relative_attention_num_buckets", 4, kMaxBuckets,
-                                       &c->position_bias.num_buckets));
-  PRECIS_RETURN_IF_ERROR(OptionalCount(keys, "relative_attention_max_distance", 1, kMaxDimension,
-                                       &c->position_bias.max_distance));
-  const uint32_t exact = c->position_bias.num_buckets / 2;
-  if (c->position_bias.max_distance > exact) return OkStatus();
+  PRECIS_RETURN_IF_ERROR(
+      OptionalCount(keys, "relative_attention_num_buckets", 4, kMaxBuckets, &bias.num_buckets));
+  PRECIS_RETURN_IF_ERROR(
+      OptionalCount(keys, "relative_attention_max_distance", 1, kMaxDimension, &bias.max_distance));
+  const uint32_t exact = bias.num_buckets / 2;
+  if (bias.max_distance > exact) return OkStatus();
   return keys.Error("relative_attention_max_distance",
                     fmt::format("{} must be more than half of relative_attention_num_buckets, {}",
-                                c->position_bias.max_distance, c->position_bias.num_buckets));
+                                bias.max_distance, bias.num_buckets));
 }
 
 Status ReadFeedForward(const JsonKeys& keys, const T5Defaults& defaults, Architecture* c) {
@@ -86,7 +66,7 @@ Status ReadFeedForward(const JsonKeys& keys, const T5Defaults& defaults, Archite
                     keys.file(), Shown(proj)));
   }
   c->gated = proj == "gated-gelu";
-  c->activation = c->gated ? Activation::kGeluTanh : Activation::kRelu;
+  c->activation = c->gated ? ActivationKind::kGeluTanh : ActivationKind::kRelu;
   // transformers writes both beside it and lets them override what it derives from it.
   PRECIS_ASSIGN_OR_RETURN(const std::optional<std::string> act, keys.Text("dense_act_fn"));
   if (act && *act != (c->gated ? "gelu_new" : "relu")) {

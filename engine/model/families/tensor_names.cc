@@ -33,6 +33,12 @@ bool TensorNames::MayBeUnread(std::string_view name) const {
   return (name != embedding.shared && IsEmbedding(name)) || name == stray;
 }
 
+std::string BiasOf(std::string_view weight) {
+  constexpr std::string_view kWeight = "weight";
+  PRECIS_CHECK(weight.ends_with(kWeight));
+  return std::string(weight.substr(0, weight.size() - kWeight.size())).append("bias");
+}
+
 std::string OfLayer(std::string_view name, uint32_t layer) {
   return fmt::format(fmt::runtime(name), layer);
 }

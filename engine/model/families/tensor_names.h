@@ -1,5 +1,6 @@
 // Where a family's checkpoints keep which tensor: a table that its file in engine/model/families
-// fills. In a name, "{}" stands for the number of a layer. Values, no state.
+// fills. In a name, "{}" stands for the number of a layer. Where a family has biases, one is named
+// as its matrix or its norm, with "bias" for "weight". Values, no state.
 #pragma once
 
 #include <array>
@@ -10,7 +11,7 @@
 namespace precis {
 
 struct AttentionNames {
-  std::string_view norm;    // gains of the norm before it, [d_model]
+  std::string_view norm;    // gains of its norm, [d_model]
   std::string_view prefix;  // of its matrices, and of what a grouping keeps beside them
 };
 
@@ -23,7 +24,9 @@ struct StackNames {
   AttentionNames self;
   AttentionNames cross;  // the decoder's
   FeedForwardNames feed_forward;
-  std::string_view position_bias;  // [buckets, heads]; of layer 0 where all layers share one
+  std::string_view position_bias;   // [buckets, heads]; of layer 0 where all layers share one
+  std::string_view positions = {};  // [offset + max_positions, d_model], where they are learned
+  std::string_view embedding_norm = {};
   std::string_view final_norm;
 };
 
@@ -38,6 +41,8 @@ struct EmbeddingAliases {
 };
 
 struct TensorNames {
+  // A file may leave it out, of all names but that of lm_head and of the logits' bias.
+  std::string_view base_prefix = {};
   EmbeddingAliases embedding;
   StackNames encoder;
   StackNames decoder;
@@ -46,7 +51,8 @@ struct TensorNames {
   // Behind the prefix of a feed-forward: [d_ff, d_model], or both where it is gated, then
   // [d_model, d_ff].
   std::string_view in, gate, up, out;
-  std::string_view stray;  // may be in a file; no model reads it
+  std::string_view logits_bias = {};  // [1, vocab]
+  std::string_view stray;             // may be in a file; no model reads it
 
   // "decoder.block.0.layer.0.SelfAttention.", for the matrices and for what a grouping adds.
   std::string DecoderAttention(uint32_t layer, bool cross) const;
@@ -59,6 +65,9 @@ struct TensorNames {
   // No one misses it where it is there and not read.
   bool MayBeUnread(std::string_view name) const;
 };
+
+// "fc1.bias" of "fc1.weight".
+std::string BiasOf(std::string_view weight);
 
 // The name of `layer`'s tensor.
 std::string OfLayer(std::string_view name, uint32_t layer);

@@ -20,7 +20,7 @@ StatusOr<Architecture> DescribeUmt5(const JsonKeys& config) {
   PRECIS_ASSIGN_OR_RETURN(Architecture out, DescribeT5Keys(config, kDefaults));
   out.name = "umT5";
   out.names = Mt5Names();
-  out.position_bias.per_layer = true;
+  out.position_bias->per_layer = true;
   out.logits_scale = ScaleByWidth(out);
   return out;
 }

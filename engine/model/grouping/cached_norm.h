@@ -7,8 +7,8 @@
 
 #include "common/status.h"
 #include "engine/model/checkpoint/checkpoint.h"
-#include "engine/model/config/model_config.h"
 #include "engine/model/config/attention_variant.h"
+#include "engine/model/config/model_config.h"
 
 namespace precis {
 

@@ -75,9 +75,18 @@ StatusOr<int64_t> StoredRows(const Checkpoint& checkpoint, const std::string& na
   return MayBeStoredGrouped(variant) && !shape.empty() && shape[0] == grouped ? grouped : all;
 }
 
+Status CheckFinite(const Checkpoint& checkpoint, const std::string& name,
+                   std::span<const float> folded) {
+  const auto is_bad = [](float value) { return !std::isfinite(value); };
+  const auto bad = std::ranges::find_if(folded, is_bad);
+  if (bad == folded.end()) return OkStatus();
+  return InvalidArgument(fmt::format("{}: folded value {} at index {} is not finite",
+                                     checkpoint.Describe(name), *bad, bad - folded.begin()));
+}
+
 std::string FoldedText(const ModelConfig& config, AttentionVariant variant, size_t groups,
                        const std::string& weights) {
-  std::string text = fmt::format("{} heads into {}", config.num_heads, groups);
+  std::string text = fmt::format("{} heads into {}", config.decoder.num_heads, groups);
   if (variant == AttentionVariant::kSimGqa) text += " by head_order";
   if (variant == AttentionVariant::kQcqa) text += " by head_groups";
   return text + (weights.empty() ? ", mean" : ", learned weights " + weights);
@@ -110,20 +119,28 @@ std::vector<float> FoldHeads(std::span<const float> weight, uint32_t head_dim, u
   return folded;
 }
 
-StatusOr<std::vector<float>> ReadGroupedProjection(Checkpoint& checkpoint,
-                                                   const ModelConfig& config,
-                                                   const ResolvedAttention& attention,
-                                                   const HeadGrouping& grouping,
-                                                   std::string_view prefix, char which,
-                                                   std::string* what_was_folded) {
-  if (what_was_folded != nullptr) what_was_folded->clear();
+std::vector<float> FoldBias(std::span<const float> bias, uint32_t head_dim,
+                            const HeadGrouping& grouping, FoldKind kind,
+                            std::span<const float> head_weights) {
+  if (kind == FoldKind::kRow) return FoldHeads(bias, head_dim, 1, grouping, FoldKind::kMean, {});
+  return FoldHeads(bias, head_dim, 1, grouping, kind, head_weights);
+}
+
+StatusOr<GroupedProjection> ReadGroupedProjection(Checkpoint& checkpoint, const ModelConfig& config,
+                                                  const ResolvedAttention& attention,
+                                                  const HeadGrouping& grouping,
+                                                  std::string_view prefix, char which) {
+  const uint32_t head_dim = config.decoder.head_dim;
   const std::string name = config.names.Projection(prefix, which);
-  const int64_t all = int64_t{config.num_heads} * config.head_dim;
-  const int64_t grouped = static_cast<int64_t>(grouping.groups.size()) * config.head_dim;
+  const int64_t all = int64_t{config.decoder.num_heads} * head_dim;
+  const int64_t grouped = static_cast<int64_t>(grouping.groups.size()) * head_dim;
   PRECIS_ASSIGN_OR_RETURN(const int64_t rows,
                           StoredRows(checkpoint, name, all, grouped, attention.variant));
-  PRECIS_ASSIGN_OR_RETURN(std::vector<float> stored,
-                          checkpoint.Read(name, {rows, int64_t{config.d_model}}));
+  GroupedProjection stored;
+  PRECIS_ASSIGN_OR_RETURN(stored.weight, checkpoint.Read(name, {rows, int64_t{config.d_model}}));
+  if (config.biases) {
+    PRECIS_ASSIGN_OR_RETURN(stored.bias, checkpoint.Read(BiasOf(name), {rows}));
+  }
   const bool is_folded_already = rows != all || attention.variant == AttentionVariant::kMha;
   const FoldKind kind = KindOf(attention.variant);
   const bool has_own_order = attention.variant == AttentionVariant::kSimGqa ||
@@ -135,24 +152,22 @@ StatusOr<std::vector<float>> ReadGroupedProjection(Checkpoint& checkpoint,
   std::string weights_text;
   if (kind != FoldKind::kMean) {
     const std::string weights_name = fmt::format("{}w{}1", prefix, which);
-    const int64_t per_head = WeightsPerHead(kind, config.head_dim, config.d_model);
-    PRECIS_ASSIGN_OR_RETURN(head_weights,
-                            checkpoint.Read(weights_name, {int64_t{config.num_heads}, per_head}));
+    const int64_t per_head = WeightsPerHead(kind, head_dim, config.d_model);
+    PRECIS_ASSIGN_OR_RETURN(
+        head_weights, checkpoint.Read(weights_name, {int64_t{config.decoder.num_heads}, per_head}));
     PRECIS_RETURN_IF_ERROR(CheckWeights(checkpoint.Describe(weights_name), grouping, head_weights,
                                         static_cast<size_t>(per_head)));
-    weights_text = fmt::format("w{}1 [{}, {}]", which, config.num_heads, per_head);
+    weights_text = fmt::format("w{}1 [{}, {}]", which, config.decoder.num_heads, per_head);
   }
-  std::vector<float> folded =
-      FoldHeads(stored, config.head_dim, config.d_model, grouping, kind, head_weights);
-  const auto is_bad = [](float value) { return !std::isfinite(value); };
-  if (const auto bad = std::ranges::find_if(folded, is_bad); bad != folded.end()) {
-    return InvalidArgument(fmt::format("{}: folded value {} at index {} is not finite",
-                                       checkpoint.Describe(name), *bad, bad - folded.begin()));
+  GroupedProjection out;
+  out.weight = FoldHeads(stored.weight, head_dim, config.d_model, grouping, kind, head_weights);
+  PRECIS_RETURN_IF_ERROR(CheckFinite(checkpoint, name, out.weight));
+  if (config.biases) {
+    out.bias = FoldBias(stored.bias, head_dim, grouping, kind, head_weights);
+    PRECIS_RETURN_IF_ERROR(CheckFinite(checkpoint, BiasOf(name), out.bias));
   }
-  if (what_was_folded != nullptr) {
-    *what_was_folded = FoldedText(config, attention.variant, grouping.groups.size(), weights_text);
-  }
-  return folded;
+  out.what_was_folded = FoldedText(config, attention.variant, grouping.groups.size(), weights_text);
+  return out;
 }
 
 }  // namespace precis

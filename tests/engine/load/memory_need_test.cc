@@ -79,9 +79,9 @@ TEST(MemoryNeed, CountsABiasTableForEachLayerThatHasOne) {
   options.max_source_tokens = 100;
   options.max_new_tokens = 50;
   ModelConfig config;
-  config.num_heads = 4;
-  config.num_encoder_layers = 3;
-  config.num_decoder_layers = 2;
+  config.decoder.num_heads = 4;
+  config.encoder.layers = 3;
+  config.decoder.layers = 2;
   EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (200 + 50));
   config.position_bias.per_layer = true;
   EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (3 * 200 + 2 * 50));
@@ -92,7 +92,7 @@ TEST(MemoryNeed, AConfigThatLiesIsNotTakenForASmallMachine) {
   ASSERT_TRUE(honest.ok()) << honest.status();
   EXPECT_TRUE(CheckSizes(*honest).ok()) << CheckSizes(*honest);
   auto lying = OpenModel("models/demo", DType::kF32);
-  lying->config.d_ff = 1u << 24;
+  lying->config.decoder.d_ff = 1u << 24;
   EXPECT_THAT(std::string(CheckSizes(*lying).message()),
               AllOf(HasSubstr("DenseReluDense.wi.weight"),
                     HasSubstr("[1024, 256] in the file, [16777216, 256] expected")));

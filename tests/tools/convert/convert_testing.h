@@ -55,7 +55,7 @@ inline std::vector<std::vector<float>> LoadedKv(const std::string& dir) {
   const auto attention = ResolveAttention(*config, **checkpoint);
   EXPECT_TRUE(attention.ok()) << attention.status();
   const LayerGroupings groupings = Groupings(*config, *attention);
-  for (uint32_t layer = 0; layer < config->num_decoder_layers; ++layer) {
+  for (uint32_t layer = 0; layer < config->decoder.layers; ++layer) {
     for (const bool cross : {false, true}) {
       for (const char which : {'k', 'v'}) {
         const auto values =

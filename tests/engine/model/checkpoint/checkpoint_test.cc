@@ -229,9 +229,9 @@ ModelConfig SmallConfig() {
   config.names = T5Names();
   config.file = "config.json";
   config.d_model = kModel;
-  config.head_dim = kHeadDim;
-  config.num_heads = kHeads;
-  config.num_decoder_layers = 1;
+  config.decoder.head_dim = kHeadDim;
+  config.decoder.num_heads = kHeads;
+  config.decoder.layers = 1;
   return config;
 }
 
@@ -275,11 +275,11 @@ TEST(ResolveAttention, AsksForTheKeyWhereShapesDoNotDecide) {
               HasSubstr("wk1: shape [4, 5] is none of [4, 1], [4, 3]"));
   ModelConfig config = SmallConfig();
   config.num_key_value_heads = 2;
-  config.d_model = config.head_dim = 8;
+  config.d_model = config.decoder.head_dim = 8;
   auto status = Resolve(config, Attention(4, 8)).status();
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("fits colwgqa and rowwgqa; say attention_variant in config.json"));
-  config.head_dim = 1;
+  config.decoder.head_dim = 1;
   status = Resolve(config, Attention(4, 1)).status();
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("fits wgqa and colwgqa; say attention_variant"));
@@ -333,7 +333,7 @@ TEST(ResolveAttention, AgreesWithItselfOnEveryFixtureThatSaysIt) {
 
 TEST(Groupings, AreEvenUnlessListed) {
   ModelConfig config = SmallConfig();
-  config.num_decoder_layers = 2;
+  config.decoder.layers = 2;
   LayerGroupings groupings = Groupings(config, {AttentionVariant::kWgqa, 2});
   ASSERT_THAT(groupings.self, SizeIs(2));
   ASSERT_THAT(groupings.cross, SizeIs(2));

@@ -44,8 +44,8 @@ std::string ErrorWith(const std::string& key, const json& value) {
 TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   const auto c = Load(Minimal());
   ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->head_dim, 3u);
-  EXPECT_EQ(c->num_decoder_layers, 2u) << "as many as encoder layers";
+  EXPECT_EQ(c->decoder.head_dim, 3u);
+  EXPECT_EQ(c->decoder.layers, 2u) << "as many as encoder layers";
   EXPECT_EQ(c->position_bias.num_buckets, 32u);
   EXPECT_EQ(c->position_bias.max_distance, 128u);
   EXPECT_FLOAT_EQ(c->norm_epsilon, 1e-6f);
@@ -86,8 +86,8 @@ TEST(ModelConfig, SizesHaveASecondName) {
   config["head_dim"] = 7;
   const auto c = Load(config);
   ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_THAT((std::vector<uint32_t>{c->d_model, c->num_encoder_layers, c->num_decoder_layers,
-                                     c->num_heads, c->head_dim}),
+  EXPECT_THAT((std::vector<uint32_t>{c->d_model, c->encoder.layers, c->decoder.layers,
+                                     c->decoder.num_heads, c->decoder.head_dim}),
               ElementsAre(32, 5, 2, 8, 7));
   EXPECT_THAT(ErrorWith("head_dim", 0), HasSubstr("head_dim: must be a whole number"));
 }

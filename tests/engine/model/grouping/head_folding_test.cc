@@ -130,7 +130,7 @@ TEST(ReadGroupedProjection, AgreesWithTheReferenceOnEveryVariant) {
                               T5Names().DecoderAttention(1, r.cross), r.which, &what);
     ASSERT_TRUE(folded.ok()) << folded.status();
     ASSERT_EQ(grouping.groups.size(), r.kv_heads) << r.fixture;
-    ASSERT_EQ(folded->size(), r.kv_heads * config->head_dim * config->d_model);
+    ASSERT_EQ(folded->size(), r.kv_heads * config->decoder.head_dim * config->d_model);
     double ramp = 0;
     for (size_t i = 0; i < folded->size(); ++i)
       ramp += (*folded)[i] * (static_cast<double>(i % 7) - 3);
@@ -175,10 +175,10 @@ class SmallProjection : public ::testing::Test {
     dir_.Write("model.safetensors", ::precis::testing::SafetensorsBytes(tensors_));
     ModelConfig config;
     config.names = T5Names();
-    config.num_heads = 2;
-    config.head_dim = 2;
+    config.decoder.num_heads = 2;
+    config.decoder.head_dim = 2;
     config.d_model = 3;
-    config.num_decoder_layers = 1;
+    config.decoder.layers = 1;
     PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir_.path()));
     const ResolvedAttention attention{variant, static_cast<uint32_t>(grouping.groups.size())};
     return ReadGroupedProjection(*checkpoint, config, attention, grouping,

@@ -103,32 +103,32 @@ class CountedWork : public testing::TestWithParam<Case> {
 
 TEST_P(CountedWork, OfADocumentFollowsFromTheConfig) {
   const ModelConfig& c = config();
-  const uint64_t layers = c.num_encoder_layers;
+  const uint64_t layers = c.encoder.layers;
   const uint64_t d = c.d_model;
-  const uint64_t wi = (c.gated ? 2 : 1) * c.d_ff;
-  const uint64_t weights = layers * (d * 3 * inner() + inner() * d + d * wi + c.d_ff * d) +
-                           c.num_decoder_layers * d * kv_width();  // K and V of cross-attention
+  const uint64_t wi = (c.gated ? 2 : 1) * c.decoder.d_ff;
+  const uint64_t weights = layers * (d * 3 * inner() + inner() * d + d * wi + c.decoder.d_ff * d) +
+                           c.decoder.layers * d * kv_width();  // K and V of cross-attention
   const WorkByKind want = {
       {OpKind::kEmbed, {kSlices, 0, kSource * d * element()}},
       {OpKind::kNorm, {kSlices, 0, 0}},  // the last; others are on the way into a GEMM
       {OpKind::kGemm,
-       {(4 * layers + c.num_decoder_layers) * kSlices, 2 * kSource * weights,
+       {(4 * layers + c.decoder.layers) * kSlices, 2 * kSource * weights,
         kSlices * weights * element()}},
       {OpKind::kEncoderAttention, {layers * kSlices, layers * 4 * kSource * kSource * inner(), 0}},
       {OpKind::kAppendKv,
-       {c.num_decoder_layers * kSlices, 0,
-        c.num_decoder_layers * kSource * kv_width() * element()}},
+       {c.decoder.layers * kSlices, 0,
+        c.decoder.layers * kSource * kv_width() * element()}},
   };
   EXPECT_EQ(Encode(), want);
 }
 
 TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
   const ModelConfig& c = config();
-  const uint64_t layers = c.num_decoder_layers;
+  const uint64_t layers = c.decoder.layers;
   const uint64_t d = c.d_model;
-  const uint64_t wi = (c.gated ? 2 : 1) * c.d_ff;
+  const uint64_t wi = (c.gated ? 2 : 1) * c.decoder.d_ff;
   const uint64_t weights = layers * (d * (inner() + kv_width()) + inner() * d + d * inner() +
-                                     inner() * d + d * wi + c.d_ff * d) +
+                                     inner() * d + d * wi + c.decoder.d_ff * d) +
                            d * c.vocab_size;
   const uint64_t self_keys = kSteps * (kSteps + 1) / 2;
   const uint64_t panels = model_->weights.lm_head.size();
