@@ -102,6 +102,18 @@ GoldenRun ParseRun(std::string name, const Json& options,
   return run;
 }
 
+// Its scores are null where the files ask for no beams.
+GoldenRun ParseDefaults(const Json& j) {
+  GoldenRun run;
+  run.name = "defaults";
+  run.as_files_say = true;
+  run.sequences = j.at("sequences").get<std::vector<std::vector<int32_t>>>();
+  if (j.contains("scores") && j["scores"].is_array()) {
+    run.scores = j["scores"].get<std::vector<double>>();
+  }
+  return run;
+}
+
 GoldenCase ParseCase(const Json& j) {
   GoldenCase c;
   c.name = j.at("name");
@@ -131,6 +143,7 @@ GoldenCase ParseCase(const Json& j) {
       if (more.contains("scores")) c.runs.back().scores = more["scores"].get<std::vector<double>>();
     }
   }
+  if (j.contains("defaults")) c.runs.push_back(ParseDefaults(j["defaults"]));
   return c;
 }
 

@@ -10,6 +10,7 @@
 #include "engine/load/memory_errors.h"
 #include "engine/load/model_probe.h"
 #include "engine/model/checkpoint/directory_kind.h"
+#include "engine/model/config/generation_defaults.h"
 #include "engine/text/tokenizer.h"
 #include "fmt/format.h"
 #include "tools/verify/blocking_run.h"
@@ -30,6 +31,9 @@ constexpr RoundedLimits kInt8Limits = {0.32, 2.67, 0.77};
 // Share of positions whose splits must be golden where norms are rounded: the fixtures have 0.56 or
 // more.
 constexpr double kLeastGoldenSplits = 0.25;
+
+// Of transformers where no file says a length.
+constexpr uint32_t kDefaultNewTokens = 20;
 
 struct Errors {
   double max = 0;
@@ -57,6 +61,7 @@ class Verifier {
     if (o.dtype == "auto") o.dtype = "f32";
     PRECIS_RETURN_IF_ERROR(CheckModelDirectory(o.model_dir));
     PRECIS_ASSIGN_OR_RETURN(golden_, LoadGolden(o.model_dir + "/golden.json"));
+    PRECIS_RETURN_IF_ERROR(FillDefaults());
     FitLimits();
     PRECIS_ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(o));
     Model& model = *loaded.parts.model;
@@ -76,6 +81,20 @@ class Verifier {
   void Report(std::string name, bool passed, std::string detail) {
     report_.checks.push_back({std::move(name), passed, std::move(detail)});
     if (on_check_) on_check_(report_.checks.back());
+  }
+
+  // generate() without a word of the caller's: what the files say.
+  Status FillDefaults() {
+    PRECIS_ASSIGN_OR_RETURN(const GenerationDefaults defaults,
+                            LoadGenerationDefaults(options_.engine.model_dir));
+    for (GoldenCase& c : golden_.cases) {
+      for (GoldenRun& run : c.runs) {
+        if (!run.as_files_say) continue;
+        run.options = defaults.values;
+        run.options.max_new_tokens = run.options.max_new_tokens.value_or(kDefaultNewTokens);
+      }
+    }
+    return OkStatus();
   }
 
   // The cases decide how long sources and summaries may get.
