@@ -61,7 +61,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["precis-server", "--probe"]
 ENTRYPOINT ["precis-server"]
 LABEL org.opencontainers.image.title="precis" \
-      org.opencontainers.image.description="Inference server for T5-family summarizers"
+      org.opencontainers.image.description="Inference server for encoder-decoder summarizers"
 
 FROM runtime AS cuda
 # What NVIDIA's container runtime mounts: all devices, but for --gpus; the driver's libraries, nvidia-smi.

@@ -20,7 +20,7 @@ int Main(int argc, char** argv) {
   for (const std::string& line : NearlyOurVariables(PrecisVariables(environ))) {
     std::cerr << "precis: warning: " << line << "\n";
   }
-  CLI::App app("Precis: summaries from T5-family models", "precis");
+  CLI::App app("Precis: summaries from encoder-decoder models", "precis");
   app.set_version_flag("--version", "precis " PRECIS_VERSION);
   app.require_subcommand(1);
   AddSummarizeCommand(app, exit_code);

@@ -56,7 +56,7 @@ void AddConvertCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--fold", typed->fold,
                    "Of a grouped checkpoint: gqa (learned weights folded), or mha (repeated heads, "
-                   "for any T5 engine)")
+                   "for any engine)")
       ->excludes(variant);
   CLI::Option* const heads = command->add_option("--kv-heads", typed->kv_heads,
                                                  "KV heads of a decoder layer; qcqa: on average");

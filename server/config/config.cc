@@ -170,7 +170,7 @@ Status UnknownWord(const std::vector<std::string>& words, const std::vector<Conf
 // Exceptions of CLI11 end here. True when the flags were read, false when `help` is to be printed.
 StatusOr<bool> ParseFlags(const std::vector<std::string>& args, const std::vector<ConfigRow>& rows,
                           Flags& flags, std::string& help) {
-  CLI::App app("precis-server: summaries over gRPC from a T5-family checkpoint");
+  CLI::App app("precis-server: summaries over gRPC from an encoder-decoder checkpoint");
   app.get_formatter()->column_width(28);
   app.footer(
       "Every option can stand in the environment (PRECIS_MAX_BATCH=64) or in the file of --config\n"

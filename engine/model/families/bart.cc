@@ -67,7 +67,7 @@ TensorNames BartNames() {
                     .encoder = kEncoder,
                     .decoder = kDecoder,
                     .lm_head = kHead,
-                    .ties = {kDecoder, kEncoder, kHead}},
+                    .ties = {kHead, kDecoder, kEncoder}},
       .encoder = {.self = {"model.encoder.layers.{}.self_attn_layer_norm.weight",
                            "model.encoder.layers.{}.self_attn."},
                   .cross = {},

@@ -56,7 +56,8 @@ TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
   for (const char* dir :
        {"models/demo", "tests/golden/gqa_g2", "tests/golden/t5_v11_gated_untied",
         "tests/golden/wmqa", "tests/golden/sharded", "tests/golden/families/untied_embeddings",
-        "tests/golden/families/umt5"}) {
+        "tests/golden/families/umt5", "tests/golden/families/bart_cnn",
+        "tests/golden/families/distilbart"}) {
     SCOPED_TRACE(dir);
     EngineOptions options;
     options.model_dir = dir;
@@ -79,11 +80,12 @@ TEST(MemoryNeed, CountsABiasTableForEachLayerThatHasOne) {
   options.max_source_tokens = 100;
   options.max_new_tokens = 50;
   ModelConfig config;
-  config.decoder.num_heads = 4;
-  config.encoder.layers = 3;
-  config.decoder.layers = 2;
+  config.encoder = {.layers = 3, .num_heads = 4};
+  config.decoder = {.layers = 2, .num_heads = 4};
+  EXPECT_EQ(PositionBiasBytes(config, options), 0u);
+  config.position_bias.emplace();
   EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (200 + 50));
-  config.position_bias.per_layer = true;
+  config.position_bias->per_layer = true;
   EXPECT_EQ(PositionBiasBytes(config, options), 4u * 4 * (3 * 200 + 2 * 50));
 }
 
@@ -92,7 +94,7 @@ TEST(MemoryNeed, AConfigThatLiesIsNotTakenForASmallMachine) {
   ASSERT_TRUE(honest.ok()) << honest.status();
   EXPECT_TRUE(CheckSizes(*honest).ok()) << CheckSizes(*honest);
   auto lying = OpenModel("models/demo", DType::kF32);
-  lying->config.decoder.d_ff = 1u << 24;
+  lying->config.encoder.d_ff = 1u << 24;
   EXPECT_THAT(std::string(CheckSizes(*lying).message()),
               AllOf(HasSubstr("DenseReluDense.wi.weight"),
                     HasSubstr("[1024, 256] in the file, [16777216, 256] expected")));

@@ -139,7 +139,7 @@ TEST(MeasuredEngine, HoldsItsWeightsPagesAndWorkspacesAndLittleMore) {
   const ModelInfo& info = (*engine)->info();
   // Two workspaces of 512 rows by everything a layer makes of a row, as f32.
   const uint64_t workspaces =
-      uint64_t{2} * 512 * (4 * info.d_model + 3 * info.d_ff) * sizeof(float);
+      uint64_t{2} * 512 * (4 * info.d_model + 3 * info.encoder.d_ff) * sizeof(float);
   // Less than the weights: a second copy of them would show.
   constexpr uint64_t kOverhead = uint64_t{24} << 20;
   ASSERT_GT(info.weight_bytes, kOverhead);

@@ -1,4 +1,4 @@
-"""Client of Precis, an inference server for T5 summarizers.
+"""Client of Precis, an inference server for encoder-decoder summarizers.
 
     from precis_client import Client
     with Client("127.0.0.1:50051") as client:

@@ -46,8 +46,8 @@ TEST(ModelConfig, DefaultsAreThoseOfTransformers) {
   ASSERT_TRUE(c.ok()) << c.status();
   EXPECT_EQ(c->decoder.head_dim, 3u);
   EXPECT_EQ(c->decoder.layers, 2u) << "as many as encoder layers";
-  EXPECT_EQ(c->position_bias.num_buckets, 32u);
-  EXPECT_EQ(c->position_bias.max_distance, 128u);
+  EXPECT_EQ(c->position_bias->num_buckets, 32u);
+  EXPECT_EQ(c->position_bias->max_distance, 128u);
   EXPECT_FLOAT_EQ(c->norm_epsilon, 1e-6f);
   EXPECT_FALSE(c->gated);
   EXPECT_NE(c->logits_scale, 1.0f);
@@ -106,8 +106,8 @@ TEST(ModelConfig, ReadsEveryFixture) {
   EXPECT_EQ(odd->num_heads, 6u);
   EXPECT_EQ(odd->num_encoder_layers, 3u);
   EXPECT_EQ(odd->num_decoder_layers, 2u);
-  EXPECT_EQ(odd->position_bias.num_buckets, 16u);
-  EXPECT_EQ(odd->position_bias.max_distance, 64u);
+  EXPECT_EQ(odd->position_bias->num_buckets, 16u);
+  EXPECT_EQ(odd->position_bias->max_distance, 64u);
   EXPECT_EQ(odd->vocab_size, 544u);
 }
 
@@ -150,9 +150,9 @@ TEST(ModelConfig, EveryUmt5ScalesAndHasABiasInEveryLayer) {
     const auto umt5 = Load(config);
     ASSERT_TRUE(umt5.ok()) << umt5.status();
     EXPECT_FLOAT_EQ(umt5->logits_scale, 1 / std::sqrt(8.0f));
-    EXPECT_TRUE(umt5->position_bias.per_layer);
+    EXPECT_TRUE(umt5->position_bias->per_layer);
   }
-  EXPECT_FALSE(Load(Minimal())->position_bias.per_layer);
+  EXPECT_FALSE(Load(Minimal())->position_bias->per_layer);
   const auto absent = Load({{"model_type", "umt5"}});
   ASSERT_TRUE(absent.ok()) << absent.status();
   EXPECT_EQ(absent->vocab_size, 250112u);

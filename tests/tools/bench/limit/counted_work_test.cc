@@ -89,7 +89,7 @@ class CountedWork : public testing::TestWithParam<Case> {
   }
 
   uint64_t element() const { return ElementBytes(model_->weights.types.projections); }
-  uint64_t inner() const { return uint64_t{config().num_heads} * config().head_dim; }
+  uint64_t inner() const { return uint64_t{config().decoder.num_heads} * config().decoder.head_dim; }
   uint64_t kv_width() const {
     return uint64_t{2} * model_->layout.self.layers[0].num_kv_heads * config().head_dim;
   }
