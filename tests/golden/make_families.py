@@ -1,9 +1,11 @@
 """Makes families/: checkpoints whose files say more than one of T5 does, and what transformers makes of them.
 
-    python make_families.py [NAME...]      # needs torch, transformers 5.5.4, sentencepiece and safetensors
+    python make_families.py [NAME...]        # needs torch, transformers 5.5.4, sentencepiece and safetensors
+    python make_families.py --again DIR...   # the same checkpoint, cases and options; every number by transformers anew
 
 golden.json is written by the recipe that users have (python/recipes/golden.py), from transformers alone. Seeds are searched
-upwards until no greedy step is too close to call and two of the ends are met.
+upwards until no greedy step is too close to call and two of the ends are met. --again is for the folders that were made apart
+(umt5, byt5, bart_cnn, distilbart, t5_bin_*): git diff then shows what a newer transformers would change.
 """
 import contextlib
 import io
@@ -22,6 +24,8 @@ import make_fixtures
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "python" / "recipes"))
 import golden  # noqa: E402
+from goldens import oracle, vocabulary  # noqa: E402
+from training import checkpoint  # noqa: E402
 
 TEXTS = HERE / "families" / "texts.jsonl"
 SHAPE = {"layers": [1, 1], "dtype": "float16"}
@@ -79,8 +83,40 @@ def dull(made, family):
     return None
 
 
+def case_again(model, decode, case):
+    ids, rows = case["input_ids"], map(int, case["logits"]["rows"])
+    made = golden.forced_case(model, ids, case["decoder_input_ids"], rows)
+    made["greedy_ids"], gap = model.greedy(ids, case["greedy_options"])
+    made["greedy_min_gap"], made["greedy_more"], made["beams"] = golden.digits(gap), [], []
+    for run in case["greedy_more"]:
+        out, gap = model.greedy(ids, run["options"])
+        made["greedy_more"].append({**run, "ids": out, "min_gap": golden.digits(gap)})
+    for run in case["beams"]:
+        sequences, scores = model.beams(ids, run["options"])
+        text = {"summary": decode(sequences[0])} if "summary" in run else {}
+        made["beams"].append({**run, "sequences": sequences, "scores": golden.digits(scores), **text})
+    made |= {"summary": decode(made["greedy_ids"])} if "summary" in case else {}
+    return {**case, **made, **(golden.defaults_case(model, ids) if "defaults" in case else {})}
+
+
+def again(folder):
+    """golden.json anew. What is not transformers' (margins of searches, float64) and padded batches stay."""
+    made, config = checkpoint.read_json(folder / "golden.json"), oracle.read_settings(folder)
+    model, tokenizer = oracle.make_oracle(folder, config), vocabulary.Automatic(folder)
+    made["cases"] = [case_again(model, tokenizer.decode, case) for case in made["cases"]]
+    made |= {"source": model.source, "transformers": oracle.transformers.__version__,
+             "torch": torch.__version__.split("+")[0]}
+    golden.write(folder / "golden.json", made)
+    print(f"{folder / 'golden.json'}: {len(made['cases'])} cases again")
+
+
 def main():
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    if sys.argv[1:2] == ["--again"]:
+        for folder in sys.argv[2:]:
+            again(Path(folder))
+        return
     for name, family in FAMILIES.items():
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue

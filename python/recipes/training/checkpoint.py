@@ -59,10 +59,10 @@ def read_config(folder):
     return config | token_ids(folder, said)
 
 
-def token_ids(folder, config):
+def token_ids(folder, config, own_start=0, own_end=1):
     """The ids that generate() of transformers 5.5.4 takes: those of one file, generation_config.json if it is there.
 
-    Where that says no start, generate() refuses; then config.json fills in, then T5's own ids.
+    Where that says no start, generate() refuses; then config.json fills in, then the family's own ids (T5's).
     """
     path = Path(folder) / "generation_config.json"
     first = read_json(path) if path.exists() else config
@@ -72,8 +72,9 @@ def token_ids(folder, config):
 
     start, ends = said(first, "decoder_start_token_id", "bos_token_id"), said(first, "eos_token_id")
     if start is None:
-        start = said(config, "decoder_start_token_id", "bos_token_id") or 0
-        ends = next(e for e in (ends, said(config, "eos_token_id"), 1) if e is not None)
+        start = said(config, "decoder_start_token_id", "bos_token_id")
+        start = own_start if start is None else start
+        ends = next(e for e in (ends, said(config, "eos_token_id"), own_end) if e is not None)
     start = start[0] if isinstance(start, list) else start
     ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
     return {"decoder_start_token_id": start, "end_token_ids": ends}
