@@ -1,5 +1,5 @@
-// One sequence as the engine is asked for it, and what it tells of it while it runs. Token ids only.
-// Thread rule: values; a listener is called by the step thread.
+// One sequence as the engine is asked for it, and what it tells of it while it runs. Token ids
+// only. Thread rule: values; a listener is called by the step thread.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,7 @@ class EventListener {
 };
 
 struct SequenceRequest {
-  std::vector<int32_t> source_ids;  // with </s>; 1 .. max_source_tokens
+  std::vector<int32_t> source_ids;  // with </s>, and what begins a source; 1 .. max_source_tokens
   GenerationOptions options;
   std::optional<TimePoint> deadline;
   // Whose request it is: documents are cached and turns are taken by principal. A bounded set (of
