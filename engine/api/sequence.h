@@ -51,7 +51,7 @@ class EventListener {
 };
 
 struct SequenceRequest {
-  std::vector<int32_t> source_ids;  // with </s>; 1 .. max_source_tokens
+  std::vector<int32_t> source_ids;  // with </s>, and what begins a source; 1 .. max_source_tokens
   GenerationOptions options;
   std::optional<TimePoint> deadline;
   // Whose request it is: documents are cached and turns are taken by principal. A bounded set (of

@@ -23,6 +23,30 @@ StatusOr<std::vector<int32_t>> ReadingPlanner::EncodeText(std::string_view text)
   return ids;
 }
 
+std::vector<int32_t> ReadingPlanner::Beginning(SourceFrame frame) const {
+  const std::span<const int32_t> ids = tokenizer_.source_prefix();
+  return frame.begins ? std::vector<int32_t>(ids.begin(), ids.end()) : std::vector<int32_t>();
+}
+
+StatusOr<std::vector<int32_t>> ReadingPlanner::EncodeSource(std::string_view text,
+                                                            const std::string& prefix,
+                                                            SourceFrame frame) const {
+  std::vector<int32_t> ids = Beginning(frame);
+  PRECIS_ASSIGN_OR_RETURN(const std::vector<int32_t> body, EncodeText(prefix + std::string(text)));
+  ids.insert(ids.end(), body.begin(), body.end());
+  if (frame.ends) ids.push_back(tokenizer_.end_id());
+  return ids;
+}
+
+SourceFrame ReadingPlanner::FrameOf(std::span<const int32_t> ids) const {
+  const std::span<const int32_t> before = tokenizer_.source_prefix();
+  SourceFrame frame;
+  frame.begins =
+      ids.size() >= before.size() && std::ranges::equal(before, ids.first(before.size()));
+  frame.ends = ids.size() > (frame.begins ? before.size() : 0) && ids.back() == tokenizer_.end_id();
+  return frame;
+}
+
 void ReadingPlanner::WarnOfLength(std::string_view what, size_t tokens, ReadingPlan* plan) const {
   if (limits_.trained_tokens == 0 || tokens <= limits_.trained_tokens) return;
   plan->warnings.push_back(
@@ -61,7 +85,8 @@ Status ReadingPlanner::CheckText(std::string_view text) const {
 
 Status ReadingPlanner::CheckPrefix(const std::string& prefix) const {
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, EncodeText(prefix));
-  if (2 * (ids.size() + 1) <= limits_.max_source_tokens) return OkStatus();
+  const size_t fixed = tokenizer_.source_prefix().size() + ids.size() + 1;
+  if (2 * fixed <= limits_.max_source_tokens) return OkStatus();
   return FieldError("options.prefix",
                     fmt::format("has {} tokens, more than half of the {} that are read at once",
                                 ids.size(), limits_.max_source_tokens));
@@ -72,7 +97,7 @@ StatusOr<std::vector<WindowRange>> ReadingPlanner::Split(const char* field,
                                                          const Parts& parts) const {
   const size_t most = limits_.max_source_tokens;
   const size_t trained = limits_.trained_tokens == 0 ? most : limits_.trained_tokens;
-  const size_t fixed = parts.prefix.size() + (parts.ends ? 1 : 0);
+  const size_t fixed = parts.before_all.size() + (parts.ends ? 1 : 0);
   PRECIS_CHECK(fixed < most);
   for (size_t window = std::min(trained, most);; window = std::min(2 * window, most)) {
     if (2 * fixed > window && window < most) continue;  // hardly any room in it
@@ -89,11 +114,11 @@ StatusOr<std::vector<WindowRange>> ReadingPlanner::Split(const char* field,
 StatusOr<ReadingPlan> ReadingPlanner::Windows(const char* field, const Parts& parts) const {
   PRECIS_ASSIGN_OR_RETURN(const std::vector<WindowRange> ranges, Split(field, parts));
   ReadingPlan plan;
-  const size_t fixed = parts.prefix.size() + (parts.ends ? 1 : 0);
+  const size_t fixed = parts.before_all.size() + (parts.ends ? 1 : 0);
   plan.source_tokens = static_cast<uint32_t>(fixed + parts.body.size());
   size_t longest = 0;
   for (const WindowRange& range : ranges) {
-    std::vector<int32_t>& ids = plan.passages.emplace_back(parts.prefix);
+    std::vector<int32_t>& ids = plan.passages.emplace_back(parts.before_all);
     const std::span<const int32_t> part = parts.body.subspan(range.begin, range.size());
     ids.insert(ids.end(), part.begin(), part.end());
     if (parts.ends) ids.push_back(tokenizer_.end_id());
@@ -105,21 +130,21 @@ StatusOr<ReadingPlan> ReadingPlanner::Windows(const char* field, const Parts& pa
 
 // The prefix is tokenized apart from the text, since it begins every window.
 StatusOr<ReadingPlan> ReadingPlanner::TextWindows(std::string_view text, const std::string& prefix,
-                                                  bool ends) const {
+                                                  SourceFrame frame) const {
   PRECIS_ASSIGN_OR_RETURN(const std::vector<int32_t> body, EncodeText(text));
   Parts parts;
-  PRECIS_ASSIGN_OR_RETURN(parts.prefix, EncodeText(prefix));
+  PRECIS_ASSIGN_OR_RETURN(parts.before_all,
+                          EncodeSource("", prefix, {.begins = frame.begins, .ends = false}));
   parts.body = body;
   parts.before = FindBoundaries(tokenizer_, body);
-  parts.ends = ends;
+  parts.ends = frame.ends;
   return Windows("text", parts);
 }
 
 StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std::string& prefix,
                                                LongDocumentPolicy policy) const {
   PRECIS_RETURN_IF_ERROR(CheckText(text));
-  PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(prefix + std::string(text)));
-  ids.push_back(tokenizer_.end_id());
+  PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeSource(text, prefix, SourceFrame()));
   const size_t tokens = ids.size();
   if (tokens <= limits_.max_source_tokens) {
     ReadingPlan plan = Whole(std::move(ids));
@@ -131,7 +156,7 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanText(std::string_view text, const std:
                          SourceTooLong(tokens, {limits_.max_source_tokens, limits_.positions}));
   }
   PRECIS_RETURN_IF_ERROR(CheckPrefix(prefix));
-  if (policy == LongDocumentPolicy::kWindows) return TextWindows(text, prefix, /*ends=*/true);
+  if (policy == LongDocumentPolicy::kWindows) return TextWindows(text, prefix, SourceFrame());
   return Truncated("the source has", std::move(ids), /*ends=*/true);
 }
 
@@ -144,22 +169,28 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanIds(std::vector<int32_t> ids,
     WarnOfLength("the source has", tokens, &plan);
     return plan;
   }
-  const bool ends = ids.back() == tokenizer_.end_id();
-  if (limits_.max_source_tokens < 2) return FieldTooLarge("token_ids", "has more than one token");
+  const SourceFrame frame = FrameOf(ids);
+  Parts parts;
+  parts.before_all = Beginning(frame);
+  parts.ends = frame.ends;
+  const size_t begin = parts.before_all.size();
+  const size_t fixed = begin + (frame.ends ? 1 : 0);
+  if (limits_.max_source_tokens < std::max<size_t>(fixed + 1, 2)) {
+    return FieldTooLarge("token_ids", fmt::format("has {} tokens, and the limit of {} leaves no "
+                                                  "room for a part of them",
+                                                  tokens, limits_.max_source_tokens));
+  }
   if (policy == LongDocumentPolicy::kWindows) {
-    Parts parts;
-    parts.ends = ends;
-    parts.body = std::span(ids).first(tokens - (ends ? 1 : 0));
+    parts.body = std::span(ids).subspan(begin, tokens - fixed);
     parts.before.assign(parts.body.size(), Boundary::kPiece);
     return Windows("token_ids", parts);
   }
-  return Truncated("the source has", std::move(ids), ends);
+  return Truncated("the source has", std::move(ids), frame.ends);
 }
 
 StatusOr<ReadingPlan> ReadingPlanner::PlanMerge(std::string_view joined, const std::string& prefix,
-                                                bool ends, bool may_split) const {
-  PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeText(prefix + std::string(joined)));
-  if (ends) ids.push_back(tokenizer_.end_id());
+                                                SourceFrame frame, bool may_split) const {
+  PRECIS_ASSIGN_OR_RETURN(std::vector<int32_t> ids, EncodeSource(joined, prefix, frame));
   const size_t tokens = ids.size();
   if (tokens <= limits_.max_source_tokens) {
     ReadingPlan plan = Whole(std::move(ids));
@@ -167,10 +198,10 @@ StatusOr<ReadingPlan> ReadingPlanner::PlanMerge(std::string_view joined, const s
     return plan;
   }
   if (may_split) {
-    auto windows = TextWindows(joined, prefix, ends);
+    auto windows = TextWindows(joined, prefix, frame);
     if (windows.ok()) return windows;
   }
-  return Truncated("the summaries of the windows have", std::move(ids), ends);
+  return Truncated("the summaries of the windows have", std::move(ids), frame.ends);
 }
 
 }  // namespace precis

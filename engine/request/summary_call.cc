@@ -93,7 +93,7 @@ void TextCall::CheckEnd() {
 StatusOr<ReadingPlan> TextCall::PlanSource() {
   Source source = request_.TakeSource();
   if (auto* ids = std::get_if<std::vector<int32_t>>(&source)) {
-    ends_ = ids->back() == context_.tokenizer.end_id();
+    frame_ = planner_.FrameOf(*ids);
     return planner_.PlanIds(std::move(*ids), request_.long_document_policy());
   }
   prefix_ = summary_.effective.options.prefix;
@@ -219,7 +219,7 @@ void TextCall::EndWindows() {
     }
   }
   if (joined.empty()) return EndBlank();
-  auto plan = planner_.PlanMerge(joined, prefix_, ends_, splits_ < kMaxSplits);
+  auto plan = planner_.PlanMerge(joined, prefix_, frame_, splits_ < kMaxSplits);
   if (!plan.ok()) return Fail(plan.status());
   StartRound(*std::move(plan));
 }

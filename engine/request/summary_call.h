@@ -83,7 +83,7 @@ class TextCall final : public EventListener, public std::enable_shared_from_this
   bool accepted_ = false;
   bool started_ = false;
   uint32_t searched_ = 0;
-  bool ends_ = true;                            // the source ends with </s>
+  SourceFrame frame_;                           // of the source
   std::string prefix_;                          // of every passage
   uint32_t splits_ = 0;                         // rounds of windows so far
   std::vector<std::vector<int32_t>> passages_;  // of the round under way

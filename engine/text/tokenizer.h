@@ -31,7 +31,8 @@ class Tokenizer {
                                                    uint32_t vocab_size);
   virtual ~Tokenizer() = default;
 
-  // Ids without </s>. INVALID_ARGUMENT for broken UTF-8, naming the byte offset.
+  // Ids without source_prefix() and end_id(). INVALID_ARGUMENT for broken UTF-8, naming the byte
+  // offset.
   virtual StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
   // Whether there is nothing in the text but white space, whatever Encode makes of it.
   virtual bool IsBlank(std::string_view text) const = 0;
@@ -41,6 +42,8 @@ class Tokenizer {
   virtual void DecodeNext(int32_t id, DecodeState* state, std::string* out) const = 0;
   // Appends what the last ids left open.
   virtual void DecodeEnd(DecodeState* state, std::string* out) const = 0;
+  // The ids before every source: <s> of BART, none of T5.
+  virtual std::span<const int32_t> source_prefix() const { return {}; }
   // The id of </s>, which closes every source. What ends a summary is the model's to say.
   virtual int32_t end_id() const = 0;
   virtual uint32_t num_pieces() const = 0;      // added tokens left out

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "engine/load/load_model.h"
 #include "engine/load/memory_errors.h"
@@ -125,17 +127,20 @@ class Verifier {
     }
     for (const GoldenCase& c : golden_.cases) {
       if (!c.text) continue;
-      auto ids = (*tokenizer)->Encode(*c.text);
-      if (!ids.ok()) {
-        Report(c.name + ": tokens", false, std::string(ids.status().message()));
+      const auto body = (*tokenizer)->Encode(*c.text);
+      if (!body.ok()) {
+        Report(c.name + ": tokens", false, std::string(body.status().message()));
         continue;
       }
-      if (c.max_source_length && ids->size() > *c.max_source_length - 1) {
-        ids->resize(*c.max_source_length - 1);
+      const std::span<const int32_t> before = (*tokenizer)->source_prefix();
+      std::vector<int32_t> ids(before.begin(), before.end());
+      ids.insert(ids.end(), body->begin(), body->end());
+      if (c.max_source_length && ids.size() + 1 > *c.max_source_length) {
+        ids.resize(*c.max_source_length - 1);
       }
-      ids->push_back((*tokenizer)->end_id());
-      Report(c.name + ": tokens", *ids == c.input_ids,
-             *ids == c.input_ids ? fmt::format("{} ids", ids->size()) : "other ids: " + Ids(*ids));
+      ids.push_back((*tokenizer)->end_id());
+      Report(c.name + ": tokens", ids == c.input_ids,
+             ids == c.input_ids ? fmt::format("{} ids", ids.size()) : "other ids: " + Ids(ids));
     }
   }
 

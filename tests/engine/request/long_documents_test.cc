@@ -88,7 +88,7 @@ TEST_F(LongDocuments, WindowsAreSummarizedAndThenTheirSummaries) {
   const auto windows = Planner().PlanText(std::get<std::string>(request.source),
                                           "summarize: ", LongDocumentPolicy::kWindows);
   ASSERT_TRUE(windows.ok()) << windows.status();
-  const auto merge = Planner().PlanMerge(JoinedAnswers(*windows), "summarize: ", true, true);
+  const auto merge = Planner().PlanMerge(JoinedAnswers(*windows), "summarize: ", {}, true);
   ASSERT_THAT(merge->passages, SizeIs(1)) << "of this size the summaries fit";
   auto heard = std::make_shared<Heard>();
   const auto summary = Run(request, heard);
@@ -118,7 +118,8 @@ TEST_F(LongDocuments, SummariesThatAreTooLongAreReadInWindowsThemselves) {
   const size_t windows = plan.passages.size();
   int rounds = 0;
   for (; plan.passages.size() > 1; ++rounds) {
-    plan = *Planner().PlanMerge(JoinedAnswers(plan), "", /*ends=*/false, rounds < 2);
+    plan =
+        *Planner().PlanMerge(JoinedAnswers(plan), "", {.begins = true, .ends = false}, rounds < 2);
   }
   ASSERT_GE(rounds, 2);
   auto heard = std::make_shared<Heard>();
@@ -145,7 +146,8 @@ TEST_F(LongDocuments, IdsAreReadInWindowsAsTheyAre) {
   const SummarizeRequest request = LongIds(1000);
   const auto windows = Planner().PlanIds(std::get<std::vector<int32_t>>(request.source),
                                          LongDocumentPolicy::kWindows);
-  const auto merge = Planner().PlanMerge(JoinedAnswers(*windows), "", /*ends=*/false, true);
+  const auto merge =
+      Planner().PlanMerge(JoinedAnswers(*windows), "", {.begins = true, .ends = false}, true);
   const auto summary = Run(request);
   ASSERT_TRUE(summary.ok()) << summary.status();
   EXPECT_EQ(summary->sequences[0].text, AnswerTo(merge->passages[0]));
@@ -159,7 +161,7 @@ TEST_F(LongDocuments, OfBeamsTheBestOfEachWindowGoesOn) {
   request.options.num_return_sequences = 2;
   const auto windows = Planner().PlanText(std::get<std::string>(request.source),
                                           "summarize: ", LongDocumentPolicy::kWindows);
-  const auto merge = Planner().PlanMerge(JoinedAnswers(*windows), "summarize: ", true, true);
+  const auto merge = Planner().PlanMerge(JoinedAnswers(*windows), "summarize: ", {}, true);
   auto heard = std::make_shared<Heard>();
   const auto summary = Run(request, heard);
   ASSERT_TRUE(summary.ok()) << summary.status();
