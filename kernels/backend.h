@@ -30,6 +30,7 @@ class PackedMatrix {
   virtual size_t k() const = 0;
   virtual DType dtype() const = 0;
   virtual size_t bytes() const = 0;
+  virtual bool has_bias() const = 0;
 };
 
 // What Pack() is given.
@@ -41,6 +42,12 @@ struct MatrixToPack {
   DType dtype = DType::kF32;         // that the matrix gets
   size_t max_rows = 0;               // the most rows that a GEMM with it will have
   std::span<const float> bias = {};  // [n], or empty: none. It stays f32.
+
+  // Whether it is as large as it says.
+  bool IsWhole() const {
+    return n > 0 && k > 0 && max_rows > 0 && w.size() == n * k &&
+           (bias.empty() || bias.size() == n);
+  }
 };
 
 // Sizes of the largest calls, so that Prepare() can claim all scratch memory.

@@ -16,6 +16,7 @@ struct GemmShape {
   size_t n;
   size_t k;
   DType dtype;
+  bool bias = false;  // each row of a product gets one
   auto operator<=>(const GemmShape&) const = default;
 };
 

@@ -26,31 +26,31 @@ constexpr uint32_t kItemsAThread = 4;
 
 class NormedRows final : public PanelGemm::RowMaker {
  public:
-  NormedRows(const CpuKernels& kernels, const float* x, const float* gain, float eps)
-      : kernels_(kernels), x_(x), gain_(gain), eps_(eps) {}
+  NormedRows(const CpuKernels& kernels, const float* x, const NormWeights& norm)
+      : kernels_(kernels), x_(x), norm_(norm) {}
   void Make(size_t row, const Activations& out) const override {
-    kernels_.rms_norm(x_ + row * out.cols, gain_, eps_, out, 0);
+    kernels_.norm(x_ + row * out.cols, norm_, out, 0, /*residual=*/nullptr);
   }
 
  private:
   const CpuKernels& kernels_;
   const float* const x_;
-  const float* const gain_;
-  const float eps_;
+  const NormWeights& norm_;
 };
 
 class ActivatedRows final : public PanelGemm::RowMaker {
  public:
-  ActivatedRows(const CpuKernels& kernels, ActivationKind kind, const float* in)
-      : kernels_(kernels), kind_(kind), in_(in) {}
+  ActivatedRows(const CpuKernels& kernels, ActivationKind kind, bool gated, const float* in)
+      : kernels_(kernels), kind_(kind), gated_(gated), in_(in) {}
   void Make(size_t row, const Activations& out) const override {
-    const size_t width = kind_ == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
-    kernels_.activate(kind_, in_ + row * width, out, 0);
+    const size_t width = gated_ ? 2 * out.cols : out.cols;
+    kernels_.activate(kind_, gated_, in_ + row * width, out, 0);
   }
 
  private:
   const CpuKernels& kernels_;
   const ActivationKind kind_;
+  const bool gated_;
   const float* const in_;
 };
 
@@ -105,12 +105,10 @@ DType CpuBackend::activation_dtype(DType weights) const {
   return weights == DType::kI8 ? DType::kBF16 : weights;
 }
 
-StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(std::string_view label,
-                                                         std::span<const float> w, size_t n,
-                                                         size_t k, DType dtype, size_t max_rows) {
-  if (panel_gemm_.Takes(dtype, k)) return panel_gemm_.Pack(label, w, n, k, dtype, max_rows);
-  if (dtype == DType::kI8) return int8_gemm_.Pack(label, w, n, k, max_rows);
-  return gemm_->Pack(label, w, n, k, dtype, max_rows);
+StatusOr<std::unique_ptr<PackedMatrix>> CpuBackend::Pack(const MatrixToPack& matrix) {
+  if (panel_gemm_.Takes(matrix.dtype, matrix.k)) return panel_gemm_.Pack(matrix);
+  if (matrix.dtype == DType::kI8) return int8_gemm_.Pack(matrix);
+  return gemm_->Pack(matrix);
 }
 
 Status CpuBackend::Prepare(const BackendLimits& limits) {
@@ -143,23 +141,17 @@ float* CpuBackend::ThreadScratch() {
 
 void CpuBackend::DoEmbed(const EmbedParams& p) {
   const size_t n = p.ids.size();
-  const size_t d = p.d;
-#pragma omp parallel for num_threads(num_threads_) if (n * d >= kParallelElements)
-  for (size_t i = 0; i < n; ++i) {
-    const size_t begin = static_cast<size_t>(p.ids[i]) * d;
-    if (p.table_dtype == DType::kBF16) {
-      kernels_.widen_bf16(static_cast<const uint16_t*>(p.table) + begin, d, p.out + i * d);
-    } else {
-      std::copy_n(static_cast<const float*>(p.table) + begin, d, p.out + i * d);
-    }
-  }
+#pragma omp parallel for num_threads(num_threads_) if (n * p.d >= kParallelElements)
+  for (size_t i = 0; i < n; ++i) kernels_.embed(p, i);
 }
 
-void CpuBackend::DoRmsNorm(const RmsNormParams& p) {
+void CpuBackend::DoNorm(const NormParams& p) {
   const Activations& out = p.out;
 #pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
   for (size_t i = 0; i < out.rows; ++i) {
-    kernels_.rms_norm(p.x + i * out.cols, p.gain, p.eps, out, i);
+    const size_t begin = i * out.cols;
+    float* const residual = p.residual != nullptr ? p.residual + begin : nullptr;
+    kernels_.norm(p.x + begin, p.norm, out, i, residual);
   }
 }
 
@@ -171,19 +163,21 @@ void CpuBackend::DoGemm(const GemmParams& p) {
 
 void CpuBackend::DoGemmOfNorm(const GemmOfNormParams& p) {
   if (!PanelGemm::Has(p.w)) return Backend::DoGemmOfNorm(p);
-  panel_gemm_.RunOf(NormedRows(kernels_, p.x, p.gain, p.eps), p.rows, p.w, false, p.out);
+  panel_gemm_.RunOf(NormedRows(kernels_, p.x, p.norm), p.rows, p.w, false, p.out);
 }
 
 void CpuBackend::DoGemmOfActivated(const GemmOfActivatedParams& p) {
   if (!PanelGemm::Has(p.w)) return Backend::DoGemmOfActivated(p);
-  panel_gemm_.RunOf(ActivatedRows(kernels_, p.kind, p.in), p.rows, p.w, true, p.out);
+  panel_gemm_.RunOf(ActivatedRows(kernels_, p.kind, p.gated, p.in), p.rows, p.w, true, p.out);
 }
 
 void CpuBackend::DoActivate(const ActivateParams& p) {
   const Activations& out = p.out;
-  const size_t width = p.kind == ActivationKind::kGatedGelu ? 2 * out.cols : out.cols;
+  const size_t width = p.gated ? 2 * out.cols : out.cols;
 #pragma omp parallel for num_threads(num_threads_) if (out.rows * out.cols >= kParallelElements)
-  for (size_t i = 0; i < out.rows; ++i) kernels_.activate(p.kind, p.in + i * width, out, i);
+  for (size_t i = 0; i < out.rows; ++i) {
+    kernels_.activate(p.kind, p.gated, p.in + i * width, out, i);
+  }
 }
 
 void CpuBackend::DoEncoderAttention(const EncoderAttentionParams& p) {

@@ -30,9 +30,7 @@ class CpuBackend final : public HostBackend, private GroupingOps {
   uint32_t num_threads() const override { return num_threads_; }
   DType activation_dtype(DType weights) const override;
 
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype,
-                                               size_t max_rows) override;
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& matrix) override;
   Status Prepare(const BackendLimits& limits) override;
 
   GroupingOps* grouping_ops() override { return this; }
@@ -44,7 +42,7 @@ class CpuBackend final : public HostBackend, private GroupingOps {
 
  private:
   void DoEmbed(const EmbedParams& p) override;
-  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoNorm(const NormParams& p) override;
   void DoGemm(const GemmParams& p) override;
   void DoActivate(const ActivateParams& p) override;
   void DoGemmOfNorm(const GemmOfNormParams& p) override;

@@ -1,4 +1,4 @@
-// Ops that work on one row at a time: widening, norm, activation.
+// Ops that work on one row at a time: embedding, norm. Activations: kernels/cpu/activate.cc.
 #include <cmath>
 
 #include "kernels/cpu/isa/kernels.h"
@@ -13,64 +13,120 @@ HWY_BEFORE_NAMESPACE();
 namespace precis {
 namespace HWY_NAMESPACE {
 
-void WidenBF16(const uint16_t* row, size_t d, float* out) {
-  size_t i = 0;
-  for (; i + LanesF() <= d; i += LanesF()) hn::StoreU(LoadF(row + i), DF(), out + i);
-  for (; i < d; ++i) out[i] = BF16ToF32(row[i]);
+// out = scale * row + position; no position: null.
+template <typename T>
+HWY_INLINE void EmbedRow(const T* row, float scale, const float* position, size_t d, float* out) {
+  const VF factor = hn::Set(DF(), scale);
+  const size_t lanes = LanesF();
+  for (size_t i = 0; i < d; i += lanes) {
+    const size_t count = d - i < lanes ? d - i : lanes;
+    const auto load = [&](const auto* p) {
+      return count == lanes ? LoadF(p + i) : LoadPartial(p + i, count, 0.0f);
+    };
+    const VF v = load(row);
+    const VF y = position != nullptr ? hn::MulAdd(v, factor, load(position)) : hn::Mul(v, factor);
+    StoreActivation(y, out, DType::kF32, i, count);
+  }
 }
 
-// The order of the sum depends on the length of the row only.
-void RmsNorm(const float* x, const float* gain, float eps, const Activations& out, size_t index) {
+void Embed(const EmbedParams& p, size_t index) {
+  const size_t begin = static_cast<size_t>(p.ids[index]) * p.d;
+  const float* position =
+      p.position_table != nullptr ? p.position_table + p.positions[index] * p.d : nullptr;
+  float* const out = p.out + index * p.d;
+  if (p.table_dtype == DType::kBF16) {
+    EmbedRow(static_cast<const uint16_t*>(p.table) + begin, p.scale, position, p.d, out);
+  } else {
+    EmbedRow(static_cast<const float*>(p.table) + begin, p.scale, position, p.d, out);
+  }
+}
+
+// The sum that `add` makes of a row, in an order that depends on its length only. What fills the
+// last vector up must add nothing.
+template <class Add>
+HWY_INLINE VF SumOfRow(const float* x, size_t n, float fill, Add add) {
   const DF d;
-  const size_t n = out.cols;
   const size_t lanes = LanesF();
   VF sums[4] = {hn::Zero(d), hn::Zero(d), hn::Zero(d), hn::Zero(d)};
   size_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    for (size_t j = 0; j < 4; ++j) {
-      const VF v = LoadF(x + i + j * lanes);
-      sums[j] = hn::MulAdd(v, v, sums[j]);
-    }
+    for (size_t j = 0; j < 4; ++j) sums[j] = add(sums[j], LoadF(x + i + j * lanes));
   }
   for (; i < n; i += lanes) {
-    const VF v = i + lanes <= n ? LoadF(x + i) : LoadPartial(x + i, n - i, 0.0f);
-    sums[0] = hn::MulAdd(v, v, sums[0]);
+    sums[0] = add(sums[0], i + lanes <= n ? LoadF(x + i) : LoadPartial(x + i, n - i, fill));
   }
   const VF sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
-  const VF mean = hn::Div(hn::SumOfLanes(d, sum), hn::Set(d, static_cast<float>(n)));
-  const VF scale = hn::Div(hn::Set(d, 1.0f), hn::Sqrt(hn::Add(mean, hn::Set(d, eps))));
-  for (i = 0; i < n; i += lanes) {
-    const size_t count = n - i < lanes ? n - i : lanes;
-    const bool whole = count == lanes;
-    const VF v = whole ? LoadF(x + i) : LoadPartial(x + i, count, 0.0f);
-    const VF g = whole ? LoadF(gain + i) : LoadPartial(gain + i, count, 0.0f);
-    StoreActivation(hn::Mul(hn::Mul(v, scale), g), out.data, out.dtype, index * n + i, count);
-  }
+  return hn::SumOfLanes(d, sum);
 }
 
-// x / (1 + exp(-2 u)) with u = sqrt(2 / pi) (x + 0.044715 x^3) equals 0.5 x (1 + tanh(u)).
-HWY_INLINE VF GeluTanh(VF x) {
-  const DF d;
-  const VF cubic = hn::MulAdd(hn::Mul(x, x), hn::Set(d, 0.044715f), hn::Set(d, 1.0f));
-  const VF minus_2u = hn::Mul(hn::Mul(x, cubic), hn::Set(d, -1.5957691216057308f));
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0f), Exp(minus_2u)));
-}
-
-void Activate(ActivationKind kind, const float* in, const Activations& out, size_t index) {
-  const size_t n = out.cols;
+// Gives `write` each vector of x: where it begins, how many of its lanes count, and a load of the
+// same lanes of another row.
+template <class Write>
+HWY_INLINE void ForEachVector(const float* x, size_t n, Write write) {
   const size_t lanes = LanesF();
   for (size_t i = 0; i < n; i += lanes) {
     const size_t count = n - i < lanes ? n - i : lanes;
-    const bool whole = count == lanes;
-    VF v = whole ? LoadF(in + i) : LoadPartial(in + i, count, 0.0f);
-    if (kind == ActivationKind::kRelu) {
-      v = hn::Max(v, hn::Zero(DF()));
-    } else {
-      const float* up = in + n + i;
-      v = hn::Mul(GeluTanh(v), whole ? LoadF(up) : LoadPartial(up, count, 0.0f));
-    }
-    StoreActivation(v, out.data, out.dtype, index * n + i, count);
+    const auto load = [&](const float* p) {
+      return count == lanes ? LoadF(p + i) : LoadPartial(p + i, count, 0.0f);
+    };
+    write(i, count, load(x), load);
   }
+}
+
+HWY_INLINE void StoreNormed(VF y, const Activations& out, size_t at, float* residual, size_t i,
+                            size_t count) {
+  if (out.data != nullptr) StoreActivation(y, out.data, out.dtype, at + i, count);
+  if (residual != nullptr) StoreActivation(y, residual, DType::kF32, i, count);
+}
+
+HWY_INLINE VF InverseRoot(VF mean_square, float eps) {
+  const DF d;
+  return hn::Div(hn::Set(d, 1.0f), hn::Sqrt(hn::Add(mean_square, hn::Set(d, eps))));
+}
+
+void RmsNorm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
+             float* residual) {
+  const DF d;
+  const size_t n = out.cols;
+  const VF sum = SumOfRow(x, n, 0.0f, [](VF s, VF v) { return hn::MulAdd(v, v, s); });
+  const VF scale = InverseRoot(hn::Div(sum, hn::Set(d, static_cast<float>(n))), norm.eps);
+  ForEachVector(x, n, [&](size_t i, size_t count, VF v, const auto& load) {
+    const VF y = hn::Mul(hn::Mul(v, scale), load(norm.gain));
+    StoreNormed(y, out, index * n, residual, i, count);
+  });
+}
+
+// The mean of a row of f32 is off by its own roundings, which are large beside the spread where
+// the mean is. So the row is taken relative to it, which is exact where that matters, and what is
+// left of its mean is taken off next (the corrected two-pass algorithm of Chan, Golub and LeVeque
+// 1983).
+void LayerNorm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
+               float* residual) {
+  const DF d;
+  const size_t n = out.cols;
+  const VF count_of_row = hn::Set(d, static_cast<float>(n));
+  const VF rough =
+      hn::Div(SumOfRow(x, n, 0.0f, [](VF s, VF v) { return hn::Add(s, v); }), count_of_row);
+  const float fill = hn::GetLane(rough);
+  const VF sum = SumOfRow(x, n, fill, [&](VF s, VF v) { return hn::Add(s, hn::Sub(v, rough)); });
+  const VF squares = SumOfRow(x, n, fill, [&](VF s, VF v) {
+    const VF e = hn::Sub(v, rough);
+    return hn::MulAdd(e, e, s);
+  });
+  const VF rest = hn::Div(sum, count_of_row);
+  const VF variance = hn::NegMulAdd(rest, rest, hn::Div(squares, count_of_row));
+  const VF scale = InverseRoot(hn::Max(hn::Zero(d), variance), norm.eps);
+  ForEachVector(x, n, [&](size_t i, size_t count, VF v, const auto& load) {
+    const VF centred = hn::Sub(hn::Sub(v, rough), rest);
+    const VF y = hn::MulAdd(hn::Mul(centred, scale), load(norm.gain), load(norm.shift));
+    StoreNormed(y, out, index * n, residual, i, count);
+  });
+}
+
+void Norm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
+          float* residual) {
+  if (norm.kind == NormKind::kLayer) return LayerNorm(x, norm, out, index, residual);
+  RmsNorm(x, norm, out, index, residual);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -83,19 +139,18 @@ HWY_AFTER_NAMESPACE();
 
 namespace precis {
 
-HWY_EXPORT(WidenBF16);
-HWY_EXPORT(RmsNorm);
-HWY_EXPORT(Activate);
+HWY_EXPORT(Embed);
+HWY_EXPORT(Norm);
 
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table) {
-  table->widen_bf16 = PickTarget(HWY_DISPATCH_TABLE(WidenBF16), hwy_targets);
-  table->rms_norm = PickTarget(HWY_DISPATCH_TABLE(RmsNorm), hwy_targets);
-  table->activate = PickTarget(HWY_DISPATCH_TABLE(Activate), hwy_targets);
+  table->embed = PickTarget(HWY_DISPATCH_TABLE(Embed), hwy_targets);
+  table->norm = PickTarget(HWY_DISPATCH_TABLE(Norm), hwy_targets);
 }
 
 CpuKernels SelectKernels(const Isa& isa) {
   CpuKernels table{};
   SelectRowKernels(isa.hwy_targets, &table);
+  SelectActivations(isa.hwy_targets, &table);
   SelectScoreKernels(isa.hwy_targets, &table);
   SelectAppendKv(isa.hwy_targets, &table);
   SelectInt8Kernels(isa.hwy_targets, &table);

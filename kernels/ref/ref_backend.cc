@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <numeric>
 #include <utility>
 
 #include "common/check.h"
@@ -18,26 +19,34 @@ namespace {
 // Kept as f32, rounded to the asked type once; in int8 without the scales.
 class RefMatrix final : public PackedMatrix {
  public:
-  RefMatrix(std::span<const float> w, size_t n, size_t k, DType dtype)
-      : w_(w.begin(), w.end()), scales_(n, 1.0f), n_(n), k_(k), dtype_(dtype) {
-    if (dtype == DType::kBF16) {
+  explicit RefMatrix(const MatrixToPack& from)
+      : w_(from.w.begin(), from.w.end()),
+        scales_(from.n, 1.0f),
+        bias_(from.bias.begin(), from.bias.end()),
+        n_(from.n),
+        k_(from.k),
+        dtype_(from.dtype) {
+    if (dtype_ == DType::kBF16) {
       for (float& x : w_) x = BF16ToF32(F32ToBF16(x));
-    } else if (dtype == DType::kI8) {
-      std::vector<int8_t> rounded(w.size());
-      RoundRowsToInt8(w, k, rounded, scales_);
+    } else if (dtype_ == DType::kI8) {
+      std::vector<int8_t> rounded(w_.size());
+      RoundRowsToInt8(from.w, k_, rounded, scales_);
       w_.assign(rounded.begin(), rounded.end());
     }
   }
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return dtype_; }
-  size_t bytes() const override { return w_.size() * sizeof(float); }
+  size_t bytes() const override { return (w_.size() + bias_.size()) * sizeof(float); }
+  bool has_bias() const override { return !bias_.empty(); }
   const float* row(size_t i) const { return w_.data() + i * k_; }
   float scale(size_t i) const { return scales_[i]; }
+  float bias(size_t i) const { return bias_.empty() ? 0.0f : bias_[i]; }
 
  private:
   std::vector<float> w_;
   std::vector<float> scales_;  // [n]
+  std::vector<float> bias_;    // [n] or none
   size_t n_;
   size_t k_;
   DType dtype_;
@@ -70,18 +79,31 @@ double GeluTanh(double x) {
   return 0.5 * x * (1.0 + std::tanh(inner));
 }
 
+double ActivationOf(ActivationKind kind, double x) {
+  switch (kind) {
+    case ActivationKind::kRelu:
+      return std::max(x, 0.0);
+    case ActivationKind::kGelu:
+      // erfc, because 1 + erf has no digits left where x is far below 0.
+      return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+    case ActivationKind::kGeluTanh:
+      return GeluTanh(x);
+    case ActivationKind::kSilu:
+      return x / (1.0 + std::exp(-x));
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::string RefBackend::Describe() const { return "ref: scalar, in double, 1 thread"; }
 
-StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(std::string_view /*label*/,
-                                                         std::span<const float> w, size_t n,
-                                                         size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  row_.resize(std::max(row_.size(), k));
+StatusOr<std::unique_ptr<PackedMatrix>> RefBackend::Pack(const MatrixToPack& matrix) {
+  PRECIS_CHECK(matrix.IsWhole());
+  row_.resize(std::max(row_.size(), matrix.k));
   row_to_round_.resize(row_.size());
   rounded_row_.resize(row_.size());
-  return std::make_unique<RefMatrix>(w, n, k, dtype);
+  return std::make_unique<RefMatrix>(matrix);
 }
 
 Status RefBackend::Prepare(const BackendLimits& limits) {
@@ -94,24 +116,34 @@ Status RefBackend::Prepare(const BackendLimits& limits) {
 void RefBackend::DoEmbed(const EmbedParams& p) {
   for (size_t i = 0; i < p.ids.size(); ++i) {
     const size_t begin = static_cast<size_t>(p.ids[i]) * p.d;
+    const float* position =
+        p.position_table != nullptr ? p.position_table + p.positions[i] * p.d : nullptr;
     for (size_t j = 0; j < p.d; ++j) {
-      p.out[i * p.d + j] = LoadElement(p.table, p.table_dtype, begin + j);
+      const double value = double{p.scale} * LoadElement(p.table, p.table_dtype, begin + j);
+      p.out[i * p.d + j] = static_cast<float>(position != nullptr ? value + position[j] : value);
     }
   }
 }
 
-void RefBackend::DoRmsNorm(const RmsNormParams& p) {
-  const Activations& out = p.out;
-  const float* x = p.x;
-  for (size_t i = 0; i < out.rows; ++i, x += out.cols) {
-    double sum = 0;
-    for (size_t j = 0; j < out.cols; ++j) sum += static_cast<double>(x[j]) * x[j];
-    const double scale = 1.0 / std::sqrt(sum / static_cast<double>(out.cols) + p.eps);
-    for (size_t j = 0; j < out.cols; ++j) {
-      StoreElement(out.data, out.dtype, i * out.cols + j,
-                   static_cast<float>(x[j] * scale * p.gain[j]));
-    }
+void RefBackend::NormRow(const NormParams& p, size_t row) {
+  const size_t n = p.out.cols;
+  const float* x = p.x + row * n;
+  const bool layer = p.norm.kind == NormKind::kLayer;
+  double mean = 0;
+  if (layer) mean = std::accumulate(x, x + n, 0.0) / static_cast<double>(n);
+  double squares = 0;
+  for (size_t j = 0; j < n; ++j) squares += (x[j] - mean) * (x[j] - mean);
+  const double scale = 1.0 / std::sqrt(squares / static_cast<double>(n) + p.norm.eps);
+  for (size_t j = 0; j < n; ++j) {
+    const double shift = layer ? p.norm.shift[j] : 0.0;
+    const auto y = static_cast<float>((x[j] - mean) * scale * p.norm.gain[j] + shift);
+    if (p.out.data != nullptr) StoreElement(p.out.data, p.out.dtype, row * n + j, y);
+    if (p.residual != nullptr) p.residual[row * n + j] = y;
   }
+}
+
+void RefBackend::DoNorm(const NormParams& p) {
+  for (size_t i = 0; i < p.out.rows; ++i) NormRow(p, i);
 }
 
 double RefBackend::LoadRow(const Activations& in, size_t row, DType weights) {
@@ -134,7 +166,8 @@ void RefBackend::DoGemm(const GemmParams& p) {
     const double scale = LoadRow(in, i, w.dtype());
     for (size_t j = 0; j < w.n(); ++j) {
       float& y = p.out[i * w.n() + j];
-      const double dot = Dot(row_.data(), matrix.row(j), in.cols) * scale * matrix.scale(j);
+      const double dot =
+          Dot(row_.data(), matrix.row(j), in.cols) * scale * matrix.scale(j) + matrix.bias(j);
       y = static_cast<float>(p.accumulate ? y + dot : dot);
     }
   }
@@ -142,13 +175,13 @@ void RefBackend::DoGemm(const GemmParams& p) {
 
 void RefBackend::DoActivate(const ActivateParams& p) {
   const Activations& out = p.out;
-  const bool gated = p.kind == ActivationKind::kGatedGelu;
   const size_t d_ff = out.cols;
   for (size_t i = 0; i < out.rows; ++i) {
-    const float* row = p.in + i * (gated ? 2 * d_ff : d_ff);
+    const float* row = p.in + i * (p.gated ? 2 * d_ff : d_ff);
     for (size_t j = 0; j < d_ff; ++j) {
-      const double y = gated ? GeluTanh(row[j]) * row[d_ff + j] : std::max(row[j], 0.0f);
-      StoreElement(out.data, out.dtype, i * d_ff + j, static_cast<float>(y));
+      const double y = ActivationOf(p.kind, row[j]);
+      StoreElement(out.data, out.dtype, i * d_ff + j,
+                   static_cast<float>(p.gated ? y * row[d_ff + j] : y));
     }
   }
 }

@@ -24,16 +24,14 @@ class RefBackend : public HostBackend, protected GroupingOps {
     return weights == DType::kI8 ? DType::kF32 : weights;
   }
 
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype,
-                                               size_t max_rows) override;
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& matrix) override;
   Status Prepare(const BackendLimits& limits) override;
 
   GroupingOps* grouping_ops() override { return this; }
 
  protected:
   void DoEmbed(const EmbedParams& p) override;
-  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoNorm(const NormParams& p) override;
   void DoGemm(const GemmParams& p) override;
   void DoActivate(const ActivateParams& p) override;
   void DoEncoderAttention(const EncoderAttentionParams& p) override;
@@ -48,6 +46,7 @@ class RefBackend : public HostBackend, protected GroupingOps {
   void DoSubtractNoise(const SubtractNoiseParams& p) override;
 
  private:
+  void NormRow(const NormParams& p, size_t row);
   // Returns what the row in `row_` must be multiplied with.
   double LoadRow(const Activations& in, size_t row, DType weights);
   void AppendInt8(const AppendKvParams& p, size_t row, size_t kv_head, std::byte* page);

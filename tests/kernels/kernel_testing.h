@@ -68,6 +68,39 @@ inline std::vector<std::byte> Encode(const std::vector<float>& values, DType dty
   return bytes;
 }
 
+// What Pack() takes, of random weights and, where it is wanted, a bias.
+struct RandomMatrix {
+  RandomMatrix(size_t n_, size_t k_, bool has_bias, uint32_t seed = 1)
+      : n(n_), k(k_), w(RandomFloats(n * k, seed)) {
+    if (has_bias) bias = RandomFloats(n, seed + 1, 3.0f);
+  }
+  MatrixToPack ToPack(DType dtype, size_t max_rows) const {
+    return {"w", w, n, k, dtype, max_rows, bias};
+  }
+
+  size_t n;
+  size_t k;
+  std::vector<float> w;
+  std::vector<float> bias;
+};
+
+constexpr ActivationKind kActivations[] = {ActivationKind::kRelu, ActivationKind::kGelu,
+                                           ActivationKind::kGeluTanh, ActivationKind::kSilu};
+constexpr NormKind kNorms[] = {NormKind::kRms, NormKind::kLayer};
+
+// Weights of a norm of rows of `d` values.
+struct RandomNorm {
+  RandomNorm(NormKind kind_, size_t d)
+      : kind(kind_), gain(RandomFloats(d, 31, 2.0f)), shift(RandomFloats(d, 32, 2.0f)) {}
+  NormWeights Weights() const {
+    return {kind, gain.data(), kind == NormKind::kLayer ? shift.data() : nullptr, 1e-5f};
+  }
+
+  NormKind kind;
+  std::vector<float> gain;
+  std::vector<float> shift;
+};
+
 // Each run of the test binary tests one ISA, because oneDNN's cap holds for a process.
 inline std::string TestedIsa() {
   const char* isa = std::getenv("PRECIS_TEST_ISA");

@@ -14,14 +14,14 @@ namespace {
 struct Counts final : OpObserver {
   bool Begin(const OpCall& op) override {
     ++begun;
-    if (op.As<RmsNormParams>() != nullptr) ++norms;
+    if (op.As<NormParams>() != nullptr) ++norms;
     if (const auto* p = op.As<GemmOfNormParams>()) matrix = &p->w;
     if (op.As<SubtractNoiseParams>() != nullptr) ++noises;
     return computes;
   }
   void End(const OpCall& op) override {
     ++ended;
-    if (op.As<RmsNormParams>() != nullptr) after = out == nullptr ? 0 : *out;
+    if (op.As<NormParams>() != nullptr) after = out == nullptr ? 0 : *out;
   }
 
   bool computes = true;
@@ -37,7 +37,8 @@ struct Counts final : OpObserver {
 class Observer : public testing::Test {
  protected:
   void SetUp() override { backend_->set_observer(&counts_); }
-  void Norm() { backend_->RmsNorm({x_.data(), gain_.data(), 0, Out()}); }
+  void Norm() { backend_->Norm({x_.data(), Weights(), Out()}); }
+  NormWeights Weights() { return {NormKind::kRms, gain_.data(), nullptr, 0}; }
   Activations Out() { return {out_.data(), DType::kF32, 1, 2}; }
 
   const std::unique_ptr<Backend> backend_ = MakeRefBackend().value();
@@ -65,10 +66,10 @@ TEST_F(Observer, AnOpThatIsSkippedIsNotComputed) {
 
 TEST_F(Observer, DoesNotSeeWhatAnotherOpIncludes) {
   const std::vector<float> values = {1, 1};
-  const auto w = backend_->Pack("w", values, 1, 2, DType::kF32, 1).value();
+  const auto w = backend_->Pack({"w", values, 1, 2, DType::kF32, 1}).value();
   float sum = 0;
   std::array<float, 2> rows = {0, 0};
-  backend_->GemmOfNorm({x_.data(), gain_.data(), 0, {rows.data(), DType::kF32, 1, 2}, *w, &sum});
+  backend_->GemmOfNorm({x_.data(), Weights(), {rows.data(), DType::kF32, 1, 2}, *w, &sum});
   EXPECT_EQ(sum, 10);
   EXPECT_EQ(counts_.begun, 1);
   EXPECT_EQ(counts_.norms, 0);

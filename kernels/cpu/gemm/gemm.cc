@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -14,18 +15,21 @@ namespace {
 
 class CpuMatrix final : public PackedMatrix {
  public:
-  CpuMatrix(const GemmShape& shape, dnnl::memory weights, const GemmPlan* plan)
+  CpuMatrix(const GemmShape& shape, GemmWeights weights, const GemmPlan* plan)
       : shape_(shape), weights_(std::move(weights)), plan_(plan) {}
   size_t n() const override { return shape_.n; }
   size_t k() const override { return shape_.k; }
   DType dtype() const override { return shape_.dtype; }
-  size_t bytes() const override { return weights_.get_desc().get_size(); }
-  const dnnl::memory& weights() const { return weights_; }
+  size_t bytes() const override {
+    return weights_.w.get_desc().get_size() + (shape_.bias ? shape_.n * sizeof(float) : 0);
+  }
+  bool has_bias() const override { return shape_.bias; }
+  const GemmWeights& weights() const { return weights_; }
   const GemmPlan& plan() const { return *plan_; }
 
  private:
   GemmShape shape_;
-  dnnl::memory weights_;
+  GemmWeights weights_;
   const GemmPlan* plan_;
 };
 
@@ -50,31 +54,37 @@ void GemmEngine::UseThreads() const {
   }
 }
 
-StatusOr<std::unique_ptr<PackedMatrix>> GemmEngine::Pack(std::string_view label,
-                                                         std::span<const float> w, size_t n,
-                                                         size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(!prepared_ && w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  PRECIS_CHECK(dtype != DType::kI8);
+GemmWeights GemmEngine::Reorder(const MatrixToPack& matrix, const dnnl::memory::desc& to) {
+  using Memory = dnnl::memory;
+  const Memory::desc rows_of_w({static_cast<int64_t>(matrix.k), static_cast<int64_t>(matrix.n)},
+                               Memory::data_type::f32, Memory::format_tag::ba);
+  Memory from(rows_of_w, engine_, const_cast<float*>(matrix.w.data()));
+  GemmWeights weights{Memory(to, engine_), {}};
+  dnnl::reorder(from, weights.w).execute(stream_, from, weights.w);
+  if (!matrix.bias.empty()) {
+    weights.bias = Memory(GemmBiasDesc(matrix.n), engine_);
+    std::ranges::copy(matrix.bias, static_cast<float*>(weights.bias.get_data_handle()));
+  }
+  return weights;
+}
+
+StatusOr<std::unique_ptr<PackedMatrix>> GemmEngine::Pack(const MatrixToPack& matrix) {
+  PRECIS_CHECK(!prepared_ && matrix.IsWhole() && matrix.dtype != DType::kI8);
   UseThreads();
-  const GemmShape shape{n, k, dtype};
+  const GemmShape shape{matrix.n, matrix.k, matrix.dtype, !matrix.bias.empty()};
   auto entry = entries_.find(shape);
   if (entry == entries_.end()) {
-    StatusOr<GemmPlan> plan = GemmPlan::Make(shape, max_rows, engine_);
-    if (!plan.ok()) return Annotate(plan.status(), label);
+    StatusOr<GemmPlan> plan = GemmPlan::Make(shape, matrix.max_rows, engine_);
+    if (!plan.ok()) return Annotate(plan.status(), matrix.label);
     entry = entries_.emplace(shape, Entry{*std::move(plan), {}}).first;
   }
-  entry->second.plan.RaiseMaxRows(max_rows);
+  entry->second.plan.RaiseMaxRows(matrix.max_rows);
   try {
-    using Memory = dnnl::memory;
-    const Memory::desc rows_of_w({static_cast<int64_t>(k), static_cast<int64_t>(n)},
-                                 Memory::data_type::f32, Memory::format_tag::ba);
-    Memory from(rows_of_w, engine_, const_cast<float*>(w.data()));
-    Memory to(entry->second.plan.weights_desc(), engine_);
-    dnnl::reorder(from, to).execute(stream_, from, to);
-    entry->second.sample = to;
-    return std::make_unique<CpuMatrix>(shape, std::move(to), &entry->second.plan);
+    GemmWeights weights = Reorder(matrix, entry->second.plan.weights_desc());
+    entry->second.sample = weights;
+    return std::make_unique<CpuMatrix>(shape, std::move(weights), &entry->second.plan);
   } catch (const dnnl::error& error) {
-    return absl::ResourceExhaustedError(fmt::format("{}: oneDNN: {}", label, error.what()));
+    return absl::ResourceExhaustedError(fmt::format("{}: oneDNN: {}", matrix.label, error.what()));
   }
 }
 
@@ -85,7 +95,7 @@ Status GemmEngine::Prepare() {
     PRECIS_RETURN_IF_ERROR(
         entry.plan.Prepare(engine_, stream_, entry.sample, &primitives_created_));
     entry.plan.ClaimScratch(&scratch_);
-    entry.sample = dnnl::memory();
+    entry.sample = {};
   }
   prepared_ = true;
   return OkStatus();

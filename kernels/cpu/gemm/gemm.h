@@ -7,9 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
-#include <string_view>
 
 #include "common/status.h"
 #include "kernels/backend.h"
@@ -22,9 +20,8 @@ class GemmEngine {
   // FAILED_PRECONDITION when oneDNN does not start.
   static StatusOr<std::unique_ptr<GemmEngine>> Make(uint32_t num_threads);
 
-  // dtype: f32 or bf16. The matrix must not outlive the engine.
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype, size_t max_rows);
+  // Of f32 or bf16. The result must not outlive the engine.
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& matrix);
   Status Prepare();
   void Run(const Activations& in, const PackedMatrix& w, bool accumulate, float* out);
 
@@ -35,12 +32,13 @@ class GemmEngine {
  private:
   struct Entry {
     GemmPlan plan;
-    dnnl::memory
-        sample;  // some matrix of the shape, for the comparison of buckets; until Prepare()
+    GemmWeights sample;  // some matrix of the shape, to compare buckets with; until Prepare()
   };
 
   GemmEngine(uint32_t num_threads, dnnl::engine engine);
   void UseThreads() const;
+  // The matrix in the layout `to`.
+  GemmWeights Reorder(const MatrixToPack& matrix, const dnnl::memory::desc& to);
 
   const uint32_t num_threads_;
   dnnl::engine engine_;

@@ -40,7 +40,11 @@ dnnl::matmul::primitive_desc Describe(const GemmShape& shape, size_t rows,
     sum.append_sum(1.0f);
     attr.set_post_ops(sum);
   }
-  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(src, weights, dst), attr, engine);
+  if (!shape.bias) {
+    return dnnl::matmul::primitive_desc(dnnl::matmul::desc(src, weights, dst), attr, engine);
+  }
+  const dnnl::memory::desc bias = GemmBiasDesc(shape.n);
+  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(src, weights, bias, dst), attr, engine);
 }
 
 void CopyRows(void* to, const void* from, size_t bytes, [[maybe_unused]] uint32_t num_threads) {
@@ -58,6 +62,10 @@ void CopyRows(void* to, const void* from, size_t bytes, [[maybe_unused]] uint32_
 
 bool IsSlowGemm(size_t n, size_t k, std::string_view implementation) {
   return implementation.find("ref") != std::string_view::npos && n * k > kTinyElements;
+}
+
+dnnl::memory::desc GemmBiasDesc(size_t n) {
+  return {{1, static_cast<int64_t>(n)}, dnnl::memory::data_type::f32, dnnl::memory::format_tag::ab};
 }
 
 std::vector<size_t> RowBuckets(size_t max_rows) {
@@ -112,7 +120,7 @@ StatusOr<bool> GemmPlan::MakeBucket(size_t rows, const dnnl::engine& engine, Buc
 }
 
 Status GemmPlan::Prepare(const dnnl::engine& engine, const dnnl::stream& stream,
-                         const dnnl::memory& weights, uint64_t* primitives_created) {
+                         const GemmWeights& weights, uint64_t* primitives_created) {
   for (const size_t rows : RowBuckets(max_rows_)) {
     Bucket bucket;
     PRECIS_ASSIGN_OR_RETURN(const bool usable, MakeBucket(rows, engine, &bucket));
@@ -132,7 +140,7 @@ Status GemmPlan::Prepare(const dnnl::engine& engine, const dnnl::stream& stream,
   return OkStatus();
 }
 
-void GemmPlan::KeepInvariantBuckets(const dnnl::stream& stream, const dnnl::memory& weights) {
+void GemmPlan::KeepInvariantBuckets(const dnnl::stream& stream, const GemmWeights& weights) {
   std::vector<size_t> rows;
   size_t scratchpad_bytes = 0;
   for (const Bucket& bucket : buckets_) {
@@ -188,7 +196,7 @@ void GemmPlan::ClaimScratch(GemmScratch* scratch) const {
   }
 }
 
-void GemmPlan::Run(const dnnl::stream& stream, const dnnl::memory& weights, GemmScratch* scratch,
+void GemmPlan::Run(const dnnl::stream& stream, const GemmWeights& weights, GemmScratch* scratch,
                    const void* in, size_t rows, bool accumulate, float* out,
                    uint32_t num_threads) const {
   PRECIS_CHECK(rows <= max_rows_ && choice_.size() == max_rows_ + 1);
@@ -208,7 +216,7 @@ void GemmPlan::Run(const dnnl::stream& stream, const dnnl::memory& weights, Gemm
 }
 
 void GemmPlan::RunPadded(const Bucket& bucket, const dnnl::stream& stream,
-                         const dnnl::memory& weights, GemmScratch* scratch, const void* in,
+                         const GemmWeights& weights, GemmScratch* scratch, const void* in,
                          size_t rows, bool accumulate, float* out, uint32_t num_threads) const {
   const size_t row_bytes = shape_.k * ElementBytes(shape_.dtype);
   const size_t out_bytes = rows * shape_.n * sizeof(float);

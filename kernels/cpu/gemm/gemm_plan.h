@@ -1,5 +1,5 @@
-// All oneDNN primitives of one GEMM shape (n, k, type): one for each bucket of rows, with and
-// without accumulation, and the choice of a bucket for every number of rows.
+// All oneDNN primitives of one GEMM shape (n, k, type, bias or none): one for each bucket of rows,
+// with and without accumulation, and the choice of a bucket for every number of rows.
 //
 // Owner: GemmEngine; matrices of one shape share a plan. Thread rule: one caller at a time.
 #pragma once
@@ -30,6 +30,9 @@ struct GemmScratch {
 // True of oneDNN's reference implementations, unless the matrix is so small that one does no harm.
 bool IsSlowGemm(size_t n, size_t k, std::string_view implementation);
 
+// Of a bias [n], f32 with weights of any type.
+dnnl::memory::desc GemmBiasDesc(size_t n);
+
 // 1, 2, 4, 8, then multiples of 16 to 128, then multiples of 64; the last holds max_rows.
 std::vector<size_t> RowBuckets(size_t max_rows);
 
@@ -45,13 +48,13 @@ class GemmPlan {
 
   // Makes the primitives and keeps the buckets whose rows all have the same bits, wherever a row
   // stands and however many stand beside it. `weights` serve for the comparison.
-  Status Prepare(const dnnl::engine& engine, const dnnl::stream& stream,
-                 const dnnl::memory& weights, uint64_t* primitives_created);
+  Status Prepare(const dnnl::engine& engine, const dnnl::stream& stream, const GemmWeights& weights,
+                 uint64_t* primitives_created);
   // Grows `scratch` to what Run() needs.
   void ClaimScratch(GemmScratch* scratch) const;
 
   // in: [rows, k]; out: [rows, n]; neither is touched past its rows. rows <= max_rows().
-  void Run(const dnnl::stream& stream, const dnnl::memory& weights, GemmScratch* scratch,
+  void Run(const dnnl::stream& stream, const GemmWeights& weights, GemmScratch* scratch,
            const void* in, size_t rows, bool accumulate, float* out, uint32_t num_threads) const;
 
   const std::set<std::string>& implementations() const { return implementations_; }
@@ -66,9 +69,9 @@ class GemmPlan {
 
   GemmPlan() = default;
   StatusOr<bool> MakeBucket(size_t rows, const dnnl::engine& engine, Bucket* bucket);
-  void KeepInvariantBuckets(const dnnl::stream& stream, const dnnl::memory& weights);
+  void KeepInvariantBuckets(const dnnl::stream& stream, const GemmWeights& weights);
   void ChooseBuckets();
-  void RunPadded(const Bucket& bucket, const dnnl::stream& stream, const dnnl::memory& weights,
+  void RunPadded(const Bucket& bucket, const dnnl::stream& stream, const GemmWeights& weights,
                  GemmScratch* scratch, const void* in, size_t rows, bool accumulate, float* out,
                  uint32_t num_threads) const;
 

@@ -104,7 +104,7 @@ class Int8Gemm::Plan {
   void Multiply(const dnnl::stream& stream, const dnnl::memory& weights, size_t rows, int thread,
                 const uint8_t* in, Scratch* scratch) const {
     BucketOf(rows).calls[static_cast<size_t>(thread)].Run(
-        stream, weights, scratch->scratchpad.data(), in, scratch->sums.data());
+        stream, {weights, {}}, scratch->scratchpad.data(), in, scratch->sums.data());
   }
 
  private:
@@ -137,18 +137,25 @@ class Int8Gemm::Matrix final : public PackedMatrix {
     const Plan* plan;
   };
 
-  Matrix(size_t n, size_t k) : n_(n), k_(k), scales_(n), zero_point_sums_(n) {}
+  explicit Matrix(const MatrixToPack& from)
+      : n_(from.n),
+        k_(from.k),
+        scales_(n_),
+        zero_point_sums_(n_),
+        bias_(from.bias.begin(), from.bias.end()) {}
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return DType::kI8; }
   size_t bytes() const override {
-    size_t bytes = n_ * (sizeof(float) + sizeof(int32_t));
+    size_t bytes = n_ * (sizeof(float) + sizeof(int32_t)) + bias_.size() * sizeof(float);
     for (const Panel& panel : panels_) bytes += panel.weights.get_desc().get_size();
     return bytes;
   }
+  bool has_bias() const override { return !bias_.empty(); }
   const std::vector<Panel>& panels() const { return panels_; }
   Int8Columns columns(size_t first) const {
-    return {scales_.data() + first, zero_point_sums_.data() + first};
+    return {scales_.data() + first, zero_point_sums_.data() + first,
+            has_bias() ? bias_.data() + first : nullptr};
   }
 
   // Rounds `w` into its columns' scales and `values`, [n, k].
@@ -168,6 +175,7 @@ class Int8Gemm::Matrix final : public PackedMatrix {
   const size_t k_;
   std::vector<float> scales_;             // [n]
   std::vector<int32_t> zero_point_sums_;  // [n]
+  std::vector<float> bias_;               // [n] or none
   std::vector<Panel> panels_;
 };
 
@@ -192,22 +200,22 @@ StatusOr<Int8Gemm::Plan*> Int8Gemm::PlanOf(const PanelShape& shape, size_t max_r
   return plan;
 }
 
-StatusOr<std::unique_ptr<PackedMatrix>> Int8Gemm::Pack(std::string_view label,
-                                                       std::span<const float> w, size_t n, size_t k,
-                                                       size_t max_rows) {
-  PRECIS_CHECK(scratch_.empty() && w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
+StatusOr<std::unique_ptr<PackedMatrix>> Int8Gemm::Pack(const MatrixToPack& from) {
+  PRECIS_CHECK(scratch_.empty() && from.IsWhole());
+  const size_t n = from.n;
+  const size_t k = from.k;
   if (!HasVnni()) {
-    return InvalidArgument(
-        fmt::format("{}: int8 weights need a CPU with AVX512-VNNI, and an isa that has it", label));
+    return InvalidArgument(fmt::format(
+        "{}: int8 weights need a CPU with AVX512-VNNI, and an isa that has it", from.label));
   }
   if (k > kMostK) {
     return InvalidArgument(
-        fmt::format("{}: int8 weights have {} inputs at most, not {}", label, kMostK, k));
+        fmt::format("{}: int8 weights have {} inputs at most, not {}", from.label, kMostK, k));
   }
   const OneThread one_thread;
-  auto matrix = std::make_unique<Matrix>(n, k);
+  auto matrix = std::make_unique<Matrix>(from);
   std::vector<int8_t> values;
-  matrix->Round(w, &values);
+  matrix->Round(from.w, &values);
   // As many panels as every thread gets the same number of, where the matrix is wide enough.
   const size_t turns = CeilDiv(n, kPanelColumns * num_threads_);
   const size_t columns =
@@ -215,21 +223,21 @@ StatusOr<std::unique_ptr<PackedMatrix>> Int8Gemm::Pack(std::string_view label,
   try {
     for (size_t first = 0; first < n; first += columns) {
       const size_t count = std::min(columns, n - first);
-      StatusOr<Plan*> plan = PlanOf({count, k}, max_rows);
-      if (!plan.ok()) return Annotate(plan.status(), label);
+      StatusOr<Plan*> plan = PlanOf({count, k}, from.max_rows);
+      if (!plan.ok()) return Annotate(plan.status(), from.label);
       using Memory = dnnl::memory;
-      Memory from({{static_cast<int64_t>(k), static_cast<int64_t>(count)},
+      Memory rows({{static_cast<int64_t>(k), static_cast<int64_t>(count)},
                    Memory::data_type::s8,
                    Memory::format_tag::ba},
                   engine_, values.data() + first * k);
       Memory to((*plan)->weights_desc(), engine_);
-      dnnl::reorder(from, to).execute(stream_, from, to);
+      dnnl::reorder(rows, to).execute(stream_, rows, to);
       matrix->Add({first, count, std::move(to), *plan});
     }
   } catch (const dnnl::error& error) {
-    return absl::ResourceExhaustedError(fmt::format("{}: oneDNN: {}", label, error.what()));
+    return absl::ResourceExhaustedError(fmt::format("{}: oneDNN: {}", from.label, error.what()));
   }
-  max_rows_ = std::max(max_rows_, max_rows);
+  max_rows_ = std::max(max_rows_, from.max_rows);
   max_k_ = std::max(max_k_, k);
   return matrix;
 }

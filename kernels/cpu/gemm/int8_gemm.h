@@ -11,9 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "common/status.h"
@@ -28,11 +26,10 @@ class Int8Gemm {
   Int8Gemm(uint32_t num_threads, const CpuKernels& kernels);
   ~Int8Gemm();
 
-  // w: [n, k]; `max_rows` bounds Run()'s rows. The matrix must not outlive this. INVALID_ARGUMENT
-  // where the CPU, or the ISA that oneDNN is held to, lacks AVX512-VNNI: sums of its predecessors
+  // from.max_rows bounds Run()'s rows. The result must not outlive this. INVALID_ARGUMENT where
+  // the CPU, or the ISA that oneDNN is held to, lacks AVX512-VNNI: sums of its predecessors
   // saturate.
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, size_t max_rows);
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& from);
   // Makes all primitives and scratch memory.
   Status Prepare();
   // in: f32 or bf16.

@@ -37,8 +37,9 @@ float RoundRow(const void* row, DType dtype, size_t n, uint8_t* out) {
                               : RoundRowTo(static_cast<const uint16_t*>(row), n, out);
 }
 
-void ScaleSums(const int32_t* sums, const Int8Columns& columns, float row_scale, bool accumulate,
-               size_t n, float* out) {
+template <bool kBias>
+HWY_INLINE void ScaleSumsTo(const int32_t* sums, const Int8Columns& columns, float row_scale,
+                            bool accumulate, size_t n, float* out) {
   const DF d;
   const size_t lanes = LanesF();
   const VF of_row = hn::Set(d, row_scale);
@@ -46,15 +47,23 @@ void ScaleSums(const int32_t* sums, const Int8Columns& columns, float row_scale,
   for (; i + lanes <= n; i += lanes) {
     const auto sum =
         hn::Sub(hn::LoadU(DI(), sums + i), hn::LoadU(DI(), columns.zero_point_sums + i));
-    const VF value =
-        hn::Mul(hn::ConvertTo(d, sum), hn::Mul(of_row, hn::LoadU(d, columns.scales + i)));
+    VF value = hn::Mul(hn::ConvertTo(d, sum), hn::Mul(of_row, hn::LoadU(d, columns.scales + i)));
+    if (kBias) value = hn::Add(value, hn::LoadU(d, columns.bias + i));
     hn::StoreU(accumulate ? hn::Add(value, hn::LoadU(d, out + i)) : value, d, out + i);
   }
   for (; i < n; ++i) {
     const auto sum = static_cast<float>(sums[i] - columns.zero_point_sums[i]);
-    const float value = sum * (row_scale * columns.scales[i]);
+    float value = sum * (row_scale * columns.scales[i]);
+    if (kBias) value += columns.bias[i];
     out[i] = accumulate ? value + out[i] : value;
   }
+}
+
+void ScaleSums(const int32_t* sums, const Int8Columns& columns, float row_scale, bool accumulate,
+               size_t n, float* out) {
+  if (columns.bias != nullptr)
+    return ScaleSumsTo<true>(sums, columns, row_scale, accumulate, n, out);
+  ScaleSumsTo<false>(sums, columns, row_scale, accumulate, n, out);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -11,6 +11,11 @@
 
 namespace precis {
 
+struct GemmWeights {
+  dnnl::memory w;
+  dnnl::memory bias;  // of a primitive that has one
+};
+
 class MatmulCall {
  public:
   MatmulCall() = default;
@@ -18,7 +23,7 @@ class MatmulCall {
   MatmulCall(const dnnl::matmul& primitive, const dnnl::matmul::primitive_desc& desc,
              const dnnl::engine& engine);
 
-  void Run(const dnnl::stream& stream, const dnnl::memory& weights, std::byte* scratchpad,
+  void Run(const dnnl::stream& stream, const GemmWeights& weights, std::byte* scratchpad,
            const void* in, void* out) const;
   size_t scratchpad_bytes() const { return scratchpad_.get_desc().get_size(); }
 

@@ -31,13 +31,17 @@ constexpr size_t PadToLine(size_t bytes) { return CeilDiv(bytes, kLine) * kLine;
 
 class PanelGemm::Matrix final : public PackedMatrix {
  public:
-  Matrix(size_t index, size_t n, size_t k, DType dtype)
+  Matrix(size_t index, const MatrixToPack& from)
       : index_(index),
-        n_(n),
-        k_(k),
-        dtype_(dtype),
-        steps_(CeilDiv(k * ElementBytes(dtype), kGemmStepBytes)) {
-    if (dtype == DType::kI8) {
+        n_(from.n),
+        k_(from.k),
+        dtype_(from.dtype),
+        steps_(CeilDiv(k_ * ElementBytes(dtype_), kGemmStepBytes)) {
+    if (!from.bias.empty()) {
+      bias_.resize(num_panels() * kGemmPanelColumns);
+      std::ranges::copy(from.bias, bias_.begin());
+    }
+    if (dtype_ == DType::kI8) {
       scales_.resize(num_panels() * kGemmPanelColumns);
       starts_.resize(num_panels() * kGemmPanelColumns);
     }
@@ -45,17 +49,20 @@ class PanelGemm::Matrix final : public PackedMatrix {
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return dtype_; }
-  size_t bytes() const override { return num_panels() * panel_bytes(); }
+  size_t bytes() const override { return panels_bytes() + bias_.size() * sizeof(float); }
+  bool has_bias() const override { return !bias_.empty(); }
 
   size_t index() const { return index_; }  // among all that were packed
   size_t steps() const { return steps_; }
   size_t num_panels() const { return CeilDiv(n_, kGemmPanelColumns); }
   size_t panel_bytes() const { return steps_ * kStepBytes; }
+  size_t panels_bytes() const { return num_panels() * panel_bytes(); }
   const uint8_t* panels() const { return panels_; }
+  const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
   const float* scales() const { return scales_.data(); }
   const int32_t* starts() const { return starts_.data(); }
 
-  // Zeros, of bytes().
+  // Zeros, of panels_bytes().
   void SetPanels(std::byte* panels) { panels_ = reinterpret_cast<uint8_t*>(panels); }
   // Column `column` of the product is `row` of w.
   void Pack(size_t column, const float* row) {
@@ -91,7 +98,8 @@ class PanelGemm::Matrix final : public PackedMatrix {
   const DType dtype_;
   const size_t steps_;
   uint8_t* panels_ = nullptr;    // [num_panels, steps, kGemmPanelColumns, kGemmStepBytes]
-  std::vector<float> scales_;    // of int8: [num_panels * kGemmPanelColumns]
+  std::vector<float> bias_;      // [num_panels * kGemmPanelColumns], or none
+  std::vector<float> scales_;    // of int8: likewise
   std::vector<int32_t> starts_;  // likewise
 };
 
@@ -103,22 +111,19 @@ bool PanelGemm::Takes(DType dtype, size_t k) const {
   return dtype == DType::kI8 && kernels_.multiply_panels_int8 != nullptr && k <= kMostInt8K;
 }
 
-StatusOr<std::unique_ptr<PackedMatrix>> PanelGemm::Pack(std::string_view label,
-                                                        std::span<const float> w, size_t n,
-                                                        size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(Takes(dtype, k) && shared_.rows.empty());
-  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
-  auto matrix = std::make_unique<Matrix>(followers_.size(), n, k, dtype);
-  StatusOr<std::byte*> panels = memory_.Claim(matrix->bytes());
-  if (!panels.ok()) return Annotate(panels.status(), label);
+StatusOr<std::unique_ptr<PackedMatrix>> PanelGemm::Pack(const MatrixToPack& from) {
+  PRECIS_CHECK(Takes(from.dtype, from.k) && from.IsWhole() && shared_.rows.empty());
+  auto matrix = std::make_unique<Matrix>(followers_.size(), from);
+  StatusOr<std::byte*> panels = memory_.Claim(matrix->panels_bytes());
+  if (!panels.ok()) return Annotate(panels.status(), from.label);
   matrix->SetPanels(*panels);
 #pragma omp parallel for num_threads(num_threads_)
-  for (size_t i = 0; i < n; ++i) matrix->Pack(i, w.data() + i * k);
-  dtypes_.insert(dtype);
+  for (size_t i = 0; i < from.n; ++i) matrix->Pack(i, from.w.data() + i * from.k);
+  dtypes_.insert(from.dtype);
   followers_.emplace_back();
-  max_rows_ = std::max(max_rows_, max_rows);
-  max_k_ = std::max(max_k_, k);
-  most_bytes_ = std::max(most_bytes_, max_rows * PadToLine(matrix->steps() * kGemmStepBytes));
+  max_rows_ = std::max(max_rows_, from.max_rows);
+  max_k_ = std::max(max_k_, from.k);
+  most_bytes_ = std::max(most_bytes_, from.max_rows * PadToLine(matrix->steps() * kGemmStepBytes));
   return matrix;
 }
 
@@ -188,6 +193,7 @@ void PanelGemm::RunShare(const Matrix& w, const Place& next, PanelTask task) con
   }
   task.out += first_row * task.out_stride + column;
   task.num_columns = std::min(w.n(), end * kGemmPanelColumns) - column;
+  if (w.bias() != nullptr) task.bias = w.bias() + column;
   if (w.dtype() == DType::kBF16) return kernels_.multiply_panels_bf16(task);
   task.row_scales += first_row;
   task.column_scales = w.scales() + column;
@@ -244,6 +250,7 @@ void PanelGemm::RunRows(const RowMaker* maker, const Activations& in, const Matr
               .out_stride = w.n(),
               .num_columns = 0,
               .accumulate = accumulate,
+              .bias = nullptr,
               .row_scales = rows.scales.data(),
               .column_scales = nullptr,
               .starts = nullptr});

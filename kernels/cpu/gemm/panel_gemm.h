@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <memory>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,10 +36,9 @@ class PanelGemm {
 
   // Whether a matrix should be packed here: it then is multiplied here, whatever the rows.
   bool Takes(DType dtype, size_t k) const;
-  // w: [n, k]; `max_rows` bounds Run()'s rows. The matrix must not outlive this. Of a type that
-  // Takes(). RESOURCE_EXHAUSTED when there is no memory.
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype, size_t max_rows);
+  // from.max_rows bounds Run()'s rows. The result must not outlive this. Of a type that Takes().
+  // RESOURCE_EXHAUSTED when there is no memory.
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& from);
   // Claims what Run() works in.
   void Prepare();
 

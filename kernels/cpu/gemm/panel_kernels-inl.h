@@ -54,6 +54,7 @@ inline void Store(const PanelTask& t, typename Product::Sums sums, size_t row, s
   const __mmask16 inside = static_cast<__mmask16>(left >= 16 ? 0xffffu : (1u << left) - 1u);
   float* to = t.out + row * t.out_stride + column;
   __m512 y = Product::Finish(t, sums, row, column);
+  if (t.bias != nullptr) y = _mm512_add_ps(y, _mm512_loadu_ps(t.bias + column));
   if (t.accumulate) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(inside, to));
   _mm512_mask_storeu_ps(to, inside, y);
 }

@@ -72,6 +72,7 @@ inline constexpr int32_t kInt8ZeroPoint = 128;
 struct Int8Columns {
   const float* scales;
   const int32_t* zero_point_sums;  // kInt8ZeroPoint times the sum of the column's weights
+  const float* bias = nullptr;     // added to what they become; or null
 };
 
 // Columns of a panel of packed weights, and how a panel lies: [steps, columns, 4 bytes], where a
@@ -92,7 +93,9 @@ struct PanelTask {
   size_t out_stride;
   size_t num_columns;  // of `out` that the panels have; those of the last may be fewer
   bool accumulate;
-  // Of int8 only; those of columns are padded to whole panels.
+  // Those of columns are padded to whole panels.
+  const float* bias;  // or null: none
+  // Of int8 only.
   const float* row_scales;
   const float* column_scales;
   const int32_t* starts;  // what a column's sum begins at: its zero_point_sum, negative
@@ -102,12 +105,15 @@ struct CpuKernels {
   // For pages of bf16 and of int8 whose slots fill their words; null where the ISA has none.
   const PagedProducts* paged_bf16 = nullptr;
   const PagedProducts* paged_int8 = nullptr;
-  // out[0 .. d) = row[0 .. d), widened.
-  void (*widen_bf16)(const uint16_t* row, size_t d, float* out);
+  // Row `index` of params.out.
+  void (*embed)(const EmbedParams& params, size_t index);
+  // One row of x and, where it is not null, of `residual`; `index` is the row of `out`, whose data
+  // may be null.
+  void (*norm)(const float* x, const NormWeights& norm, const Activations& out, size_t index,
+               float* residual);
   // One row; `index` is the row of `out`.
-  void (*rms_norm)(const float* x, const float* gain, float eps, const Activations& out,
+  void (*activate)(ActivationKind kind, bool gated, const float* in, const Activations& out,
                    size_t index);
-  void (*activate)(ActivationKind kind, const float* in, const Activations& out, size_t index);
   void (*append_kv)(const AppendKvParams& params, const AppendShare& share);
   // Rows [first, first + rows) of params.out for one head; rows <= kEncoderQueryRows.
   void (*encoder_attention)(const EncoderAttentionParams& params, size_t head, size_t first,
@@ -132,7 +138,8 @@ struct CpuKernels {
   // out = round(row * 127 / max|row|) + kInt8ZeroPoint of n values of f32 or bf16; returns the
   // scale, as kernels/int8_rows.h has it.
   float (*round_row)(const void* row, DType dtype, size_t n, uint8_t* out);
-  // out = (sums - columns.zero_point_sums) * (row_scale * columns.scales), or out += ...
+  // out = (sums - columns.zero_point_sums) * (row_scale * columns.scales) + columns.bias, or
+  // out += ...
   void (*scale_sums)(const int32_t* sums, const Int8Columns& columns, float row_scale,
                      bool accumulate, size_t n, float* out);
   // Rows times panels, in bf16 and int8; null where the ISA has no products for it, or the GEMM
@@ -151,6 +158,7 @@ CpuKernels SelectKernels(const Isa& isa);
 
 // Each source file fills in its own.
 void SelectRowKernels(int64_t hwy_targets, CpuKernels* table);
+void SelectActivations(int64_t hwy_targets, CpuKernels* table);
 void SelectScoreKernels(int64_t hwy_targets, CpuKernels* table);
 void SelectAppendKv(int64_t hwy_targets, CpuKernels* table);
 void SelectInt8Kernels(int64_t hwy_targets, CpuKernels* table);

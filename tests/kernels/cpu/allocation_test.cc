@@ -14,9 +14,10 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   constexpr size_t kN = 70;
   constexpr size_t kK = 50;
   const auto w = RandomFloats(kN * kK, 1);
-  const auto packed = backend->Pack("w", w, kN, kK, DType::kF32, 40).value();
-  const auto int8 = backend->Pack("w", w, kN, kK, DType::kI8, 40);  // the CPU may lack it
-  const auto bf16 = backend->Pack("w", w, kN, kK, DType::kBF16, 40);
+  const auto bias = RandomFloats(kN, 1);
+  const auto packed = backend->Pack({"w", w, kN, kK, DType::kF32, 40, bias}).value();
+  const auto int8 = backend->Pack({"w", w, kN, kK, DType::kI8, 40, bias});  // the CPU may lack it
+  const auto bf16 = backend->Pack({"w", w, kN, kK, DType::kBF16, 40, bias});
   ASSERT_TRUE(backend->Prepare(kPagedLimits).ok());
 
   PagedBatch batch({{{0, 1, 2}, {3}}, 16, 64, DType::kF32, true, DType::kF32});
@@ -27,6 +28,7 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
   auto qkv = RandomFloats(100 * 3 * width, 3);
   std::vector<float> out(200 * width);
   const std::vector<int32_t> ids = {0, 3, 5};
+  const std::vector<uint32_t> positions = {4, 0, 1};
   std::vector<TokenScore> best(40 * 8);
   std::vector<ScoreReduction> reductions;
   for (size_t i = 0; i < 40; ++i) {
@@ -69,9 +71,14 @@ TEST_P(AllocationTest, NoOpAllocatesAfterPrepare) {
         if (bf16.ok()) backend->Gemm({bf16_rows, **bf16, accumulate, out.data()});
       }
     }
-    backend->Embed({ids, w.data(), DType::kF32, kK, out.data()});
-    backend->RmsNorm({in.data(), w.data(), 1e-6f, {out.data(), DType::kF32, 40, kK}});
-    backend->Activate({ActivationKind::kGatedGelu, in.data(), {out.data(), DType::kF32, 40, kK}});
+    backend->Embed({ids, w.data(), DType::kF32, kK, out.data(), 2.0f, w.data(), positions});
+    const Activations rows_of_out{out.data(), DType::kF32, 40, kK};
+    for (const NormKind kind : kNorms) {
+      backend->Norm({in.data(), {kind, w.data(), w.data(), 1e-6f}, rows_of_out, in.data()});
+    }
+    for (const ActivationKind kind : kActivations) {
+      backend->Activate({kind, true, in.data(), rows_of_out});
+    }
     backend->ReduceScores({in.data(), kK, 0, reductions});
     backend->CopySlots({copies, batch.Pool(), {&batch.region, 1}});
     backend->AppendKv({qkv.data(), qkv.data(), width, slots, batch.Pool(), batch.region});

@@ -28,6 +28,7 @@ constexpr Types kTypes[] = {{DType::kF32, DType::kF32},
 struct Case {
   Types types;
   Shape shape;
+  bool bias;
   std::unique_ptr<PackedMatrix> w;
   std::unique_ptr<PackedMatrix> ref_w;
   std::vector<std::byte> in;  // [kMaxRows, k]
@@ -52,17 +53,19 @@ class GemmTest : public ::testing::Test {
     cpu_ = std::move(backend);
     PRECIS_SKIP_WITHOUT(cpu_);
     for (const Types types : kTypes) {
-      for (const Shape shape : kShapes) AddCase(types, shape);
+      for (const Shape shape : kShapes) {
+        for (const bool bias : {false, true}) AddCase(types, shape, bias);
+      }
     }
     ASSERT_TRUE(cpu_->Prepare({}).ok());
     ASSERT_TRUE(ref_->Prepare({}).ok());
     EXPECT_GE(cases_.size(), std::size(kShapes));
   }
 
-  void AddCase(Types types, Shape shape) {
+  void AddCase(Types types, Shape shape, bool bias) {
     const DType dtype = types.weights;
-    const auto weights = RandomFloats(shape.n * shape.k, 1);
-    auto w = cpu_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows);
+    const RandomMatrix matrix(shape.n, shape.k, bias);
+    auto w = cpu_->Pack(matrix.ToPack(dtype, kMaxRows));
     if (!Takes(*cpu_, dtype)) {
       EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
       return;
@@ -71,9 +74,10 @@ class GemmTest : public ::testing::Test {
     EXPECT_EQ((*w)->n(), shape.n);
     EXPECT_EQ((*w)->k(), shape.k);
     EXPECT_EQ((*w)->dtype(), dtype);
+    EXPECT_EQ((*w)->has_bias(), bias);
     EXPECT_GE((*w)->bytes(), shape.n * shape.k * ElementBytes(dtype));
-    cases_.push_back({types, shape, *std::move(w),
-                      ref_->Pack("w", weights, shape.n, shape.k, dtype, kMaxRows).value(),
+    cases_.push_back({types, shape, bias, *std::move(w),
+                      ref_->Pack(matrix.ToPack(dtype, kMaxRows)).value(),
                       Encode(RandomFloats(kMaxRows * shape.k, 2), types.activations),
                       RandomFloats(kMaxRows * shape.n, 3)});
   }
@@ -111,7 +115,7 @@ TEST_P(AnyGemmTest, IsNearRefForEveryShapeAndNumberOfRows) {
         const Guarded got = Run(cpu_.get(), c, *c.w, 0, rows, accumulate);
         EXPECT_TRUE(AllNear(got, want, DType::kF32, tolerance))
             << DTypeName(c.types.weights) << " n " << c.shape.n << " k " << c.shape.k << " rows "
-            << rows << " accumulate " << accumulate;
+            << rows << " accumulate " << accumulate << " bias " << c.bias;
       }
     }
   }
@@ -130,7 +134,7 @@ TEST_P(AnyGemmTest, RowsHaveTheSameBitsForEveryNumberOfRowsAndPlace) {
                         rows * row_bytes),
             0)
             << DTypeName(c.types.weights) << " n " << c.shape.n << " k " << c.shape.k << " rows "
-            << rows;
+            << rows << " bias " << c.bias;
       }
     }
   }
@@ -162,13 +166,13 @@ TEST(Gemm, HasTheSameBitsOnAnyNumberOfThreads) {
   constexpr size_t kRows = 33;
   const auto in = Encode(RandomFloats(kRows * 77, 2), DType::kBF16);
   for (const DType dtype : {DType::kBF16, DType::kI8}) {
-    for (const size_t n : {5, 40, 230}) {
-      const auto weights = RandomFloats(n * 77, 1);
+    for (const size_t n : {size_t{5}, size_t{40}, size_t{230}}) {
+      const RandomMatrix matrix(n, 77, /*has_bias=*/n != 40);
       std::vector<std::vector<float>> results;
       for (const uint32_t threads : {1, 2, 3, 7}) {
         const auto cpu = Cpu(threads);
         PRECIS_SKIP_WITHOUT(cpu);
-        const auto w = cpu->Pack("w", weights, n, 77, dtype, kRows);
+        const auto w = cpu->Pack(matrix.ToPack(dtype, kRows));
         if (!w.ok() || !PanelGemm::Has(**w)) continue;
         ASSERT_TRUE(cpu->Prepare({}).ok());
         for (const size_t rows : {size_t{1}, kRows}) {
@@ -191,7 +195,7 @@ TEST(Gemm, KeepsNaNWithinItsRow) {
   PRECIS_SKIP_WITHOUT(cpu);
   if (!Takes(*cpu, DType::kBF16)) GTEST_SKIP() << "no bf16 weights here";
   constexpr size_t kN = 20, kK = 33;
-  const auto w = cpu->Pack("w", RandomFloats(kN * kK, 1), kN, kK, DType::kBF16, 2).value();
+  const auto w = cpu->Pack(RandomMatrix(kN, kK, true).ToPack(DType::kBF16, 2)).value();
   ASSERT_TRUE(cpu->Prepare({}).ok());
   auto values = RandomFloats(2 * kK, 2);
   values[kK] = NAN;
@@ -209,7 +213,7 @@ TEST(Gemm, SaysWhichTypesAreMultipliedInPanels) {
   PRECIS_SKIP_WITHOUT(cpu);
   if (!Takes(*cpu, DType::kBF16)) GTEST_SKIP() << "no bf16 weights here";
   EXPECT_NE(cpu->Describe().find("none yet"), std::string::npos);
-  const auto w = cpu->Pack("w", RandomFloats(6, 1), 2, 3, DType::kBF16, 1).value();
+  const auto w = cpu->Pack(RandomMatrix(2, 3, false).ToPack(DType::kBF16, 1)).value();
   ASSERT_TRUE(cpu->Prepare({}).ok());
   const bool said = cpu->Describe().find("bf16 in panels") != std::string::npos;
   EXPECT_EQ(said, PanelGemm::Has(*w)) << cpu->Describe();
@@ -219,11 +223,11 @@ TEST(Gemm, MatricesOfOneShapeShareTheirPrimitives) {
   const auto one = Cpu();
   PRECIS_SKIP_WITHOUT(one);
   const auto two = Cpu();
-  const auto weights = RandomFloats(32 * 48, 1);
+  const RandomMatrix matrix(32, 48, false);
   std::vector<std::unique_ptr<PackedMatrix>> kept;
-  kept.push_back(one->Pack("a", weights, 32, 48, DType::kF32, 64).value());
-  for (const size_t max_rows : {16, 64, 32}) {
-    kept.push_back(two->Pack("a", weights, 32, 48, DType::kF32, max_rows).value());
+  kept.push_back(one->Pack(matrix.ToPack(DType::kF32, 64)).value());
+  for (const size_t max_rows : {size_t{16}, size_t{64}, size_t{32}}) {
+    kept.push_back(two->Pack(matrix.ToPack(DType::kF32, max_rows)).value());
   }
   ASSERT_TRUE(one->Prepare({}).ok());
   ASSERT_TRUE(two->Prepare({}).ok());
@@ -231,11 +235,35 @@ TEST(Gemm, MatricesOfOneShapeShareTheirPrimitives) {
             static_cast<CpuBackend&>(*two).primitives_created());
 }
 
+// A bias is added once to what a GEMM writes and once to what it adds, after int8's scales.
+TEST(Gemm, AddsTheBiasToEveryRow) {
+  constexpr size_t kN = 35, kRows = 19;
+  const std::vector<float> zeros(kN * 4);
+  const std::vector<float> bias = RandomFloats(kN, 9, 100.0f);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    const auto cpu = Cpu();
+    PRECIS_SKIP_WITHOUT(cpu);
+    if (!Takes(*cpu, dtype)) continue;
+    const auto w = cpu->Pack({"w", zeros, kN, 4, dtype, kRows, bias}).value();
+    ASSERT_TRUE(cpu->Prepare({}).ok());
+    const DType in_dtype = cpu->activation_dtype(dtype);
+    auto in = Encode(RandomFloats(kRows * 4, 1), in_dtype);
+    for (const size_t rows : {size_t{1}, kRows}) {
+      Guarded out = Guarded::Floats(rows * kN);
+      cpu->Gemm({{in.data(), in_dtype, rows, 4}, *w, false, out.floats()});
+      for (size_t i = 0; i < rows * kN; ++i) EXPECT_EQ(out.at(i), bias[i % kN]) << i;
+      cpu->Gemm({{in.data(), in_dtype, rows, 4}, *w, true, out.floats()});
+      for (size_t i = 0; i < rows * kN; ++i) EXPECT_EQ(out.at(i), 2 * bias[i % kN]) << i;
+      EXPECT_TRUE(out.intact());
+    }
+  }
+}
+
 TEST(Gemm, RefusesInt8WeightsWhereSumsWouldSaturate) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
   if (Takes(*cpu, DType::kI8)) GTEST_SKIP() << "they would not";
-  const auto w = cpu->Pack("lm_head", RandomFloats(4, 1), 2, 2, DType::kI8, 1);
+  const auto w = cpu->Pack({"lm_head", RandomFloats(4, 1), 2, 2, DType::kI8, 1});
   EXPECT_EQ(w.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(w.status().message().find("lm_head"), std::string_view::npos);
 }
@@ -246,7 +274,7 @@ TEST(Gemm, SumsTheLargestBytesExactly) {
   PRECIS_SKIP_WITHOUT(cpu);
   constexpr size_t kN = 64, kK = 4096;
   if (!Takes(*cpu, DType::kI8)) GTEST_SKIP() << "no int8 weights here";
-  const auto w = cpu->Pack("w", std::vector<float>(kN * kK, 127.0f), kN, kK, DType::kI8, 1);
+  const auto w = cpu->Pack({"w", std::vector<float>(kN * kK, 127.0f), kN, kK, DType::kI8, 1});
   ASSERT_TRUE(w.ok()) << w.status();
   ASSERT_TRUE(cpu->Prepare({}).ok());
   std::vector<float> in(kK, 127.0f);
@@ -259,7 +287,7 @@ TEST(Gemm, SaysNaNOfAnInt8RowThatHasOne) {
   const auto cpu = Cpu();
   PRECIS_SKIP_WITHOUT(cpu);
   if (!Takes(*cpu, DType::kI8)) GTEST_SKIP() << "no int8 weights here";
-  const auto w = cpu->Pack("w", RandomFloats(20 * 33, 1), 20, 33, DType::kI8, 2).value();
+  const auto w = cpu->Pack(RandomMatrix(20, 33, true).ToPack(DType::kI8, 2)).value();
   ASSERT_TRUE(cpu->Prepare({}).ok());
   auto in = RandomFloats(2 * 33, 2);
   in[32] = NAN;

@@ -9,7 +9,7 @@ namespace {
 TEST(RefBackend, GemmMultipliesByTheTransposeAndAccumulates) {
   const auto ref = Ref();
   const std::vector<float> w = {1, 2, 3, 4, 5, 6};  // [2, 3]
-  const auto packed = ref->Pack("w", w, 2, 3, DType::kF32, 2).value();
+  const auto packed = ref->Pack({"w", w, 2, 3, DType::kF32, 2}).value();
   std::vector<float> in = {1, 0, -1, 2, 2, 2};  // [2, 3]
   std::vector<float> out = {100, 200, 300, 400};
   ref->Gemm({{in.data(), DType::kF32, 2, 3}, *packed, false, out.data()});
@@ -18,10 +18,24 @@ TEST(RefBackend, GemmMultipliesByTheTransposeAndAccumulates) {
   EXPECT_EQ(out, (std::vector<float>{-4, -4, 24, 60}));
 }
 
+TEST(RefBackend, GemmAddsTheBiasToEveryRow) {
+  const auto ref = Ref();
+  const std::vector<float> w = {1, 2, 3, 4};  // [2, 2]
+  const std::vector<float> bias = {0.5f, -0.25f};
+  const auto packed = ref->Pack({"w", w, 2, 2, DType::kF32, 2, bias}).value();
+  EXPECT_TRUE(packed->has_bias());
+  std::vector<float> in = {1, 0, 0, 1};
+  std::vector<float> out = {10, 10, 10, 10};
+  ref->Gemm({{in.data(), DType::kF32, 2, 2}, *packed, true, out.data()});
+  EXPECT_EQ(out, (std::vector<float>{11.5f, 12.75f, 12.5f, 13.75f}));
+  ref->Gemm({{in.data(), DType::kF32, 2, 2}, *packed, false, out.data()});
+  EXPECT_EQ(out, (std::vector<float>{1.5f, 2.75f, 2.5f, 3.75f}));
+}
+
 TEST(RefBackend, RoundsBf16WeightsWhenPacking) {
   const auto ref = Ref();
   const std::vector<float> w = {1.00390625f};  // halfway between two bf16: the even one is 1
-  const auto packed = ref->Pack("w", w, 1, 1, DType::kBF16, 1).value();
+  const auto packed = ref->Pack({"w", w, 1, 1, DType::kBF16, 1}).value();
   uint16_t one = F32ToBF16(1.0f);
   float out = 0;
   ref->Gemm({{&one, DType::kBF16, 1, 1}, *packed, false, &out});
@@ -32,19 +46,20 @@ TEST(RefBackend, RoundsBf16WeightsWhenPacking) {
 TEST(RefBackend, GemmInInt8RoundsWeightsAndInputsByRows) {
   const auto ref = Ref();
   const std::vector<float> w = {254, 5, 0, -63.5f};
-  const auto packed = ref->Pack("w", w, 2, 2, DType::kI8, 1).value();
+  const std::vector<float> bias = {1000, -7};
+  const auto packed = ref->Pack({"w", w, 2, 2, DType::kI8, 1, bias}).value();
   ASSERT_TRUE(ref->Prepare({}).ok());
   std::vector<float> in = {-508, 90};
   std::vector<float> out = {1, 1};
   ref->Gemm({{in.data(), DType::kF32, 1, 2}, *packed, true, out.data()});
-  EXPECT_FLOAT_EQ(out[0], 1 + 4 * 2 * (-127.0f * 127 + 22 * 2));
-  EXPECT_FLOAT_EQ(out[1], 1 + 4 * 0.5f * (22 * -127.0f));
+  EXPECT_FLOAT_EQ(out[0], 1 + 1000 + 4 * 2 * (-127.0f * 127 + 22 * 2));
+  EXPECT_FLOAT_EQ(out[1], 1 - 7 + 4 * 0.5f * (22 * -127.0f));
 }
 
 TEST(RefBackend, GemmInInt8SaysNaNOfARowThatHasOne) {
   const auto ref = Ref();
   const std::vector<float> w = {1, 1};
-  const auto packed = ref->Pack("w", w, 1, 2, DType::kI8, 2).value();
+  const auto packed = ref->Pack({"w", w, 1, 2, DType::kI8, 2}).value();
   ASSERT_TRUE(ref->Prepare({}).ok());
   std::vector<float> in = {NAN, 1, 0, 0};
   std::vector<float> out(2);
@@ -57,21 +72,49 @@ TEST(RefBackend, RmsNormDividesByTheRootMeanSquare) {
   const std::vector<float> x = {3, 4};
   const std::vector<float> gain = {1, 2};
   std::vector<float> out(2);
-  Ref()->RmsNorm({x.data(), gain.data(), 0, {out.data(), DType::kF32, 1, 2}});
+  const NormWeights norm{NormKind::kRms, gain.data(), nullptr, 0};
+  Ref()->Norm({x.data(), norm, {out.data(), DType::kF32, 1, 2}});
   EXPECT_FLOAT_EQ(out[0], 3 / std::sqrt(12.5f));
   EXPECT_FLOAT_EQ(out[1], 8 / std::sqrt(12.5f));
 }
 
-TEST(RefBackend, ActivatesReluAndGatedGelu) {
-  const std::vector<float> in = {-1, 2, 3, 5};
-  std::vector<float> relu(4);
-  Ref()->Activate({ActivationKind::kRelu, in.data(), {relu.data(), DType::kF32, 1, 4}});
-  EXPECT_EQ(relu, (std::vector<float>{0, 2, 3, 5}));
-  // The row is [gate -1, 2 | up 3, 5].
-  std::vector<float> gelu(2);
-  Ref()->Activate({ActivationKind::kGatedGelu, in.data(), {gelu.data(), DType::kF32, 1, 2}});
-  EXPECT_NEAR(gelu[0], 3 * -0.158808, 1e-5);
-  EXPECT_NEAR(gelu[1], 5 * 1.954598, 1e-5);
+// Of 1, 3 and 8 the mean is 4 and the variance (9 + 1 + 16) / 3.
+TEST(RefBackend, LayerNormTakesTheMeanOffAndDividesByTheDeviation) {
+  const std::vector<float> x = {1, 3, 8};
+  const std::vector<float> gain = {1, 2, -1};
+  const std::vector<float> shift = {0, 10, 0.5f};
+  std::vector<float> out(3);
+  std::vector<float> residual(3);
+  const NormWeights norm{NormKind::kLayer, gain.data(), shift.data(), 0};
+  Ref()->Norm({x.data(), norm, {out.data(), DType::kF32, 1, 3}, residual.data()});
+  const float deviation = std::sqrt(26.0f / 3);
+  EXPECT_FLOAT_EQ(out[0], -3 / deviation);
+  EXPECT_FLOAT_EQ(out[1], 10 - 2 / deviation);
+  EXPECT_FLOAT_EQ(out[2], 0.5f - 4 / deviation);
+  EXPECT_EQ(residual, out);
+}
+
+// Values as torch.nn.functional gives them.
+TEST(RefBackend, ActivatesPlainAndGated) {
+  struct Want {
+    ActivationKind kind;
+    double of_minus_1;
+    double of_2;
+  };
+  const std::vector<float> in = {-1, 2, 3, 5};  // gated: [gate -1, 2 | up 3, 5]
+  for (const Want& want :
+       {Want{ActivationKind::kRelu, 0, 2}, Want{ActivationKind::kGelu, -0.15865525, 1.95449974},
+        Want{ActivationKind::kGeluTanh, -0.15880801, 1.95459769},
+        Want{ActivationKind::kSilu, -0.26894142, 1.76159416}}) {
+    std::vector<float> plain(4);
+    Ref()->Activate({want.kind, false, in.data(), {plain.data(), DType::kF32, 1, 4}});
+    EXPECT_NEAR(plain[0], want.of_minus_1, 1e-7);
+    EXPECT_NEAR(plain[1], want.of_2, 2e-7);
+    std::vector<float> gated(2);
+    Ref()->Activate({want.kind, true, in.data(), {gated.data(), DType::kF32, 1, 2}});
+    EXPECT_NEAR(gated[0], 3 * want.of_minus_1, 1e-6);
+    EXPECT_NEAR(gated[1], 5 * want.of_2, 1e-6);
+  }
 }
 
 TEST(RefBackend, EmbedTakesRows) {
