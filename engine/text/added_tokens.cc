@@ -35,7 +35,7 @@ size_t TrailingWhitespace(std::string_view text) {
 }  // namespace
 
 StatusOr<AddedTokens> AddedTokens::Create(std::span<const AddedToken> tokens,
-                                          const Normalizer& normalizer) {
+                                          const Normalizer* normalizer) {
   AddedTokens out;
   for (const AddedToken& token : tokens) {
     Set& set = token.normalized ? out.mapped_ : out.as_it_is_;
@@ -43,7 +43,7 @@ StatusOr<AddedTokens> AddedTokens::Create(std::span<const AddedToken> tokens,
     if (token.single_word && !out.word_) out.word_.emplace();
     AddedToken& kept = set.tokens.emplace_back(token);
     if (!token.normalized) continue;
-    kept.content = normalizer.MapCharacters(token.content);
+    if (normalizer != nullptr) kept.content = normalizer->MapCharacters(token.content);
     if (kept.content.empty()) {
       return InvalidArgument(
           fmt::format("{}: nothing is left of added token '{}' (id {}) when it is "

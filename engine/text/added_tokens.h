@@ -27,9 +27,9 @@ class AddedTokens {
   };
 
   // An error names the token and its file. The tokens in the order in which they go before each
-  // other where two are the same once their characters are mapped.
+  // other where two are the same once their characters are mapped. Without a normalizer none is.
   static StatusOr<AddedTokens> Create(std::span<const AddedToken> tokens,
-                                      const Normalizer& normalizer);
+                                      const Normalizer* normalizer);
 
   // Whether any text is cut, and whether there is a second cut.
   bool cut() const { return as_it_is_.cuts || mapped_.cuts; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engine/text/added_tokens.h"
+#include "engine/text/bpe_tokenizer.h"
 #include "engine/text/bytes/byte_codec.h"
 #include "engine/text/files/tokenizer_files.h"
 #include "engine/text/unicode/utf8.h"
@@ -181,7 +182,7 @@ class ByteTokenizer final : public Tokenizer {
   StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
     return codec_.Encode(text);
   }
-  bool IsBlank(std::string_view text) const override { return ByteCodec::IsBlank(text); }
+  bool IsBlank(std::string_view text) const override { return IsOnlyWhitespace(text); }
   std::string Decode(std::span<const int32_t> ids) const override {
     DecodeState state;
     std::string out;
@@ -259,7 +260,9 @@ StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t
     PRECIS_ASSIGN_OR_RETURN(ByteCodec codec, ByteCodec::Create(files, vocab_size));
     return std::unique_ptr<Tokenizer>(std::make_unique<ByteTokenizer>(std::move(codec)));
   }
-  // Both say the same where both are read; another class than T5Tokenizer reads tokenizer.json alone.
+  if (IsBpe(files)) return LoadBpeTokenizer(files, vocab_size);
+  // Both say the same where both are read; another class than T5Tokenizer reads tokenizer.json
+  // alone.
   const bool json_only = !files.has_spiece || (!IsT5Class(files) && files.tokenizer.is_object());
   const std::string_view source = json_only ? kTokenizerJsonFile : kSpieceFile;
   PRECIS_ASSIGN_OR_RETURN(UnigramSpec spec, MakeSpec(files, source));
@@ -267,7 +270,7 @@ StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t
   PRECIS_ASSIGN_OR_RETURN(const int32_t end_id, FindEnd(files, spec, source, vocab_size));
   auto normalizer = Normalizer::Create(spec);
   if (!normalizer.ok()) return Annotate(normalizer.status(), source);
-  PRECIS_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::Create(spec.added, *normalizer));
+  PRECIS_ASSIGN_OR_RETURN(AddedTokens added, AddedTokens::Create(spec.added, &*normalizer));
   return std::unique_ptr<Tokenizer>(std::make_unique<UnigramTokenizer>(
       std::move(spec), *std::move(normalizer), std::move(added), source, end_id));
 }

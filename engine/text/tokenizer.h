@@ -1,6 +1,7 @@
 // Text to ids and back: a SentencePiece unigram model, from spiece.model or made in memory from
-// tokenizer.json, or ByT5's bytes; and the tokens that were added to them. What it does, and where
-// transformers does otherwise: docs/tokenizer.md. Thread rule: const after Load; any thread.
+// tokenizer.json, ByT5's bytes, or BART's byte-level BPE; and the tokens that were added to them.
+// What it does, and where transformers does otherwise: docs/tokenizer.md. Thread rule: const after
+// Load; any thread.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct DecodeState {
 
 class Tokenizer {
  public:
-  // Reads DIR/spiece.model, else DIR/tokenizer.json, and what lies beside them of added tokens; of
-  // a model whose tokenizer is ByT5's, these alone.
+  // Reads DIR/spiece.model, else DIR/tokenizer.json, else DIR/vocab.json with merges.txt, and what
+  // lies beside them of added tokens; of a model whose tokenizer is ByT5's, these alone.
   // `vocab_size` is the model's: pieces and added tokens must fit into it. Errors name the file.
   static StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& model_dir,
                                                    uint32_t vocab_size);
@@ -46,8 +47,9 @@ class Tokenizer {
   virtual std::span<const int32_t> source_prefix() const { return {}; }
   // The id of </s>, which closes every source. What ends a summary is the model's to say.
   virtual int32_t end_id() const = 0;
-  virtual uint32_t num_pieces() const = 0;      // added tokens left out
-  virtual std::string_view source() const = 0;  // "spiece.model", "tokenizer.json" or "bytes"
+  virtual uint32_t num_pieces() const = 0;  // added tokens left out
+  // "spiece.model", "tokenizer.json", "vocab.json and merges.txt" or "bytes".
+  virtual std::string_view source() const = 0;
 };
 
 // Decodes a growing list of ids into deltas of whole UTF-8; the deltas joined equal

@@ -98,15 +98,6 @@ StatusOr<std::vector<int32_t>> ByteCodec::Encode(std::string_view text) const {
   return ids;
 }
 
-bool ByteCodec::IsBlank(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = std::max<size_t>(Utf8CharLength(text), 1);
-    if (!IsUnicodeWhitespace(text.substr(0, length))) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
 void ByteCodec::DecodeNext(int32_t id, std::string* pending, std::string* out) const {
   if (id >= kFirstByte && id < kPieces) {
     pending->push_back(static_cast<char>(id - kFirstByte));

@@ -23,8 +23,6 @@ class ByteCodec {
 
   // Ids without </s>. INVALID_ARGUMENT for broken UTF-8, naming the byte offset.
   StatusOr<std::vector<int32_t>> Encode(std::string_view text) const;
-  // Whether there is nothing in the text but white space.
-  static bool IsBlank(std::string_view text);
   // Appends to `out` the characters that `id` completes. `pending`: bytes that are no whole
   // character yet; those on both sides of an id without text may be one. What is none is dropped.
   void DecodeNext(int32_t id, std::string* pending, std::string* out) const;

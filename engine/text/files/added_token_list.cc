@@ -26,10 +26,16 @@ std::string ContentOf(const json& token) {
   return token.is_string() ? token.get<std::string>() : JsonString(token, "content");
 }
 
-// Texts that the files name as eos_token, sep_token, ..: special, whatever is listed of them.
+// Then it says what is special, and other files do not.
+bool HasDecoder(const TokenizerFiles& files) {
+  return JsonMember(files.config, "added_tokens_decoder").is_object();
+}
+
+}  // namespace
+
 std::set<std::string> NamedTokens(const TokenizerFiles& files) {
   std::set<std::string> out = {"<pad>", "</s>", "<unk>"};
-  const bool has_list = JsonMember(files.config, "added_tokens_decoder").is_object();
+  if (IsBpe(files)) out.insert({"<s>", "<mask>"});
   const auto add_named = [&out](const json& object) {
     for (const auto& [key, value] : object.items()) {
       if (key.ends_with("_token")) out.insert(ContentOf(value));
@@ -40,13 +46,24 @@ std::set<std::string> NamedTokens(const TokenizerFiles& files) {
     for (const json& token : list) out.insert(ContentOf(token));
   };
   add_named(files.config);
-  if (has_list) return out;  // then the list says what else is special
+  if (HasDecoder(files)) return out;
   add_named(files.special_tokens_map);
   add_list(JsonMember(files.config, "additional_special_tokens"));
   add_list(JsonMember(files.config, "extra_special_tokens"));
   add_list(JsonMember(files.special_tokens_map, "extra_special_tokens"));
   return out;
 }
+
+std::string NamedToken(const TokenizerFiles& files, const char* key, std::string_view absent) {
+  for (const json* file :
+       {HasDecoder(files) ? &files.config : &files.special_tokens_map, &files.config}) {
+    const std::string content = ContentOf(JsonMember(*file, key));
+    if (!content.empty()) return content;
+  }
+  return std::string(absent);
+}
+
+namespace {
 
 StatusOr<AddedToken> ToAddedToken(const json& entry, uint64_t id, std::string_view file) {
   AddedToken out;
@@ -233,8 +250,10 @@ StatusOr<std::vector<AddedToken>> ListAddedTokens(const TokenizerFiles& files) {
     PRECIS_RETURN_IF_ERROR(ReadTokenizerJson(files.tokenizer, &tokens));
   }
   std::vector<AddedToken> out;
+  const bool has_sentinels = !IsBpe(files);
   for (auto& [id, token] : tokens) {
-    token.special = token.special || named.contains(token.content) || IsSentinel(token.content);
+    token.special = token.special || named.contains(token.content) ||
+                    (has_sentinels && IsSentinel(token.content));
     out.push_back(std::move(token));
   }
   PRECIS_RETURN_IF_ERROR(CheckUnique(out));

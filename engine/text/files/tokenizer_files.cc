@@ -1,5 +1,7 @@
 #include "engine/text/files/tokenizer_files.h"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -51,7 +53,49 @@ Status TakeClassOfModel(const std::string& path, json* config) {
   return OkStatus();
 }
 
+std::string ClassOf(const TokenizerFiles& files) {
+  std::string name = JsonString(files.config, "tokenizer_class");
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name;
+}
+
+// The files of a BPE without tokenizer.json; nothing where there is neither of them.
+Status ReadVocabAndMerges(const std::string& model_dir, TokenizerFiles* out) {
+  PRECIS_RETURN_IF_ERROR(ReadJson(fmt::format("{}/{}", model_dir, kVocabFile), &out->vocab));
+  PRECIS_ASSIGN_OR_RETURN(std::optional<std::string> merges,
+                          ReadFile(fmt::format("{}/{}", model_dir, kMergesFile)));
+  if (out->vocab.is_object() == merges.has_value()) {
+    out->merges = std::move(merges).value_or("");
+    return OkStatus();
+  }
+  return NotFound(fmt::format("{}: {} is there, but no {} beside it", model_dir,
+                              merges ? kMergesFile : kVocabFile,
+                              merges ? kVocabFile : kMergesFile));
+}
+
 }  // namespace
+
+bool IsBpeClass(const TokenizerFiles& files) {
+  constexpr std::array<std::string_view, 5> kClasses = {
+      "BartTokenizer", "RobertaTokenizer", "LongformerTokenizer", "LEDTokenizer", "MvpTokenizer"};
+  return std::ranges::find(kClasses, ClassOf(files)) != kClasses.end();
+}
+
+bool IsBpe(const TokenizerFiles& files) {
+  if (IsBpeClass(files)) return true;
+  if (IsByteClass(files) || (files.has_spiece && IsT5Class(files))) return false;
+  if (!files.tokenizer.is_object()) return files.vocab.is_object();
+  const json& model = JsonMember(files.tokenizer, "model");
+  // Old files have no type.
+  return JsonString(model, "type") == "BPE" ||
+         (!model.contains("type") && JsonMember(model, "merges").is_array());
+}
+
+bool RebuildsBpe(const TokenizerFiles& files) {
+  const std::string name = ClassOf(files);
+  return !files.tokenizer.is_object() || name.empty() || name == "RobertaTokenizer" ||
+         name == "LEDTokenizer";
+}
 
 bool IsByteClass(const TokenizerFiles& files) {
   return JsonString(files.config, "tokenizer_class") == kByT5Class;
@@ -69,9 +113,16 @@ StatusOr<TokenizerFiles> ReadTokenizerFiles(const std::string& model_dir) {
   PRECIS_RETURN_IF_ERROR(ReadJson(path(kTokenizerConfigFile), &out.config));
   if (!out.has_spiece && out.tokenizer.is_null()) {
     PRECIS_RETURN_IF_ERROR(TakeClassOfModel(path("config.json"), &out.config));
-    if (!IsByteClass(out)) {
-      return NotFound(fmt::format("{}: neither {} nor {} is there", model_dir, kSpieceFile,
-                                  kTokenizerJsonFile));
+  }
+  if (out.tokenizer.is_null() && !IsByteClass(out) && (!out.has_spiece || IsBpeClass(out))) {
+    PRECIS_RETURN_IF_ERROR(ReadVocabAndMerges(model_dir, &out));
+    if (out.vocab.is_null()) {
+      return NotFound(IsBpeClass(out)
+                          ? fmt::format("{}: neither {} nor {} with {} is there, and {} needs them",
+                                        model_dir, kTokenizerJsonFile, kVocabFile, kMergesFile,
+                                        ClassOf(out))
+                          : fmt::format("{}: neither {} nor {} is there, nor {} with {}", model_dir,
+                                        kSpieceFile, kTokenizerJsonFile, kVocabFile, kMergesFile));
     }
   }
   PRECIS_RETURN_IF_ERROR(ReadJson(path("added_tokens.json"), &out.added_tokens));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -34,15 +35,15 @@ Status Refuse(const char* part, const json& value) {
                                      type.empty() ? value.dump().substr(0, 80) : type));
 }
 
-// The members of a Sequence, else the value itself; nothing for null.
-std::vector<const json*> Steps(const json& value, const char* members) {
-  std::vector<const json*> out;
-  if (value.is_null()) return out;
-  if (JsonString(value, "type") != "Sequence") return {&value};
-  for (const json& member : JsonMember(value, members)) {
-    for (const json* step : Steps(member, members)) out.push_back(step);
+void AppendSteps(const json& value, const char* members, int depth, std::vector<const json*>* out) {
+  constexpr int kMaxDepth = 16;  // a deeper Sequence is a step by itself, which nobody knows
+  if (JsonString(value, "type") != "Sequence" || depth == kMaxDepth) {
+    out->push_back(&value);
+    return;
   }
-  return out;
+  for (const json& member : JsonMember(value, members)) {
+    if (!member.is_null()) AppendSteps(member, members, depth + 1, out);
+  }
 }
 
 Status ReadReplace(const json& step, Seen* seen) {
@@ -120,7 +121,7 @@ Status ReadPreTokenizer(const json& step, Seen* seen) {
 
 Status CheckDecoder(const json& decoder) {
   bool spaces = false;
-  for (const json* step : Steps(decoder, "decoders")) {
+  for (const json* step : JsonSteps(decoder, "decoders")) {
     const std::string type = JsonString(*step, "type");
     if (type == "Metaspace" && JsonString(*step, "replacement") == kSpace) {
       spaces = true;
@@ -156,8 +157,9 @@ StatusOr<JsonPipeline> Combine(Seen seen) {
                                        seen.collapses ? "Strip" : "Replace of ' {2,}'"));
   }
   JsonPipeline out;
-  // WhitespaceSplit cuts at any white space. The rules of T5Tokenizer's files make it spaces already, but
-  // for U+0085, where we stay with SentencePiece (docs/tokenizer.md); without rules it is on us.
+  // WhitespaceSplit cuts at any white space. The rules of T5Tokenizer's files make it spaces
+  // already, but for U+0085, where we stay with SentencePiece (docs/tokenizer.md); without rules it
+  // is on us.
   out.normalizer.any_whitespace = seen.splits_words && seen.charsmap.empty();
   out.normalizer.charsmap = std::move(seen.charsmap);
   out.normalizer.add_dummy_prefix = seen.prefix;
@@ -180,6 +182,24 @@ std::string JsonString(const json& object, const char* key) {
   return member.is_string() ? member.get<std::string>() : std::string();
 }
 
+std::vector<const json*> JsonSteps(const json& value, const char* members) {
+  std::vector<const json*> out;
+  if (!value.is_null()) AppendSteps(value, members, /*depth=*/0, &out);
+  return out;
+}
+
+std::string JsonExcerpt(const json& value) {
+  constexpr size_t kMaxBytes = 80;
+  std::string text = value.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+  if (text.size() <= kMaxBytes) return text;
+  size_t end = kMaxBytes;
+  while (IsUtf8Continuation(text[end])) --end;
+  text.resize(end);
+  return text + "..";
+}
+
+std::string JsonQuote(std::string_view text) { return JsonExcerpt(text.substr(0, 200)); }
+
 bool JsonBool(const json& object, const char* key, bool absent) {
   const json& member = JsonMember(object, key);
   return member.is_boolean() ? member.get<bool>() : absent;
@@ -191,24 +211,24 @@ std::string JsonVocabText(const json& entry) {
 }
 
 StatusOr<std::string> ReadCharsmap(const json& root) {
-  for (const json* step : Steps(JsonMember(root, "normalizer"), "normalizers")) {
+  for (const json* step : JsonSteps(JsonMember(root, "normalizer"), "normalizers")) {
     if (JsonString(*step, "type") == "Precompiled") return Unescape(*step);
   }
   return std::string();
 }
 
 bool SplitsWords(const json& root) {
-  const auto steps = Steps(JsonMember(root, "pre_tokenizer"), "pretokenizers");
+  const auto steps = JsonSteps(JsonMember(root, "pre_tokenizer"), "pretokenizers");
   return std::ranges::any_of(
       steps, [](const json* step) { return JsonString(*step, "type") == "WhitespaceSplit"; });
 }
 
 StatusOr<JsonPipeline> ParseJsonPipeline(const json& root) {
   Seen seen;
-  for (const json* step : Steps(JsonMember(root, "normalizer"), "normalizers")) {
+  for (const json* step : JsonSteps(JsonMember(root, "normalizer"), "normalizers")) {
     PRECIS_RETURN_IF_ERROR(ReadNormalizer(*step, &seen));
   }
-  for (const json* step : Steps(JsonMember(root, "pre_tokenizer"), "pretokenizers")) {
+  for (const json* step : JsonSteps(JsonMember(root, "pre_tokenizer"), "pretokenizers")) {
     PRECIS_RETURN_IF_ERROR(ReadPreTokenizer(*step, &seen));
   }
   PRECIS_RETURN_IF_ERROR(CheckDecoder(JsonMember(root, "decoder")));

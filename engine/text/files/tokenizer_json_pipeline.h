@@ -4,6 +4,8 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/status.h"
 #include "engine/text/unigram/unigram_spec.h"
@@ -30,5 +32,12 @@ const nlohmann::json& JsonMember(const nlohmann::json& object, const char* key);
 // The string at object[key]; empty if there is none.
 std::string JsonString(const nlohmann::json& object, const char* key);
 bool JsonBool(const nlohmann::json& object, const char* key, bool absent);
+// The members of a Sequence (in object["normalizers"], say), else the value itself; nothing for
+// null.
+std::vector<const nlohmann::json*> JsonSteps(const nlohmann::json& value, const char* members);
+// The value in one line, its beginning if it is long: for errors.
+std::string JsonExcerpt(const nlohmann::json& value);
+// The same of a text, in quotes.
+std::string JsonQuote(std::string_view text);
 
 }  // namespace precis

@@ -38,6 +38,20 @@ size_t Agreeing(std::string_view text, const Lead& lead) {
   return i;
 }
 
+// `broken_length`: of bytes that do not begin with a character, how many `for_broken` stands for.
+template <typename Length>
+void Take(bool all, std::string_view for_broken, const Length& broken_length, std::string* pending,
+          std::string* out) {
+  std::string_view bytes = *pending;
+  while (!bytes.empty()) {
+    const size_t length = Utf8CharLength(bytes);
+    if (length == 0 && !all && IsUtf8CharPrefix(bytes)) break;
+    out->append(length > 0 ? bytes.substr(0, length) : for_broken);
+    bytes.remove_prefix(length > 0 ? length : broken_length(bytes));
+  }
+  pending->erase(0, pending->size() - bytes.size());
+}
+
 }  // namespace
 
 size_t Utf8CharLength(std::string_view text) {
@@ -74,15 +88,25 @@ bool IsUnicodeWhitespace(std::string_view text) {
   return text == "\xE1\x9A\x80" || text == "\xE2\x81\x9F" || text == "\xE3\x80\x80";
 }
 
-void TakeCharacters(bool all, std::string_view for_broken, std::string* pending, std::string* out) {
-  std::string_view bytes = *pending;
-  while (!bytes.empty()) {
-    const size_t length = Utf8CharLength(bytes);
-    if (length == 0 && !all && IsUtf8CharPrefix(bytes)) break;
-    out->append(length > 0 ? bytes.substr(0, length) : for_broken);
-    bytes.remove_prefix(length > 0 ? length : 1);
+bool IsOnlyWhitespace(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(Utf8CharLength(text), 1);
+    if (!IsUnicodeWhitespace(text.substr(0, length))) return false;
+    text.remove_prefix(length);
   }
-  pending->erase(0, pending->size() - bytes.size());
+  return true;
+}
+
+void TakeCharacters(bool all, std::string_view for_broken, std::string* pending, std::string* out) {
+  Take(
+      all, for_broken, [](std::string_view) { return size_t{1}; }, pending, out);
+}
+
+void TakeCharactersAsPython(bool all, std::string* pending, std::string* out) {
+  const auto broken = [](std::string_view bytes) {
+    return std::max<size_t>(Agreeing(bytes, LeadOf(Byte(bytes, 0))), 1);
+  };
+  Take(all, kReplacementCharacter, broken, pending, out);
 }
 
 bool IsUtf8CharPrefix(std::string_view text) {

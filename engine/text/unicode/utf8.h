@@ -30,8 +30,15 @@ bool IsUtf8CharPrefix(std::string_view text);
 // one becomes `for_broken`, a byte at a time. What may yet become a character stays, unless `all`.
 void TakeCharacters(bool all, std::string_view for_broken, std::string* pending, std::string* out);
 
+// The same, but bytes that could have begun a character become U+FFFD together: what Python's
+// bytes.decode(errors="replace") and Rust's from_utf8_lossy do.
+void TakeCharactersAsPython(bool all, std::string* pending, std::string* out);
+
 // Whether `text` is one character of Unicode's White_Space property.
 bool IsUnicodeWhitespace(std::string_view text);
+
+// Whether there is nothing in well-formed `text` but such characters.
+bool IsOnlyWhitespace(std::string_view text);
 
 inline bool IsUtf8Continuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
 

@@ -220,11 +220,15 @@ TEST_F(TokenizerLoad, JsonDecodesAsSentencePiece) {
 }
 
 TEST_F(TokenizerLoad, JsonThatIsNoUnigramModelIsRefusedByName) {
-  for (const char* type : {"BPE", "WordPiece", "WordLevel"}) {
+  for (const char* type : {"WordPiece", "WordLevel"}) {
     json root = SmallJson();
     root["model"]["type"] = type;
     ExpectJsonRefused(root, std::string("the model type is ") + type + "; only Unigram");
   }
+  json sentencepiece_bpe = SmallJson();
+  sentencepiece_bpe["model"]["type"] = "BPE";
+  ExpectJsonRefused(sentencepiece_bpe,
+                    "pre_tokenizer \"Metaspace\" is not supported with model BPE");
   Write("tokenizer.json", "{\"model\": {");
   ExpectRefused("tokenizer.json", "not a JSON object, or cut short");
   Write("tokenizer.json", "[]");
