@@ -23,8 +23,8 @@ import torch
 import transformers
 
 from goldens.oracle import Transformers, make_oracle, read_settings
-from goldens.vocabulary import make_tokenizer
-from training import checkpoint, files
+from training import checkpoint, files, text
+from training.vocabulary import make_tokenizer
 
 BUILT_IN = [
     "The harbour ferry was late again.",
@@ -94,19 +94,14 @@ class CaseMaker:
         self.greedy_options = {"max_new_tokens": args.max_new_tokens, **forced_of(args.dir, config)}
         self.vocabulary = config["vocab_size"]
 
-    def _ids(self, text):
-        """Cut to the longest source; never what stands before and after a text."""
-        before, after = self.tokenizer.before, self.tokenizer.after
-        return before + self.tokenizer.encode(text)[:self.args.max_source_length - len(before) - len(after)] + after
-
-    def make(self, name, text):
-        ids = self._ids(text)
+    def make(self, name, said):
+        ids = text.within(self.tokenizer, said, self.args.max_source_length)
         greedy_ids, gap = self.oracle.greedy(ids, self.greedy_options)
         forced = greedy_ids[:FORCED_STEPS]
         rows = {0, len(forced) - 1} if self.vocabulary <= self.args.full_rows_up_to else set()
         sequences, scores = self.oracle.beams(ids, self.beam_options)
         return {
-            "name": name, "text": text, "max_source_length": self.args.max_source_length, "input_ids": ids,
+            "name": name, "text": said, "max_source_length": self.args.max_source_length, "input_ids": ids,
             **forced_case(self.oracle, ids, forced, rows),
             "greedy_options": self.greedy_options, "greedy_ids": greedy_ids, "greedy_min_gap": digits(gap),
             "greedy_more": [],

@@ -6,11 +6,12 @@ The architecture and the vocabulary are those of the folder --like; heads are no
 A run that was killed goes on with the same command. RUN/checkpoint appears at its end.
 """
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
-from training import checkpoint, curves, files, options, text
+from training import checkpoint, curves, families, files, options, text
 from training.model import T5
 from training.trainer import Run
 
@@ -28,6 +29,8 @@ def main():
     options.check(args)
     torch.manual_seed(args.seed)
     config, pieces = fresh_config(args.like), text.read_pieces(args.like)
+    if families.of(config) is not families.T5:
+        sys.exit(f"{args.like}/config.json: model_type: {config['model_type']}: span corruption is T5's")
     texts = text.Spans(text.read_all(args.train), pieces, config, args.source_length)
     held_out = text.Spans(files.read_jsonl(args.held_out)[:args.held_out_texts], pieces, config, args.source_length)
     model = T5(config, getattr(torch, args.compute), args.dropout)

@@ -31,7 +31,8 @@ from make_fixtures import write_json
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "python" / "recipes"))
 import golden  # noqa: E402
-from goldens import oracle, vocabulary  # noqa: E402
+from goldens import oracle  # noqa: E402
+from training import vocabulary  # noqa: E402
 
 LAYOUTS = ("saved_5", "saved_4", "torch_save", "torch_save_legacy")
 SHAPE = {"d_model": 32, "decoder_layers": 1, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}

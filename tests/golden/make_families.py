@@ -24,8 +24,8 @@ import make_fixtures
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "python" / "recipes"))
 import golden  # noqa: E402
-from goldens import oracle, vocabulary  # noqa: E402
-from training import checkpoint  # noqa: E402
+from goldens import oracle  # noqa: E402
+from training import checkpoint, vocabulary  # noqa: E402
 
 TEXTS = HERE / "families" / "texts.jsonl"
 SHAPE = {"layers": [1, 1], "dtype": "float16"}

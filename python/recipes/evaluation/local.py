@@ -2,7 +2,7 @@
 import torch
 from tqdm import tqdm
 
-from training import checkpoint, text
+from training import checkpoint, text, vocabulary
 
 
 @torch.no_grad()
@@ -23,16 +23,17 @@ def greedy(model, ids, mask, most, seed=0):
 
 
 def summarize(folder, documents, prefix, source_length=512, most=48, batch=32):
-    model, pieces = checkpoint.load(folder).eval(), text.read_pieces(folder)
-    eos, known = text.end_of_text(pieces), pieces.get_piece_size()
-    sources = [text.cut(s, source_length, eos) for s in pieces.encode([prefix + d for d in documents])]
+    model = checkpoint.load(folder).eval()
+    words = vocabulary.make_tokenizer(folder, model.config)
+    source_length = min(source_length, model.config.get("max_position_embeddings", source_length))
+    sources = [text.within(words, prefix + d, source_length) for d in documents]
     order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
     summaries = [None] * len(sources)
     with tqdm(total=len(sources), desc=str(folder), unit="text") as bar:
         for start in range(0, len(order), batch):
             part = order[start:start + batch]
-            made = text.to_batch([sources[i] for i in part], [[eos]] * len(part))
+            made = text.to_batch([sources[i] for i in part], [words.after] * len(part))
             for i, ids in zip(part, greedy(model, made.ids, made.mask, most)):
-                summaries[i] = pieces.decode([t for t in ids if t < known])
+                summaries[i] = words.decode(ids)
             bar.update(len(part))
     return summaries

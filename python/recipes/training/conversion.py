@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from training import checkpoint, grouping
+from training import checkpoint, families, grouping
 
 SEARCHED = ("simgqa", "qcqa")
 
 
 def check(config, variant, kv_heads):
     heads = config["num_heads"]
+    families.of(config).check_variant(variant, "--variant")
     if config.get("attention_variant", "mha") != "mha":
         sys.exit(f"attention_variant: the checkpoint is {config['attention_variant']} already; leave --variant out to "
                  "train it on")
@@ -28,13 +29,6 @@ def check(config, variant, kv_heads):
             sys.exit(f"--kv-heads: {variant} needs it")
         if kv_heads < 1 or kv_heads > heads or (variant != "qcqa" and heads % kv_heads):
             sys.exit(f"--kv-heads {kv_heads}: the checkpoint has {heads} heads, and it must divide them")
-
-
-def decoder_projections(tensors):
-    """Names of the decoder's K and V, with their attention's prefix."""
-    for name in sorted(tensors):
-        if name.startswith("decoder.") and name.endswith((".k.weight", ".v.weight")):
-            yield name, name.rsplit(".", 2)[0]
 
 
 def head_weights(config, variant, start):
@@ -50,18 +44,22 @@ def convert(tensors, config, variant, kv_heads, start="mean"):
     heads, d = config["num_heads"], config["d_kv"]
     count = {"mha": heads, "mqa": 1}.get(variant, kv_heads)
     config = {**config, "attention_variant": variant, "num_key_value_heads": count}
+    family = families.of(config)
+    tensors = family.named(tensors)
     made = dict(tensors)
-    for name, attention in decoder_projections(tensors):
-        weight = tensors[name]
-        if weight.shape[0] != heads * d or not weight.any():
-            sys.exit(f"{name}: {list(weight.shape)} with {'some' if weight.any() else 'no'} numbers but 0; wanted are "
+    for name in sorted(tensors):
+        at, part = family.projection(name), tensors[name]
+        if at is None:
+            continue
+        if len(part) != heads * d or (at.part == "weight" and not part.any()):
+            sys.exit(f"{name}: {list(part.shape)} with {'some' if part.any() else 'no'} numbers but 0; wanted are "
                      f"{heads} heads of {d}")
         if variant in grouping.STORED_GROUPED:
-            made[name] = grouping.fold(weight.view(heads, d, -1), grouping.even_groups(heads, count))
-        if variant in grouping.WEIGHTED:
-            made[attention + (".wk1" if name.endswith(".k.weight") else ".wv1")] = head_weights(config, variant, start)
+            made[name] = grouping.fold_part(part, heads, d, grouping.even_groups(heads, count))
+        if variant in grouping.WEIGHTED and at.part == "weight":
+            made[at.learned] = head_weights(config, variant, start)
         if variant in grouping.CACHED:
-            made[attention + ".cached_norm"] = torch.zeros(count)
+            made[at.attention + "cached_norm"] = torch.zeros(count)
     return made, config
 
 

@@ -52,6 +52,23 @@ def fold(weight, groups, learned=None, rows=False):
     return merged.flatten(0, 1)
 
 
+def fold_bias(bias, groups, learned=None, rows=False):
+    """Biases [G*d] of stored heads' [H, d], merged as their heads are: docs/design/attention_variants.md.
+
+    ROWWGQA weights input dimensions and says nothing about a bias: its group takes the mean.
+    """
+    if learned is None or rows:
+        return torch.stack([bias[g].mean(0) for g in groups]).flatten()
+    return torch.stack([(bias * learned)[g].sum(0) for g in groups]).flatten()
+
+
+def fold_part(part, stored, d, groups, learned=None, rows=False):
+    """Weight [stored*d, D] or bias [stored*d] of all heads as that of the groups."""
+    if part.ndim == 1:
+        return fold_bias(part.view(stored, d), groups, learned, rows)
+    return fold(part.view(stored, d, -1), groups, learned, rows)
+
+
 def key_norms(k, mask=None):
     """Norms of the keys up to every position. k: [B, G, S, d]; mask: [B, S]. Returns [B, G, S]."""
     energy = k.detach().float().pow(2).sum(-1)

@@ -209,6 +209,18 @@ def scales_output(config):
     return config.get("tie_word_embeddings") is not False
 
 
+def loss(model, ids, mask, labels, seed, smoothing):
+    """Mean cross-entropy of labels [B, T] (-100 where there is none), and how many there are.
+
+    smoothing: what share of a label's probability the whole vocabulary gets.
+    """
+    start = torch.full_like(labels[:, :1], model.config["decoder_start_token_id"])
+    decoder_ids = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
+    x = model.decode(model.memory(model.encode(ids, mask), mask), decoder_ids, seed)
+    real = labels >= 0
+    return F.cross_entropy(model.vocabulary(x[real]), labels[real], label_smoothing=smoothing), int(real.sum())
+
+
 class T5(nn.Module):
     def __init__(self, config, compute=torch.float32, dropout=0.0):
         super().__init__()
@@ -273,12 +285,4 @@ class T5(nn.Module):
         return self.vocabulary(self.decode(self.memory(self.encode(ids, mask), mask), decoder_ids, seed))
 
     def loss(self, ids, mask, labels, seed=0, smoothing=0.0):
-        """Mean cross-entropy of labels [B, T] (-100 where there is none), and how many there are.
-
-        smoothing: what share of a label's probability the whole vocabulary gets.
-        """
-        start = torch.full_like(labels[:, :1], self.config["decoder_start_token_id"])
-        decoder_ids = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
-        x = self.decode(self.memory(self.encode(ids, mask), mask), decoder_ids, seed)
-        real = labels >= 0
-        return F.cross_entropy(self.vocabulary(x[real]), labels[real], label_smoothing=smoothing), int(real.sum())
+        return loss(self, ids, mask, labels, seed, smoothing)

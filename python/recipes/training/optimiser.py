@@ -5,31 +5,15 @@ T5's weights differ a hundredfold in size (embeddings 1, queries 0.01), so one a
 """
 import torch
 
-SMALLEST = 1e-3  # a weight that starts at zero moves as if it had this size
-
-
-def start_size(name, parameter, config):
-    """Root mean square that the weight has at the start of training from scratch."""
-    if name.endswith((".q.weight", ".relative_attention_bias.weight")):
-        return config["d_model"] ** -0.5 * (config["d_kv"] ** -0.5 if ".q." in name else 1.0)
-    if name.endswith(("layer_norm.weight", "shared.weight")):
-        return 1.0
-    if parameter.ndim == 2 and min(parameter.shape) > 1 and "wk1" not in name and "wv1" not in name:
-        return parameter.shape[1] ** -0.5
-    return max(SMALLEST, parameter.detach().square().mean().sqrt().item())
-
-
-def is_matrix(name):
-    return name.endswith((".q.weight", ".k.weight", ".v.weight", ".o.weight", "wi.weight", "wi_0.weight",
-                          "wi_1.weight", "wo.weight"))
+from training import families
 
 
 def make(model, kind):
     """Optimisers whose groups have a "relative" rate to be multiplied by the schedule."""
-    matrices, others = [], []
+    matrices, others, family = [], [], families.of(model.config)
     for name, p in model.named_parameters():
-        size = start_size(name, p, model.config)
-        if kind == "muon" and is_matrix(name):
+        size = family.start_size(name, p, model.config)
+        if kind == "muon" and family.is_matrix(name):
             # its update has the size of a fresh matrix of this shape: only queries start smaller
             matrices.append({"params": [p], "relative": size * p.shape[1] ** 0.5})
         else:

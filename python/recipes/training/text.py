@@ -43,8 +43,10 @@ def end_of_text(pieces):
     return end
 
 
-def cut(ids, length, eos):
-    return ids[:length - 1] + [eos]
+def within(words, said, length):
+    """Ids of a text cut to a length; never what stands before and after it."""
+    room = length - len(words.before) - len(words.after)
+    return words.before + words.encode(said)[:max(0, room)] + words.after
 
 
 def until(ids, ends):
@@ -69,11 +71,10 @@ def to_batch(sources, targets):
 class Summaries:
     """Document to summary."""
 
-    def __init__(self, rows, pieces, config, prefix, source_length, target_length):
-        eos = end_of_text(pieces)
-        documents = pieces.encode([prefix + row["document"] for row in rows])
-        summaries = pieces.encode([row["summary"] for row in rows])
-        self.pairs = [(cut(d, source_length, eos), cut(s, target_length, eos)) for d, s in zip(documents, summaries)]
+    def __init__(self, rows, words, prefix, source_length, target_length):
+        """words: of vocabulary.py."""
+        self.pairs = [(within(words, prefix + row["document"], source_length), within(words, row["summary"], target_length))
+                      for row in rows]
         self.lengths = np.array([len(d) for d, _ in self.pairs])
         self.target_lengths = np.array([len(s) for _, s in self.pairs])
 

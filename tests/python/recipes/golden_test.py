@@ -15,8 +15,8 @@ recipes_testing.need("torch", "transformers", "safetensors", "numpy", "sentencep
 import torch
 
 import golden
-from goldens import oracle, vocabulary
-from training import checkpoint, text
+from goldens import oracle
+from training import checkpoint, text, vocabulary
 
 torch.set_num_threads(1)
 LAYOUTS = ("saved_5", "saved_4", "torch_save", "torch_save_legacy")
@@ -49,13 +49,13 @@ class Golden(unittest.TestCase):
         """What the oracle and the tokenizer of a folder make of a case: ids of the text, logits, greedy, defaults."""
         config = oracle.read_settings(folder)
         model, words = oracle.make_oracle(folder, config), vocabulary.make_tokenizer(folder, config)
-        room = case["max_source_length"] - len(words.before) - len(words.after)
-        ids = words.before + words.encode(case["text"])[:room] + words.after
+        ids = text.within(words, case["text"], case["max_source_length"])
         top = model.forced(ids, case["decoder_input_ids"])[1].topk(5).values
         return ids, top, model.greedy(ids, case["greedy_options"])[0], words.decode(case["greedy_ids"])
 
     def test_every_family_answers_as_its_fixture_says(self):
-        names = ["umt5", "byt5", "mt5_several_ends", *(f"bart_layouts/{n}" for n in LAYOUTS)]
+        names = ["umt5", "byt5", "mt5_several_ends", *(f"bart_layouts/{n}" for n in LAYOUTS),
+                 *(f"bart_{v}_g2" for v in ("gqa", "wgqa", "colwgqa", "rowwgqa"))]
         for name in names:
             with self.subTest(name):
                 folder = recipes_testing.FIXTURES / "families" / name

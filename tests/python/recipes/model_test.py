@@ -16,7 +16,7 @@ from reference import Reference, counter_uniform
 
 from evaluation import local
 import average
-from training import checkpoint, conversion, folding, grouping, model
+from training import checkpoint, conversion, families, folding, grouping, model
 
 torch.set_num_threads(1)
 NEAR = 5e-5  # logits of the fixtures are of size 10
@@ -86,9 +86,9 @@ class Model(unittest.TestCase):
             tensors = {name: torch.full((3, 2), value) for name, value in case["values"].items()}
             if case["encoder"] != case["decoder"]:
                 with self.assertRaises(SystemExit):
-                    checkpoint.tied(case, tensors, "x")
+                    families.T5.tied(case, tensors, "x")
                 continue
-            got = checkpoint.tied(case, tensors, "x")
+            got = families.T5.tied(case, tensors, "x")
             self.assertEqual(got["shared.weight"][0, 0], case["encoder"])
             self.assertEqual(got.get("lm_head.weight", got["shared.weight"])[0, 0], case["lm_head"])
 
@@ -143,6 +143,111 @@ class Model(unittest.TestCase):
         for variant, cached in (("kdgqa", None), ("dgqa_diff", torch.ones(3))):
             made = grouping.key_driven_map(variant, torch.ones(1, 3), 8, cached)
             self.assertEqual(made.tolist(), [[0, 0, 0, 1, 1, 1, 2, 2]])
+
+
+class Bart(unittest.TestCase):
+    """BART's model against goldens whose K and V were combined unfolded, and what files of it may look like."""
+
+    GROUPED = [f"families/bart_{v}_g2" for v in ("gqa", "wgqa", "colwgqa", "rowwgqa")]
+    LAYOUTS = [f"families/bart_layouts/{n}" for n in ("saved_5", "saved_4", "torch_save", "torch_save_legacy")]
+
+    def setUp(self):
+        torch.set_grad_enabled(False)
+        self.addCleanup(torch.set_grad_enabled, True)
+        self.folder = recipes_testing.FIXTURES / self.LAYOUTS[0]
+        self.config, self.tensors = checkpoint.read_config(self.folder), checkpoint.read_tensors(self.folder)
+
+    def logits(self, tensors, config):
+        ids, forced, _ = case_of(self.LAYOUTS[0])
+        return checkpoint.build(config, tensors, "made").eval()(ids, torch.ones_like(ids), forced)
+
+    def test_logits_are_the_golden_ones(self):
+        for name in self.GROUPED + self.LAYOUTS:
+            for number in (0, 2):
+                with self.subTest(name, number=number):
+                    ids, forced, case = case_of(name, number)
+                    got = load(name)(ids, torch.ones_like(ids), forced)[0]
+                    wanted = torch.tensor(case["logits"]["top5_values"])
+                    self.assertLess((got.topk(5).values - wanted).abs().max().item(), NEAR)
+                    self.assertEqual(got.topk(5).indices.tolist(), case["logits"]["top5_ids"])
+
+    def test_padding_and_neighbours_change_nothing(self):
+        model, (ids, forced, _) = load(self.GROUPED[1]), case_of(self.GROUPED[1], 1)
+        padded = torch.nn.functional.pad(ids, (0, 5))
+        mask = (torch.arange(padded.shape[1]) < ids.shape[1]).long()[None]
+        alone, together = model(ids, torch.ones_like(ids), forced), model(padded, mask, forced)
+        self.assertLess((alone - together).abs().max().item(), NEAR)
+
+    def test_a_fold_answers_as_what_it_was_made_of(self):
+        for name in self.GROUPED:
+            folder = recipes_testing.FIXTURES / name
+            config, tensors = folding.head_repeated(checkpoint.read_config(folder), checkpoint.read_tensors(folder))
+            self.assertEqual(config["attention_variant"], "mha")
+            ids, forced, _ = case_of(name, 1)
+            got, wanted = (m.eval()(ids, torch.ones_like(ids), forced)
+                           for m in (checkpoint.build(config, tensors, "folded"), load(name)))
+            self.assertLess((got - wanted).abs().max().item(), NEAR)
+
+    def test_biases_of_a_group_are_merged_as_its_heads_are(self):
+        bias, groups = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 9.0]]), [[0, 1], [2, 3]]
+        scalar = torch.tensor([[2.0], [-1.0], [0.5], [3.0]])
+        column = torch.tensor([[1.0, 0.0], [2.0, 10.0], [0.0, 1.0], [1.0, -1.0]])
+        for learned, rows, wanted in ((None, False, [2.0, 3.0, 6.0, 7.5]), (scalar, False, [-1.0, 0.0, 23.5, 30.0]),
+                                      (column, False, [7.0, 40.0, 7.0, -3.0]), (column, True, [2.0, 3.0, 6.0, 7.5])):
+            self.assertEqual(grouping.fold_bias(bias, groups, learned, rows).tolist(), wanted)
+
+    def test_groupings_start_at_the_mean(self):
+        tensors, config = conversion.convert(self.tensors, self.config, "gqa", 2)
+        name = "model.decoder.layers.0.encoder_attn.v_proj.bias"
+        wanted = self.tensors[name].view(2, 2, -1).mean(1).flatten()
+        self.assertTrue(torch.allclose(tensors[name], wanted))
+        gqa = self.logits(tensors, config)
+        self.assertGreater((gqa - self.logits(self.tensors, self.config)).abs().max().item(), 0.1)
+        for variant in grouping.WEIGHTED:
+            tensors, config = conversion.convert(self.tensors, self.config, variant, 2)
+            self.assertEqual(len(tensors) - len(self.tensors), 4)
+            self.assertLess((self.logits(tensors, config) - gqa).abs().max().item(), NEAR)
+
+    def test_groupings_that_follow_keys_are_refused(self):
+        for variant in (*grouping.KEY_DRIVEN, "pgqa"):
+            with self.assertRaisesRegex(SystemExit, f"^--variant {variant} .* have biases"):
+                conversion.convert(self.tensors, self.config, variant, 2)
+            with tempfile.TemporaryDirectory() as place:
+                said = {**checkpoint.read_json(self.folder / "config.json"), "attention_variant": variant}
+                (Path(place) / "config.json").write_text(json.dumps(said))
+                with self.assertRaisesRegex(SystemExit, f"config.json: attention_variant: {variant} .* have biases"):
+                    checkpoint.read_config(place)
+
+    def test_names_without_a_prefix_are_known_and_other_embeddings_are_not(self):
+        short = {n.removeprefix("model."): t for n, t in self.tensors.items() if n != "lm_head.weight"}
+        short["encoder.version"] = torch.tensor(3.0)
+        self.assertTrue(torch.equal(self.logits(short, self.config), self.logits(self.tensors, self.config)))
+        tensors, config = conversion.convert(short, self.config, "wgqa", 2)
+        self.assertEqual(config["attention_variant"], "wgqa")
+        self.assertIn("model.decoder.layers.0.self_attn.wk1", tensors)
+        other = {**self.tensors, "lm_head.weight": self.tensors["model.shared.weight"] + 1}
+        with self.assertRaisesRegex(SystemExit, "model.shared.weight and lm_head.weight differ"):
+            self.logits(other, self.config)
+
+    def test_a_config_that_cannot_be_is_named(self):
+        for wrong, reason in (({"decoder_attention_heads": 5}, "decoder_attention_heads: 5 heads do not divide"),
+                              ({"activation_function": "swish"}, "activation_function: swish is none of gelu"),
+                              ({"encoder_layers": 0}, "encoder_layers: 0")):
+            with tempfile.TemporaryDirectory() as place:
+                (Path(place) / "config.json").write_text(json.dumps({"model_type": "bart", **wrong}))
+                with self.assertRaisesRegex(SystemExit, f"config.json: {reason}"):
+                    checkpoint.read_config(place)
+
+    def test_what_is_written_is_what_transformers_reads(self):
+        with tempfile.TemporaryDirectory() as place:
+            tensors, config = conversion.convert(self.tensors, self.config, "rowwgqa", 2)
+            checkpoint.write(Path(place) / "made", tensors, config, self.folder, torch.float32)
+            said = checkpoint.read_json(Path(place) / "made" / "config.json")
+            again = self.logits(checkpoint.read_tensors(Path(place) / "made"), checkpoint.read_config(Path(place) / "made"))
+            self.assertTrue((Path(place) / "made" / "tokenizer.json").exists())
+        self.assertEqual(set(families.Bart.derived) & set(said), set())
+        self.assertEqual((said["attention_variant"], said["num_key_value_heads"]), ("rowwgqa", 2))
+        self.assertTrue(torch.equal(again, self.logits(tensors, config)))
 
 
 class Dropout(unittest.TestCase):
