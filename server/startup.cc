@@ -50,8 +50,9 @@ void LogModel(const ServerOptions& options, const ModelInfo& m) {
   spdlog::info("model {} from {}: {}, attention {}, fingerprint {}", m.name, e.model_dir,
                m.architecture, m.attention_variant, m.fingerprint);
   spdlog::info("{} + {} layers, d_model {}, {} heads of {}, KV heads self [{}] cross [{}]",
-               m.num_encoder_layers, m.num_decoder_layers, m.d_model, m.num_heads, m.head_dim,
-               fmt::join(m.self_kv_heads, " "), fmt::join(m.cross_kv_heads, " "));
+               m.encoder.layers, m.decoder.layers, m.d_model, m.decoder.num_heads,
+               m.decoder.head_dim, fmt::join(m.self_kv_heads, " "),
+               fmt::join(m.cross_kv_heads, " "));
   for (const std::string& line : m.folded) spdlog::info("folded: {}", line);
   for (const std::string& line : m.defaults.unsupported) {
     spdlog::warn("not honoured, requests must do without: {}", line);

@@ -29,6 +29,20 @@ std::string Refusal(const GenerationOverrides& request) {
   return FieldOf(resolved.status()).value_or("no field") + (unimplemented ? " unimplemented" : "");
 }
 
+TEST(ResolveOptions, NewTokensAndTheStartTokenMustHavePositions) {
+  const auto resolve = [](uint32_t max_new_tokens) {
+    GenerationOverrides request;
+    request.max_new_tokens = max_new_tokens;
+    const GenerationLimits limits{.max_new_tokens = 63, .vocab_size = 544, .max_positions = 64};
+    return ResolveOptions(GenerationDefaults(), request, limits, kSeed);
+  };
+  EXPECT_TRUE(resolve(63).ok()) << resolve(63).status();
+  EXPECT_EQ(FieldOf(resolve(64).status()), "options.max_new_tokens");
+  EXPECT_THAT(std::string(resolve(64).status().message()),
+              HasSubstr("64 and the start token are more than the 64 positions of the model's "
+                        "decoder; at most 63 are possible"));
+}
+
 TEST(ResolveOptions, OursHoldWhenNobodySpeaks) {
   const auto resolved = Resolve({});
   ASSERT_TRUE(resolved.ok()) << resolved.status();

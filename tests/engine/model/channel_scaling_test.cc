@@ -27,11 +27,12 @@ struct FeedForwardValues {
     inputs.resize(num_inputs);
     for (auto& w : inputs) fill(&w, kHidden * kModel);
     fill(&output, kModel * kHidden);
+    fill(&bias, kHidden);
     fill(&x, kModel);
   }
 
   HiddenChannels channels() {
-    HiddenChannels out{norm, {}, output};
+    HiddenChannels out{norm, {}, output, bias};
     for (auto& w : inputs) out.inputs.emplace_back(w);
     return out;
   }
@@ -50,6 +51,7 @@ struct FeedForwardValues {
       inputs.back()[c * kModel + i] *= factor;
       output[i * kHidden + c] /= factor;
     }
+    bias[c] *= factor;
   }
 
   std::vector<float> Run() const {
@@ -60,15 +62,15 @@ struct FeedForwardValues {
         for (size_t i = 0; i < kModel; ++i) sum += w[c * kModel + i] * (x[i] * norm[i]);
         return sum;
       };
-      const float gate = product(inputs.front());
+      const float last = product(inputs.back()) + bias[c];
       const float hidden =
-          inputs.size() == 1 ? std::max(gate, 0.0f) : std::tanh(gate) * product(inputs.back());
+          inputs.size() == 1 ? std::max(last, 0.0f) : std::tanh(product(inputs.front())) * last;
       for (size_t i = 0; i < kModel; ++i) y[i] += output[i * kHidden + c] * hidden;
     }
     return y;
   }
 
-  std::vector<float> norm, output, x;
+  std::vector<float> norm, output, bias, x;  // bias: of the last input
   std::vector<std::vector<float>> inputs;
 };
 

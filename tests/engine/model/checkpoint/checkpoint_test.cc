@@ -212,6 +212,24 @@ TEST(Fingerprint, DoesNotDependOnShardsOrOnWhatWasRead) {
 
 constexpr uint32_t kHeads = 4, kHeadDim = 3, kModel = 8;
 
+TEST(Checkpoint, TensorsAreReadUnderTheirNewNames) {
+  const TempDir dir;
+  dir.Write("model.safetensors", SafetensorsBytes({{"shared", Filled({1}, 1)},
+                                                   {"model.shared", Filled({1}, 2)},
+                                                   {"norm", Filled({1}, 3)}}));
+  const auto checkpoint = Open(dir.path());
+  checkpoint->Rename([](std::string_view name) {
+    return name.starts_with("model.") ? std::string(name) : "model." + std::string(name);
+  });
+  EXPECT_EQ(checkpoint->names(), (std::vector<std::string>{"model.norm", "model.shared", "shared"}))
+      << "a name that another tensor has is not taken";
+  const auto values = checkpoint->Read("model.norm", {1});
+  ASSERT_TRUE(values.ok()) << values.status();
+  EXPECT_EQ(values->front(), 3.0f);
+  EXPECT_THAT(checkpoint->Describe("model.norm"), HasSubstr("model.safetensors: norm"))
+      << "messages have the name that the file has";
+}
+
 // Decoder attentions of one layer; `wk1_columns` 0: no head weights.
 std::map<std::string, RawTensor> Attention(uint32_t stored_heads, int64_t wk1_columns = 0) {
   std::map<std::string, RawTensor> tensors;
@@ -253,6 +271,27 @@ std::string Resolved(const std::map<std::string, RawTensor>& tensors,
   if (!attention.ok()) return std::string(attention.status().message());
   return std::string(AttentionVariantName(attention->variant)) + " " +
          std::to_string(attention->num_kv_heads);
+}
+
+TEST(ResolveAttention, VariantsThatReadNormsOrValuesNeedAFamilyWithoutBiases) {
+  for (const AttentionVariant variant :
+       {AttentionVariant::kKdGqa, AttentionVariant::kDgqaDiff, AttentionVariant::kDgqaEma,
+        AttentionVariant::kPgqa, AttentionVariant::kGqa}) {
+    ModelConfig config = SmallConfig();
+    config.name = "BART";
+    config.biases = true;
+    config.num_key_value_heads = 2;
+    config.attention_variant = variant;
+    const Status status = Resolve(config, Attention(4)).status();
+    if (variant == AttentionVariant::kGqa) {
+      EXPECT_TRUE(status.ok()) << status;
+      continue;
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("config.json: attention_variant: " +
+                          std::string(AttentionVariantName(variant)) + " is not served for BART"));
+  }
 }
 
 TEST(ResolveAttention, ReadsTheVariantFromTheShapes) {

@@ -61,17 +61,17 @@ TEST(ModelConfig, AbsentKeysAreThoseOfTheFamily) {
   const auto t5 = Load({{"model_type", "t5"}});
   ASSERT_TRUE(t5.ok()) << t5.status();
   EXPECT_THAT(
-      (std::vector<uint32_t>{t5->vocab_size, t5->d_model, t5->head_dim, t5->d_ff,
-                             t5->num_encoder_layers, t5->num_decoder_layers, t5->num_heads}),
+      (std::vector<uint32_t>{t5->vocab_size, t5->d_model, t5->encoder.head_dim, t5->encoder.d_ff,
+                             t5->encoder.layers, t5->decoder.layers, t5->encoder.num_heads}),
       ElementsAre(32128, 512, 64, 2048, 6, 6, 8));
   EXPECT_FALSE(t5->gated);
   EXPECT_NE(t5->logits_scale, 1.0f);
   const auto mt5 = Load({{"model_type", "mt5"}});
   ASSERT_TRUE(mt5.ok()) << mt5.status();
-  EXPECT_THAT(
-      (std::vector<uint32_t>{mt5->vocab_size, mt5->d_model, mt5->head_dim, mt5->d_ff,
-                             mt5->num_encoder_layers, mt5->num_decoder_layers, mt5->num_heads}),
-      ElementsAre(250112, 512, 64, 1024, 8, 8, 6));
+  EXPECT_THAT((std::vector<uint32_t>{mt5->vocab_size, mt5->d_model, mt5->encoder.head_dim,
+                                     mt5->encoder.d_ff, mt5->encoder.layers, mt5->decoder.layers,
+                                     mt5->encoder.num_heads}),
+              ElementsAre(250112, 512, 64, 1024, 8, 8, 6));
   EXPECT_TRUE(mt5->gated);
   EXPECT_EQ(mt5->logits_scale, 1.0f);
 }
@@ -101,11 +101,11 @@ TEST(ModelConfig, ReadsEveryFixture) {
   const auto odd = LoadModelConfig("tests/golden/odd_shapes");
   ASSERT_TRUE(odd.ok()) << odd.status();
   EXPECT_EQ(odd->d_model, 80u);
-  EXPECT_EQ(odd->head_dim, 24u);
-  EXPECT_EQ(odd->d_ff, 136u);
-  EXPECT_EQ(odd->num_heads, 6u);
-  EXPECT_EQ(odd->num_encoder_layers, 3u);
-  EXPECT_EQ(odd->num_decoder_layers, 2u);
+  EXPECT_EQ(odd->encoder.head_dim, 24u);
+  EXPECT_EQ(odd->encoder.d_ff, 136u);
+  EXPECT_EQ(odd->encoder.num_heads, 6u);
+  EXPECT_EQ(odd->encoder.layers, 3u);
+  EXPECT_EQ(odd->decoder.layers, 2u);
   EXPECT_EQ(odd->position_bias->num_buckets, 16u);
   EXPECT_EQ(odd->position_bias->max_distance, 64u);
   EXPECT_EQ(odd->vocab_size, 544u);
@@ -156,7 +156,7 @@ TEST(ModelConfig, EveryUmt5ScalesAndHasABiasInEveryLayer) {
   const auto absent = Load({{"model_type", "umt5"}});
   ASSERT_TRUE(absent.ok()) << absent.status();
   EXPECT_EQ(absent->vocab_size, 250112u);
-  EXPECT_EQ(absent->num_decoder_layers, 8u);
+  EXPECT_EQ(absent->decoder.layers, 8u);
   EXPECT_TRUE(absent->gated);
 }
 
@@ -170,9 +170,9 @@ TEST(ModelConfig, KeepsWhatQuantizationConfigSays) {
 }
 
 TEST(ModelConfig, RefusesOtherModelsByName) {
-  for (const char* type : {"longt5", "byt5", "bart", "T5"}) {
+  for (const char* type : {"longt5", "byt5", "led", "T5"}) {
     EXPECT_THAT(ErrorWith("model_type", type),
-                HasSubstr("\"" + std::string(type) + "\" is not served; t5, mt5 and umt5 are"));
+                HasSubstr("\"" + std::string(type) + "\" is not served; t5, mt5, umt5 and bart are"));
   }
   EXPECT_THAT(ErrorWith("model_type", nullptr), HasSubstr("model_type: is missing"));
   EXPECT_THAT(ErrorWith("model_type", 5), HasSubstr("model_type: must be a string"));

@@ -15,8 +15,9 @@ using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-json Minimal() { return {{"model_type", "bart"}, {"d_model", 32}, {"vocab_size", 50}}; }
-
+json Minimal() {
+  return json::parse(R"({"model_type": "bart", "d_model": 32, "vocab_size": 50})");
+}
 StatusOr<Architecture> Describe(const json& config) {
   return DescribeArchitecture(JsonKeys("config.json", "", config));
 }
@@ -49,12 +50,9 @@ TEST(Bart, AbsentKeysAreThoseOfTransformers) {
 
 TEST(Bart, StacksHaveShapesOfTheirOwn) {
   json config = Minimal();
-  config.update({{"encoder_layers", 3},
-                 {"decoder_layers", 1},
-                 {"encoder_attention_heads", 4},
-                 {"decoder_attention_heads", 8},
-                 {"encoder_ffn_dim", 96},
-                 {"decoder_ffn_dim", 128}});
+  config.update(json::parse(
+      R"({"encoder_layers": 3, "decoder_layers": 1, "encoder_attention_heads": 4,
+          "decoder_attention_heads": 8, "encoder_ffn_dim": 96, "decoder_ffn_dim": 128})"));
   const auto a = Describe(config);
   ASSERT_TRUE(a.ok()) << a.status();
   EXPECT_EQ(a->encoder.layers, 3u);
@@ -67,11 +65,9 @@ TEST(Bart, StacksHaveShapesOfTheirOwn) {
 
 TEST(Bart, WhatTheClassDecidesNoKeyChanges) {
   json config = Minimal();
-  config.update({{"normalize_before", true},
-                 {"normalize_embedding", false},
-                 {"add_final_layer_norm", true},
-                 {"static_position_embeddings", true},
-                 {"extra_pos_embeddings", 0}});
+  config.update(json::parse(
+      R"({"normalize_before": true, "normalize_embedding": false, "add_final_layer_norm": true,
+          "static_position_embeddings": true, "extra_pos_embeddings": 0})"));
   const auto a = Describe(config);
   ASSERT_TRUE(a.ok()) << a.status();
   EXPECT_EQ(a->norm_place, NormPlace::kAfter);
@@ -108,13 +104,13 @@ TEST(Bart, ActivationsHaveTheirNamesOfTransformers) {
 }
 
 TEST(Bart, WhatCannotBeIsRefusedByName) {
-  EXPECT_THAT(ErrorWith("decoder_attention_heads", 5),
+  EXPECT_THAT(ErrorWith("decoder_attention_heads", 5u),
               HasSubstr("decoder_attention_heads: 5 does not divide d_model 32"));
-  EXPECT_THAT(ErrorWith("max_position_embeddings", 1), HasSubstr("max_position_embeddings: must"));
+  EXPECT_THAT(ErrorWith("max_position_embeddings", 1u), HasSubstr("max_position_embeddings: must"));
   EXPECT_THAT(ErrorWith("encoder_layers", 0), HasSubstr("encoder_layers: "));
   EXPECT_THAT(ErrorWith("d_model", nullptr), HasSubstr("d_model: is missing (null)"));
   EXPECT_THAT(ErrorWith("scale_embedding", 3), HasSubstr("scale_embedding: "));
-  EXPECT_THAT(ErrorWith("pad_token_id", 50), HasSubstr("pad_token_id: "));
+  EXPECT_THAT(ErrorWith("pad_token_id", 50u), HasSubstr("pad_token_id: "));
 }
 
 }  // namespace

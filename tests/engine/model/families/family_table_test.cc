@@ -1,10 +1,11 @@
 // The README's table of models is the families' table, and each row's fixtures are there.
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
+#include <vector>
 
-#include "absl/strings/str_split.h"
 #include "engine/model/families/family.h"
 #include "fmt/format.h"
 #include "gtest/gtest.h"
@@ -17,7 +18,8 @@ constexpr std::string_view kBegin = "<!-- models: made of engine/model/families/
 constexpr std::string_view kEnd = "<!-- end of models -->\n";
 
 std::vector<std::string> FixturesOf(const Family& family) {
-  return absl::StrSplit(family.fixtures, ' ');
+  std::istringstream words{std::string(family.fixtures)};
+  return {std::istream_iterator<std::string>(words), {}};
 }
 
 std::string Table() {

@@ -124,18 +124,19 @@ TEST(ReadGroupedProjection, AgreesWithTheReferenceOnEveryVariant) {
     ASSERT_TRUE(attention.ok()) << attention.status();
     const LayerGroupings groupings = Groupings(*config, *attention);
     const HeadGrouping& grouping = (r.cross ? groupings.cross : groupings.self)[1];
-    std::string what;
-    const auto folded =
-        ReadGroupedProjection(**checkpoint, *config, *attention, grouping,
-                              T5Names().DecoderAttention(1, r.cross), r.which, &what);
-    ASSERT_TRUE(folded.ok()) << folded.status();
+    const auto read = ReadGroupedProjection(**checkpoint, *config, *attention, grouping,
+                                            T5Names().DecoderAttention(1, r.cross), r.which);
+    ASSERT_TRUE(read.ok()) << read.status();
     ASSERT_EQ(grouping.groups.size(), r.kv_heads) << r.fixture;
-    ASSERT_EQ(folded->size(), r.kv_heads * config->decoder.head_dim * config->d_model);
+    EXPECT_TRUE(read->bias.empty()) << "T5 has none";
+    const std::vector<float>& folded = read->weight;
+    ASSERT_EQ(folded.size(), r.kv_heads * config->decoder.head_dim * config->d_model);
     double ramp = 0;
-    for (size_t i = 0; i < folded->size(); ++i)
-      ramp += (*folded)[i] * (static_cast<double>(i % 7) - 3);
-    EXPECT_NEAR(folded->front(), r.first, 1e-6) << r.fixture;
-    EXPECT_NEAR(folded->back(), r.last, 1e-6) << r.fixture;
+    for (size_t i = 0; i < folded.size(); ++i) {
+      ramp += folded[i] * (static_cast<double>(i % 7) - 3);
+    }
+    EXPECT_NEAR(folded.front(), r.first, 1e-6) << r.fixture;
+    EXPECT_NEAR(folded.back(), r.last, 1e-6) << r.fixture;
     EXPECT_NEAR(ramp, r.ramp, 1e-4) << r.fixture << " " << r.which;
   }
 }
@@ -145,12 +146,11 @@ std::string WhatWasFolded(const std::string& fixture) {
   const auto config = LoadModelConfig(dir);
   auto checkpoint = Checkpoint::Open(dir);
   const auto attention = ResolveAttention(*config, **checkpoint);
-  std::string what = "untouched";
-  EXPECT_TRUE(ReadGroupedProjection(**checkpoint, *config, *attention,
-                                    Groupings(*config, *attention).self[0],
-                                    T5Names().DecoderAttention(0, false), 'v', &what)
-                  .ok());
-  return what;
+  const auto read = ReadGroupedProjection(**checkpoint, *config, *attention,
+                                          Groupings(*config, *attention).self[0],
+                                          T5Names().DecoderAttention(0, false), 'v');
+  EXPECT_TRUE(read.ok()) << read.status();
+  return read->what_was_folded;
 }
 
 TEST(ReadGroupedProjection, SaysWhatWasFolded) {
@@ -181,8 +181,10 @@ class SmallProjection : public ::testing::Test {
     config.decoder.layers = 1;
     PRECIS_ASSIGN_OR_RETURN(auto checkpoint, Checkpoint::Open(dir_.path()));
     const ResolvedAttention attention{variant, static_cast<uint32_t>(grouping.groups.size())};
-    return ReadGroupedProjection(*checkpoint, config, attention, grouping,
-                                 T5Names().DecoderAttention(0, false), 'k', nullptr);
+    PRECIS_ASSIGN_OR_RETURN(GroupedProjection read,
+                            ReadGroupedProjection(*checkpoint, config, attention, grouping,
+                                                  T5Names().DecoderAttention(0, false), 'k'));
+    return std::move(read.weight);
   }
   ::precis::testing::TempDir dir_;
 };
