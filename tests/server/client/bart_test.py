@@ -59,7 +59,9 @@ class BartTest(unittest.TestCase):
             self.assertEqual(list(summary.sequences[0].token_ids), ids_of(ids), case["name"])
             self.assertEqual(summary.source_tokens, len(case["input_ids"]), case["name"])
             events = list(server.stub.StreamSummarize(api.StreamSummarizeRequest(**request)))
-            self.assertEqual(joined(events), summary.sequences[0].text, case["name"])
+            self.assertEqual(events[-1].finished.summary.sequences[0].text, summary.sequences[0].text)
+            if options.num_beams == 1:  # of beams nothing is certain before the end
+                self.assertEqual(joined(events), summary.sequences[0].text, case["name"])
             texts.append(summary.sequences[0].text)
         self.assertEqual(texts[1], case["summary"], case["name"])
         return texts
@@ -94,7 +96,7 @@ class BartTest(unittest.TestCase):
         ids = [0] + [100] * 300 + [2]
         self.assertIn("has 302 tokens, the limit is 256 (the model's positions)",
                       self.refused(server, token_ids=api.TokenIds(ids=ids)))
-        self.assertIn("has 302 tokens, the limit is 256 (the model's positions)",
+        self.assertIn("has 602 tokens, the limit is 256 (the model's positions)",
                       self.refused(server, text=" :" * 300))
         self.assertIn("options.max_new_tokens: 256 and the start token are more than the 256 positions",
                       self.refused(server, text="A", options=api.GenerationOptions(max_new_tokens=256)))

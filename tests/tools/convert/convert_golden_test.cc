@@ -76,17 +76,21 @@ TEST(ConvertGolden, AGroupedUmt5FoldedToMhaGivesTheSameLogits) {
             1e-4);
 }
 
+// BART's keys and values have biases, which are pooled as well.
 TEST(ConvertGolden, MhaPooledToGqaIsTheGqaFixture) {
-  const TempDir dir;
-  CopyAsMha("gqa_g2_from_mha", dir / "source");
-  for (const char* variant : {"gqa", "wgqa"}) {
-    ConvertOptions options;
-    options.source = dir / "source";
-    options.destination = dir / variant;
-    options.variant = variant;
-    options.kv_heads = 2;
-    ASSERT_TRUE(Convert(options).ok());
-    ExpectGolden("gqa_g2_from_mha", dir / variant);
+  for (const char* fixture : {"gqa_g2_from_mha", "families/bart_gqa_g2"}) {
+    const TempDir dir;
+    CopyAsMha(fixture, dir / "source");
+    for (const char* variant : {"gqa", "wgqa"}) {
+      ConvertOptions options;
+      options.source = dir / "source";
+      options.destination = dir / variant;
+      options.variant = variant;
+      options.kv_heads = 2;
+      const auto report = Convert(options);
+      ASSERT_TRUE(report.ok()) << report.status();
+      ExpectGolden(fixture, dir / variant);
+    }
   }
 }
 
@@ -144,7 +148,9 @@ TEST_P(ConvertGoldenFold, AnswersAsItsSource) {
 
 INSTANTIATE_TEST_SUITE_P(Fixtures, ConvertGoldenFold,
                          ::testing::Values("wgqa_g2", "wmqa", "colwgqa_g2", "rowwgqa_g2",
-                                           "rand_wgqa_g4", "simgqa_g2", "qcqa"));
+                                           "rand_wgqa_g4", "simgqa_g2", "qcqa",
+                                           "families/bart_wgqa_g2", "families/bart_colwgqa_g2",
+                                           "families/bart_rowwgqa_g2"));
 
 }  // namespace
 }  // namespace precis

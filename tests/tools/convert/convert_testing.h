@@ -9,7 +9,6 @@
 #include "engine/model/checkpoint/checkpoint.h"
 #include "engine/model/config/attention_variant.h"
 #include "engine/model/config/model_config.h"
-#include "engine/model/families/t5_common.h"
 #include "engine/model/grouping/head_folding.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -45,7 +44,8 @@ inline void CopyAsMha(const std::string& fixture, const std::string& to) {
                    {"head_groups", nullptr}});
 }
 
-// K and V of every decoder attention as the loader folds them: [self k, self v, cross k, ...].
+// K and V of every decoder attention as the loader folds them: [self k, self v, cross k, ...],
+// each with its bias behind it where the family has one.
 inline std::vector<std::vector<float>> LoadedKv(const std::string& dir) {
   std::vector<std::vector<float>> out;
   const auto config = LoadModelConfig(dir);
@@ -58,12 +58,12 @@ inline std::vector<std::vector<float>> LoadedKv(const std::string& dir) {
   for (uint32_t layer = 0; layer < config->decoder.layers; ++layer) {
     for (const bool cross : {false, true}) {
       for (const char which : {'k', 'v'}) {
-        const auto values =
-            ReadGroupedProjection(**checkpoint, *config, *attention,
-                                  cross ? groupings.cross[layer] : groupings.self[layer],
-                                  T5Names().DecoderAttention(layer, cross), which, nullptr);
-        EXPECT_TRUE(values.ok()) << values.status();
-        out.push_back(values.ok() ? *values : std::vector<float>());
+        auto read = ReadGroupedProjection(**checkpoint, *config, *attention,
+                                          cross ? groupings.cross[layer] : groupings.self[layer],
+                                          config->names.DecoderAttention(layer, cross), which);
+        EXPECT_TRUE(read.ok()) << read.status();
+        out.push_back(read.ok() ? std::move(read->weight) : std::vector<float>());
+        if (config->biases && read.ok()) out.push_back(std::move(read->bias));
       }
     }
   }
