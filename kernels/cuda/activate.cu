@@ -10,37 +10,60 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 
-__device__ __forceinline__ float GeluTanh(float x) {
-  constexpr float kRootOfTwoOverPi = 0.797884560802865f;
-  return 0.5f * x * (1.0f + tanhf(kRootOfTwoOverPi * fmaf(0.044715f * x * x, x, x)));
+template <ActivationKind kKind>
+__device__ __forceinline__ float ActivationOf(float x) {
+  if constexpr (kKind == ActivationKind::kRelu) {
+    return x < 0.0f ? 0.0f : x;
+  } else if constexpr (kKind == ActivationKind::kGelu) {
+    // erfc, because 1 + erf has no digits left where x is far below 0.
+    return 0.5f * x * erfcf(-0.707106781186548f * x);
+  } else if constexpr (kKind == ActivationKind::kGeluTanh) {
+    constexpr float kRootOfTwoOverPi = 0.797884560802865f;
+    return 0.5f * x * (1.0f + tanhf(kRootOfTwoOverPi * fmaf(0.044715f * x * x, x, x)));
+  } else {
+    return x / (1.0f + expf(-x));
+  }
 }
 
-template <typename T, ActivationKind kKind>
+template <typename T, ActivationKind kKind, bool kGated>
 __global__ void __launch_bounds__(kThreads)
     ActivateKernel(const float* in, size_t d_ff, typename T::Storage* out) {
   const size_t column = size_t{blockIdx.x} * kThreads + threadIdx.x;
   if (column >= d_ff) return;
   const size_t at = blockIdx.y * d_ff + column;
-  if constexpr (kKind == ActivationKind::kGatedGelu) {
+  if constexpr (kGated) {
     const float* gate = in + blockIdx.y * 2 * d_ff + column;
-    out[at] = T::Store(GeluTanh(gate[0]) * gate[d_ff]);
+    out[at] = T::Store(ActivationOf<kKind>(gate[0]) * gate[d_ff]);
   } else {
-    const float x = in[at];
-    out[at] = T::Store(x < 0.0f ? 0.0f : x);
+    out[at] = T::Store(ActivationOf<kKind>(in[at]));
+  }
+}
+
+template <typename T, ActivationKind kKind>
+void LaunchKind(const ActivateParams& p, cudaStream_t stream) {
+  const Activations& out = p.out;
+  auto* to = static_cast<typename T::Storage*>(out.data);
+  const dim3 blocks(Blocks(out.cols, kThreads), Blocks(out.rows, 1));
+  if (p.gated) {
+    PRECIS_LAUNCH((ActivateKernel<T, kKind, true>), blocks, kThreads, 0, stream, p.in, out.cols,
+                  to);
+  } else {
+    PRECIS_LAUNCH((ActivateKernel<T, kKind, false>), blocks, kThreads, 0, stream, p.in, out.cols,
+                  to);
   }
 }
 
 template <typename T>
 void LaunchActivate(const ActivateParams& p, cudaStream_t stream) {
-  const Activations& out = p.out;
-  auto* to = static_cast<typename T::Storage*>(out.data);
-  const dim3 blocks(Blocks(out.cols, kThreads), Blocks(out.rows, 1));
-  if (p.kind == ActivationKind::kGatedGelu) {
-    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kGatedGelu>), blocks, kThreads, 0, stream,
-                  p.in, out.cols, to);
-  } else {
-    PRECIS_LAUNCH((ActivateKernel<T, ActivationKind::kRelu>), blocks, kThreads, 0, stream, p.in,
-                  out.cols, to);
+  switch (p.kind) {
+    case ActivationKind::kRelu:
+      return LaunchKind<T, ActivationKind::kRelu>(p, stream);
+    case ActivationKind::kGelu:
+      return LaunchKind<T, ActivationKind::kGelu>(p, stream);
+    case ActivationKind::kGeluTanh:
+      return LaunchKind<T, ActivationKind::kGeluTanh>(p, stream);
+    case ActivationKind::kSilu:
+      return LaunchKind<T, ActivationKind::kSilu>(p, stream);
   }
 }
 

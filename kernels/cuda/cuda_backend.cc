@@ -190,15 +190,16 @@ void CudaBackend::DoEmbed(const EmbedParams& params) {
   if (Failed() || params.ids.empty()) return;
   Issue();
   keeps_ = graphs_;
-  MakeRoom(Bytes(params.ids));
+  MakeRoom(Bytes(params.ids) + Bytes(params.positions));
   EmbedParams p = params;
   p.ids = Stage(params.ids);
+  p.positions = Stage(params.positions);
   Launch([p](cudaStream_t stream) { cuda::Embed(p, stream); });
 }
 
-void CudaBackend::DoRmsNorm(const RmsNormParams& p) {
+void CudaBackend::DoNorm(const NormParams& p) {
   if (Failed()) return;
-  Launch([p](cudaStream_t stream) { cuda::RmsNorm(p, stream); });
+  Launch([p](cudaStream_t stream) { cuda::Norm(p, stream); });
 }
 
 // The library may have other kernels for other numbers of rows: a graph is for a bucket of them.
@@ -211,6 +212,11 @@ void CudaBackend::DoGemm(const GemmParams& p) {
           out = p.out](
              cudaStream_t stream) { return gemm->Gemm(in, data, n, accumulate, out, stream); },
          static_cast<uint32_t>(std::bit_width(in.rows - 1)));
+  if (!matrix.has_bias()) return;
+  // A launch of its own: docs/gpu.md says why it is not the library's.
+  Launch([bias = matrix.bias(), rows = in.rows, n = matrix.n(), out = p.out](cudaStream_t stream) {
+    cuda::AddBias(bias, rows, n, out, stream);
+  });
 }
 
 void CudaBackend::DoActivate(const ActivateParams& p) {

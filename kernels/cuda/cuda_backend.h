@@ -38,9 +38,7 @@ class CudaBackend final : public Backend, private GroupingOps {
   uint32_t num_threads() const override { return 1; }
   DType activation_dtype(DType weights) const override { return weights; }
 
-  StatusOr<std::unique_ptr<PackedMatrix>> Pack(std::string_view label, std::span<const float> w,
-                                               size_t n, size_t k, DType dtype,
-                                               size_t max_rows) override;
+  StatusOr<std::unique_ptr<PackedMatrix>> Pack(const MatrixToPack& matrix) override;
   Status Prepare(const BackendLimits& limits) override;
 
   StatusOr<DeviceMemory> Allocate(size_t bytes) override;
@@ -53,7 +51,7 @@ class CudaBackend final : public Backend, private GroupingOps {
 
  private:
   void DoEmbed(const EmbedParams& p) override;
-  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoNorm(const NormParams& p) override;
   void DoGemm(const GemmParams& p) override;
   void DoActivate(const ActivateParams& p) override;
   void DoEncoderAttention(const EncoderAttentionParams& p) override;

@@ -73,24 +73,25 @@ std::optional<uint64_t> CudaBackend::FreeDeviceBytes() const {
   return free;
 }
 
-StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(std::string_view label,
-                                                          std::span<const float> w, size_t n,
-                                                          size_t k, DType dtype, size_t max_rows) {
-  PRECIS_CHECK(w.size() == n * k && n > 0 && k > 0 && max_rows > 0);
+StatusOr<std::unique_ptr<PackedMatrix>> CudaBackend::Pack(const MatrixToPack& matrix) {
+  PRECIS_CHECK(matrix.IsWhole());
+  const DType dtype = matrix.dtype;
   if (dtype == DType::kI8) {
     return InvalidArgument(fmt::format(
-        "{}: the backend cuda has no weights of int8; use f32 or bf16", std::string(label)));
+        "{}: the backend cuda has no weights of int8; use f32 or bf16", std::string(matrix.label)));
   }
-  const Shape shape{n, k, dtype, max_rows};
+  const Shape shape{matrix.n, matrix.k, dtype, matrix.max_rows};
   if (std::ranges::find(shapes_, shape) == shapes_.end()) {
-    PRECIS_RETURN_IF_ERROR(gemm_->Plan(n, k, dtype, max_rows));
+    PRECIS_RETURN_IF_ERROR(gemm_->Plan(shape.n, shape.k, dtype, shape.max_rows));
     shapes_.push_back(shape);
   }
-  PRECIS_ASSIGN_OR_RETURN(DeviceMemory memory, Allocate(w.size() * ElementBytes(dtype)));
-  const std::vector<std::byte> rounded = Rounded(w, dtype);
-  Upload(rounded.data(), rounded.size(), memory.data());
+  const std::vector<std::byte> rounded = Rounded(matrix.w, dtype);
+  PRECIS_ASSIGN_OR_RETURN(DeviceMemory weights, Allocate(rounded.size()));
+  Upload(rounded.data(), rounded.size(), weights.data());
+  PRECIS_ASSIGN_OR_RETURN(DeviceMemory bias, Allocate(matrix.bias.size_bytes()));
+  Upload(matrix.bias.data(), bias.bytes(), bias.data());
   PRECIS_RETURN_IF_ERROR(failure_);
-  return std::make_unique<CudaMatrix>(std::move(memory), n, k, dtype);
+  return std::make_unique<CudaMatrix>(std::move(weights), std::move(bias), shape.n, shape.k, dtype);
 }
 
 // Of a step; no op within the limits says more (see MakeRoom).

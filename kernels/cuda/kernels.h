@@ -24,8 +24,10 @@ inline constexpr size_t kPagedChunkKeys = 512;
 inline constexpr size_t kMostHeadDim = 128;
 
 void Embed(const EmbedParams& p, cudaStream_t stream);
-void RmsNorm(const RmsNormParams& p, cudaStream_t stream);
+void Norm(const NormParams& p, cudaStream_t stream);
 void Activate(const ActivateParams& p, cudaStream_t stream);
+// out[rows, n] += bias[n].
+void AddBias(const float* bias, size_t rows, size_t n, float* out, cudaStream_t stream);
 
 void AppendKv(const AppendKvParams& p, cudaStream_t stream);
 void CopySlots(const CopySlotsParams& p, cudaStream_t stream);

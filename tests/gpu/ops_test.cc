@@ -60,53 +60,76 @@ class GpuOps : public ::testing::Test {
 
 TEST_F(GpuOps, EmbedIsThatOfRef) {
   const std::vector<int32_t> ids = {3, 0, 9, 9, 4};
+  const std::vector<uint32_t> positions = {0, 5, 1, 2, 5};
   for (const DType dtype : kTypes) {
     for (const size_t d : kWidths) {
       const auto table = Encode(RandomFloats(10 * d, 1), dtype);
-      const auto on_device = OnDevice(table);
-      Guarded got = Guarded::Floats(ids.size() * d);
-      Guarded want = Guarded::Floats(ids.size() * d);
-      const auto out = GuardsOf(got);
-      backend_->Embed({ids, on_device.data(), dtype, d, reinterpret_cast<float*>(Payload(out))});
-      ref_->Embed({ids, table.data(), dtype, d, want.floats()});
-      Fetch(out, &got);
-      EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
+      const auto position_table = RandomFloats(6 * d, 2);
+      const auto device_table = OnDevice(table);
+      const auto device_positions = OnDevice(position_table);
+      for (const bool placed : {false, true}) {
+        Guarded got = Guarded::Floats(ids.size() * d);
+        Guarded want = Guarded::Floats(ids.size() * d);
+        const auto out = GuardsOf(got);
+        EmbedParams p{ids, table.data(), dtype, d, want.floats()};
+        if (placed) p.position_table = position_table.data();
+        if (placed) p.positions = positions;
+        ref_->Embed(p);
+        p.table = device_table.data();
+        if (placed) p.position_table = device_positions.data();
+        p.out = reinterpret_cast<float*>(Payload(out));
+        backend_->Embed(p);
+        Fetch(out, &got);
+        EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
+      }
     }
   }
 }
 
-TEST_F(GpuOps, RmsNormIsNearRef) {
-  for (const DType dtype : kTypes) {
-    for (const size_t d : kWidths) {
-      const auto x = RandomFloats(3 * d, 2, 30.0f);
-      const auto gain = RandomFloats(d, 3, 2.0f);
-      Guarded got(3 * d, dtype);
-      Guarded want(3 * d, dtype);
-      const auto out = GuardsOf(got);
-      const auto device_x = OnDevice(x);
-      const auto device_gain = OnDevice(gain);
-      backend_->RmsNorm({device_x.data(), device_gain.data(), 1e-6f, {Payload(out), dtype, 3, d}});
-      ref_->RmsNorm({x.data(), gain.data(), 1e-6f, want.View(3, d)});
-      Fetch(out, &got);
-      EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
+TEST_F(GpuOps, NormsAreNearRef) {
+  for (const NormKind kind : kNorms) {
+    for (const DType dtype : kTypes) {
+      for (const size_t d : kWidths) {
+        const RandomNorm norm(kind, d);
+        const auto x = RandomFloats(3 * d, 2, 30.0f);
+        Guarded got(3 * d, dtype);
+        Guarded want(3 * d, dtype);
+        Guarded got_stream = Guarded::Floats(3 * d);
+        Guarded want_stream = Guarded::Floats(3 * d);
+        const auto out = GuardsOf(got);
+        const auto stream = GuardsOf(got_stream);
+        const auto device_x = OnDevice(x);
+        const auto gain = OnDevice(norm.gain);
+        const auto shift = OnDevice(norm.shift);
+        backend_->Norm({device_x.data(),
+                        {kind, gain.data(), shift.data(), norm.Weights().eps},
+                        {Payload(out), dtype, 3, d},
+                        reinterpret_cast<float*>(Payload(stream))});
+        ref_->Norm({x.data(), norm.Weights(), want.View(3, d), want_stream.floats()});
+        Fetch(out, &got);
+        Fetch(stream, &got_stream);
+        EXPECT_TRUE(AllNear(got, want, dtype, 3e-6)) << d;
+        EXPECT_TRUE(AllNear(got_stream, want_stream, DType::kF32, 3e-6)) << d;
+      }
     }
   }
 }
 
 TEST_F(GpuOps, ActivationsAreNearRef) {
   for (const DType dtype : kTypes) {
-    for (const ActivationKind kind : {ActivationKind::kRelu, ActivationKind::kGatedGelu}) {
+    for (const ActivationKind kind : kActivations) {
       for (const size_t d : kWidths) {
-        const size_t wide = kind == ActivationKind::kGatedGelu ? 2 * d : d;
-        const auto in = RandomFloats(3 * wide, 4, 4.0f);
-        Guarded got(3 * d, dtype);
-        Guarded want(3 * d, dtype);
-        const auto out = GuardsOf(got);
-        const auto device_in = OnDevice(in);
-        backend_->Activate({kind, device_in.data(), {Payload(out), dtype, 3, d}});
-        ref_->Activate({kind, in.data(), want.View(3, d)});
-        Fetch(out, &got);
-        EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
+        for (const bool gated : {false, true}) {
+          const auto in = RandomFloats(3 * d * (gated ? 2 : 1), 4, 4.0f);
+          Guarded got(3 * d, dtype);
+          Guarded want(3 * d, dtype);
+          const auto out = GuardsOf(got);
+          const auto device_in = OnDevice(in);
+          backend_->Activate({kind, gated, device_in.data(), {Payload(out), dtype, 3, d}});
+          ref_->Activate({kind, gated, in.data(), want.View(3, d)});
+          Fetch(out, &got);
+          EXPECT_TRUE(AllNear(got, want, dtype, 3e-6)) << d;
+        }
       }
     }
   }
@@ -118,12 +141,12 @@ TEST_F(GpuOps, ProductsAreNearRefAndARowsBitsAreItsOwn) {
   for (const DType dtype : kTypes) {
     for (const auto& [n, k] :
          {std::pair<size_t, size_t>{1, 1}, {7, 3}, {17, 64}, {33, 129}, {160, 256}, {64, 1024}}) {
-      const auto w = RandomFloats(n * k, 5);
+      const RandomMatrix w(n, k, /*has_bias=*/n % 2 == 1, 5);
       backend_ = MakeBackend({.name = "cuda"}).value();  // Prepare() comes once, after Pack()
-      const auto packed = backend_->Pack("w", w, n, k, dtype, kRows);
+      const auto packed = backend_->Pack(w.ToPack(dtype, kRows));
       ASSERT_TRUE(packed.ok()) << packed.status();
       ASSERT_TRUE(Prepare(backend_.get()).ok());
-      const auto ref_packed = ref_->Pack("w", w, n, k, dtype, kRows).value();
+      const auto ref_packed = ref_->Pack(w.ToPack(dtype, kRows)).value();
       auto in = Encode(RandomFloats(kRows * k, 6), dtype);
       const auto on_device = OnDevice(in);
       Guarded got = Guarded::Floats(kRows * n);

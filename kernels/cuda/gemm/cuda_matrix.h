@@ -13,16 +13,20 @@ namespace precis::cuda {
 
 class CudaMatrix final : public PackedMatrix {
  public:
-  CudaMatrix(DeviceMemory memory, size_t n, size_t k, DType dtype)
-      : memory_(std::move(memory)), n_(n), k_(k), dtype_(dtype) {}
+  CudaMatrix(DeviceMemory weights, DeviceMemory bias, size_t n, size_t k, DType dtype)
+      : weights_(std::move(weights)), bias_(std::move(bias)), n_(n), k_(k), dtype_(dtype) {}
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return dtype_; }
-  size_t bytes() const override { return memory_.bytes(); }
-  const void* data() const { return memory_.data(); }
+  size_t bytes() const override { return weights_.bytes() + bias_.bytes(); }
+  bool has_bias() const override { return bias_.bytes() > 0; }
+  const void* data() const { return weights_.data(); }
+  // Null: none.
+  const float* bias() const { return reinterpret_cast<const float*>(bias_.data()); }
 
  private:
-  const DeviceMemory memory_;  // [n, k]
+  const DeviceMemory weights_;  // [n, k]
+  const DeviceMemory bias_;     // [n] of f32, or nothing
   const size_t n_;
   const size_t k_;
   const DType dtype_;

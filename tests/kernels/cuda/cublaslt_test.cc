@@ -57,7 +57,7 @@ TEST_F(CublasLt, ProductsAreThoseOfRefInOddShapes) {
     for (const auto& [n, k] : {std::pair<size_t, size_t>{1, 1}, {7, 3}, {17, 64}, {33, 129}}) {
       const auto w = RandomFloats(n * k, 1);
       const auto coded = Encode(w, dtype);
-      const auto packed = ref->Pack("w", w, n, k, dtype, 17).value();
+      const auto packed = ref->Pack({"w", w, n, k, dtype, 17}).value();
       ASSERT_TRUE(gemm->Plan(n, k, dtype, 17).ok());
       for (const size_t rows : {1, 2, 7, 17}) {
         auto in = Encode(RandomFloats(rows * k, 2), dtype);

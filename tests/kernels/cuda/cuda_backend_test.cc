@@ -305,7 +305,7 @@ TEST_F(CudaBackendTest, SaysThatTheDeviceHasNoMoreMemory) {
 
 TEST_F(CudaBackendTest, RefusesWeightsOfInt8ByName) {
   const std::vector<float> w(4, 1);
-  const auto packed = backend_->Pack("decoder.o", w, 2, 2, DType::kI8, 1);
+  const auto packed = backend_->Pack({"decoder.o", w, 2, 2, DType::kI8, 1});
   EXPECT_EQ(packed.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(packed.status().message().find("decoder.o"), std::string_view::npos);
 }
@@ -313,7 +313,7 @@ TEST_F(CudaBackendTest, RefusesWeightsOfInt8ByName) {
 TEST_F(CudaBackendTest, RefusesAGemmThatGivesARowOtherBitsAmongOthers) {
   for (const bool only_accumulating : {false, true}) {
     backend_ = cuda::MakeCudaBackendWith(GemmThatVaries(only_accumulating)).value();
-    const auto packed = backend_->Pack("w", RandomFloats(64 * 64, 1), 64, 64, DType::kF32, 8);
+    const auto packed = backend_->Pack(RandomMatrix(64, 64, true).ToPack(DType::kF32, 8));
     ASSERT_TRUE(packed.ok());
     const Status status = backend_->Prepare(kLimits);
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
@@ -321,10 +321,54 @@ TEST_F(CudaBackendTest, RefusesAGemmThatGivesARowOtherBitsAmongOthers) {
   }
 }
 
+TEST_F(CudaBackendTest, AGemmAddsTheMatrixsBiasToEveryRow) {
+  const std::vector<float> weights = {1, 2, 3, 4};  // [2, 2]
+  const std::vector<float> bias = {0.5f, -0.25f};
+  const auto w = backend_->Pack({"w", weights, 2, 2, DType::kF32, 2, bias}).value();
+  EXPECT_TRUE(w->has_bias());
+  EXPECT_EQ(w->bytes(), 24u);
+  Prepare();
+  DeviceArray<float> in(backend_->Allocate(16).value());
+  DeviceArray<float> out(backend_->Allocate(16).value());
+  const std::vector<float> rows = {1, 0, 0, 1};
+  backend_->Upload(rows.data(), 16, in.data());
+  std::vector<float> got(4);
+  for (const bool accumulate : {false, true}) {
+    backend_->Gemm({{in.data(), DType::kF32, 2, 2}, *w, accumulate, out.data()});
+    backend_->Download(out.data(), 16, got.data());
+    const float times = accumulate ? 2 : 1;
+    EXPECT_EQ(got, (std::vector<float>{times * 1.5f, times * 2.75f, times * 2.5f, times * 3.75f}));
+  }
+}
+
+TEST_F(CudaBackendTest, EmbedAddsTheRowsOfItsPositions) {
+  Prepare();
+  const std::vector<float> position_table = {10, 20, 30, 40, 50, 60};
+  DeviceAllocator allocator(*backend_);
+  const DeviceArray<float> on_device = allocator.Copy<float>(position_table);
+  DeviceArray<float> without(backend_->Allocate(16).value());
+  DeviceArray<float> with(backend_->Allocate(16).value());
+  const std::vector<int32_t> ids = {3, 1};
+  const std::vector<uint32_t> positions = {2, 0};
+  EmbedParams p{ids, table_.data(), DType::kF32, 2, without.data()};
+  backend_->Embed(p);
+  p.out = with.data();
+  p.scale = 2;
+  p.position_table = on_device.data();
+  p.positions = positions;
+  backend_->Embed(p);
+  std::vector<float> rows(4);
+  std::vector<float> got(4);
+  backend_->Download(without.data(), 16, rows.data());
+  backend_->Download(with.data(), 16, got.data());
+  EXPECT_EQ(got, (std::vector<float>{2 * rows[0] + 50, 2 * rows[1] + 60, 2 * rows[2] + 10,
+                                     2 * rows[3] + 20}));
+}
+
 TEST_F(CudaBackendTest, AProductThatTheLibraryRefusesIsToldByWaitFromThenOn) {
   bool fails = false;
   backend_ = cuda::MakeCudaBackendWith(GemmThatFails(&fails)).value();
-  const auto w = backend_->Pack("w", std::vector<float>{1, 2}, 1, 2, DType::kF32, 2).value();
+  const auto w = backend_->Pack({"w", std::vector<float>{1, 2}, 1, 2, DType::kF32, 2}).value();
   Prepare();
   DeviceArray<float> out(backend_->Allocate(8).value());
   const Activations in = {scores_.data(), DType::kF32, 2, 2};

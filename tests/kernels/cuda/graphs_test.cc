@@ -55,9 +55,7 @@ class Model {
   explicit Model(bool graphs, std::unique_ptr<cuda::DeviceGemm> gemm = EmulatedGemm())
       : backend_(cuda::MakeCudaBackendWith(std::move(gemm), {.name = "cuda", .cuda_graphs = graphs})
                      .value()) {
-    w_ = backend_
-             ->Pack("w", RandomFloats(kWidth * kWidth, 1), kWidth, kWidth, DType::kF32, kMostRows)
-             .value();
+    w_ = backend_->Pack(RandomMatrix(kWidth, kWidth, true).ToPack(DType::kF32, kMostRows)).value();
     EXPECT_TRUE(backend_->Prepare(kLimits).ok());
     DeviceAllocator allocator(*backend_);
     table_ = allocator.Copy<float>(RandomFloats(16 * kWidth, 2));
@@ -89,7 +87,8 @@ class Model {
     const Activations out = {out_.data(), DType::kF32, rows, kWidth};
     const KvPool pool = {pool_.data(), 256};
     backend_->Embed({ids, table_.data(), DType::kF32, kWidth, x_.data()});
-    backend_->RmsNorm({x_.data(), gain_.data(), 1e-6f, normed});
+    const NormWeights norm = {NormKind::kLayer, gain_.data(), gain_.data(), 1e-6f};
+    backend_->Norm({x_.data(), norm, normed, x_.data()});
     backend_->Gemm({normed, *w_, true, x_.data()});
     const AppendKvParams append = {x_.data(), normed_.data(), kWidth, slots, pool, kRegion};
     backend_->PagedAttention({.append = &append,
@@ -271,7 +270,8 @@ TEST_F(CudaGraphs, ThereAreNoMoreThanAFew) {
     const std::vector<int32_t> ids = {1};
     backend.Embed({ids, on_->x(), DType::kF32, kWidth, out.data()});
     for (uint32_t i = 0; i < launches; ++i) {
-      backend.Activate({ActivationKind::kRelu, on_->x(), {out.data(), DType::kF32, 1, kWidth}});
+      backend.Activate(
+          {ActivationKind::kRelu, false, on_->x(), {out.data(), DType::kF32, 1, kWidth}});
     }
     EXPECT_TRUE(backend.Wait().ok());
     EXPECT_LE(CountsOfRuntime().executables, 32u);

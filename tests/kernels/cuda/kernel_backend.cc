@@ -71,24 +71,34 @@ void KernelBackend::DoEmbed(const EmbedParams& params) {
   p.table =
       memory.Read(static_cast<const std::byte*>(p.table), rows * p.d * ElementBytes(p.table_dtype));
   p.ids = memory.Read(p.ids);
+  if (p.position_table != nullptr) {
+    p.position_table = memory.Read(p.position_table, (std::ranges::max(p.positions) + 1) * p.d);
+  }
+  p.positions = memory.Read(p.positions);
   p.out = memory.Write(p.out, p.ids.size() * p.d);
   cuda::Embed(p, memory.stream());
   memory.Run();
 }
 
-void KernelBackend::DoRmsNorm(const RmsNormParams& p) {
+void KernelBackend::DoNorm(const NormParams& params) {
   KernelMemory memory;
-  cuda::RmsNorm({memory.Read(p.x, p.out.rows * p.out.cols), memory.Read(p.gain, p.out.cols), p.eps,
-                 Write(&memory, p.out)},
-                memory.stream());
+  NormParams p = params;
+  const size_t count = p.out.rows * p.out.cols;
+  p.x = memory.Read(p.x, count);
+  p.norm.gain = memory.Read(p.norm.gain, p.out.cols);
+  p.norm.shift = memory.Read(p.norm.shift, p.out.cols);
+  p.out = Write(&memory, p.out);
+  p.residual = memory.Write(p.residual, count);
+  cuda::Norm(p, memory.stream());
   memory.Run();
 }
 
 void KernelBackend::DoActivate(const ActivateParams& p) {
   KernelMemory memory;
-  const size_t wide = p.kind == ActivationKind::kGatedGelu ? 2 : 1;
-  cuda::Activate({p.kind, memory.Read(p.in, wide * p.out.rows * p.out.cols), Write(&memory, p.out)},
-                 memory.stream());
+  const size_t wide = p.gated ? 2 : 1;
+  cuda::Activate(
+      {p.kind, p.gated, memory.Read(p.in, wide * p.out.rows * p.out.cols), Write(&memory, p.out)},
+      memory.stream());
   memory.Run();
 }
 

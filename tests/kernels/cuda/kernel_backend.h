@@ -28,7 +28,7 @@ class KernelBackend final : public RefBackend {
 
  private:
   void DoEmbed(const EmbedParams& p) override;
-  void DoRmsNorm(const RmsNormParams& p) override;
+  void DoNorm(const NormParams& p) override;
   void DoActivate(const ActivateParams& p) override;
   void DoEncoderAttention(const EncoderAttentionParams& p) override;
   void DoAppendKv(const AppendKvParams& p) override;

@@ -1,5 +1,6 @@
 // The CUDA kernels of single rows, emulated or on a device, against ref: odd widths, all types, all
 // schedules.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -17,50 +18,109 @@ TEST(CudaRowOps, EmbedEqualsRefInEveryBit) {
   KernelBackend cuda;
   const auto ref = Ref();
   const std::vector<int32_t> ids = {3, 0, 9, 9, 4};
+  const std::vector<uint32_t> positions = {0, 5, 1, 2, 5};
   InAllSchedules([&] {
     for (const DType dtype : kTypes) {
       for (const size_t d : kWidths) {
         const auto table = Encode(RandomFloats(10 * d, 1), dtype);
-        Guarded got = Guarded::Floats(ids.size() * d);
-        Guarded want = Guarded::Floats(ids.size() * d);
-        cuda.Embed({ids, table.data(), dtype, d, got.floats()});
-        ref->Embed({ids, table.data(), dtype, d, want.floats()});
-        EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
-        EXPECT_EQ(std::memcmp(got.data(), want.data(), ids.size() * d * sizeof(float)), 0) << d;
+        const auto position_table = RandomFloats(6 * d, 2);
+        const EmbedParams plain{ids, table.data(), dtype, d, nullptr};
+        EmbedParams scaled = plain;
+        scaled.scale = 22.627417f;
+        EmbedParams placed = plain;
+        placed.position_table = position_table.data();
+        placed.positions = positions;
+        for (EmbedParams p : {plain, scaled, placed}) {
+          Guarded got = Guarded::Floats(ids.size() * d);
+          Guarded want = Guarded::Floats(ids.size() * d);
+          p.out = got.floats();
+          cuda.Embed(p);
+          p.out = want.floats();
+          ref->Embed(p);
+          EXPECT_TRUE(AllNear(got, want, DType::kF32, 0)) << d;
+          EXPECT_EQ(std::memcmp(got.data(), want.data(), ids.size() * d * sizeof(float)), 0) << d;
+        }
       }
     }
   });
 }
 
-TEST(CudaRowOps, RmsNormIsNearRef) {
+TEST(CudaRowOps, NormIsNearRef) {
   KernelBackend cuda;
   const auto ref = Ref();
   InAllSchedules([&] {
-    for (const DType dtype : kTypes) {
-      for (const size_t d : kWidths) {
-        const auto x = RandomFloats(3 * d, 2, 30.0f);
-        const auto gain = RandomFloats(d, 3, 2.0f);
-        Guarded got(3 * d, dtype);
-        Guarded want(3 * d, dtype);
-        cuda.RmsNorm({x.data(), gain.data(), 1e-6f, got.View(3, d)});
-        ref->RmsNorm({x.data(), gain.data(), 1e-6f, want.View(3, d)});
-        EXPECT_TRUE(AllNear(got, want, dtype, 2e-6)) << d;
+    for (const NormKind kind : kNorms) {
+      for (const DType dtype : kTypes) {
+        for (const size_t d : kWidths) {
+          const RandomNorm norm(kind, d);
+          const auto x = RandomFloats(3 * d, 2, 30.0f);
+          Guarded got(3 * d, dtype);
+          Guarded want(3 * d, dtype);
+          cuda.Norm({x.data(), norm.Weights(), got.View(3, d)});
+          ref->Norm({x.data(), norm.Weights(), want.View(3, d)});
+          EXPECT_TRUE(AllNear(got, want, dtype, 3e-6)) << d;
+        }
       }
     }
   });
 }
 
-TEST(CudaRowOps, RmsNormHasARowsBitsWhateverIsBesideIt) {
+TEST(CudaRowOps, NormHasARowsBitsWhateverIsBesideIt) {
   KernelBackend cuda;
   constexpr size_t kWidth = 513;
   const auto x = RandomFloats(9 * kWidth, 5);
-  const auto gain = RandomFloats(kWidth, 6);
-  Guarded all = Guarded::Floats(9 * kWidth);
-  cuda.RmsNorm({x.data(), gain.data(), 1e-6f, all.View(9, kWidth)});
-  for (size_t i = 0; i < 9; ++i) {
-    Guarded one = Guarded::Floats(kWidth);
-    cuda.RmsNorm({&x[i * kWidth], gain.data(), 1e-6f, one.View(1, kWidth)});
-    EXPECT_EQ(std::memcmp(one.data(), all.floats() + i * kWidth, kWidth * sizeof(float)), 0) << i;
+  for (const NormKind kind : kNorms) {
+    const RandomNorm norm(kind, kWidth);
+    Guarded all = Guarded::Floats(9 * kWidth);
+    cuda.Norm({x.data(), norm.Weights(), all.View(9, kWidth)});
+    for (size_t i = 0; i < 9; ++i) {
+      Guarded one = Guarded::Floats(kWidth);
+      cuda.Norm({&x[i * kWidth], norm.Weights(), one.View(1, kWidth)});
+      EXPECT_EQ(std::memcmp(one.data(), all.floats() + i * kWidth, kWidth * sizeof(float)), 0) << i;
+    }
+  }
+}
+
+TEST(CudaRowOps, NormWritesTheResidualStream) {
+  KernelBackend cuda;
+  InAllSchedules([&] {
+    for (const NormKind kind : kNorms) {
+      for (const size_t d : kWidths) {
+        const RandomNorm norm(kind, d);
+        const auto x = RandomFloats(3 * d, 2, 30.0f);
+        Guarded want = Guarded::Floats(3 * d);
+        cuda.Norm({x.data(), norm.Weights(), want.View(3, d)});
+        Guarded out(3 * d, DType::kBF16);
+        Guarded stream = Guarded::Floats(3 * d);
+        std::ranges::copy(x, stream.floats());
+        cuda.Norm({stream.floats(), norm.Weights(), out.View(3, d), stream.floats()});
+        EXPECT_TRUE(AllNear(stream, want, DType::kF32, 0)) << d;
+        EXPECT_TRUE(AllNear(out, want, DType::kBF16, 0)) << d;
+        Guarded alone = Guarded::Floats(3 * d);
+        cuda.Norm({x.data(), norm.Weights(), {nullptr, DType::kBF16, 3, d}, alone.floats()});
+        EXPECT_TRUE(AllNear(alone, want, DType::kF32, 0)) << d;
+      }
+    }
+  });
+}
+
+TEST(CudaRowOps, LayerNormKeepsTheDigitsOfRowsFarFromZero) {
+  KernelBackend cuda;
+  const auto ref = Ref();
+  for (const size_t d : {7, 129, 1000}) {
+    const RandomNorm norm(NormKind::kLayer, d);
+    for (const float mean : {1e3f, -1e5f}) {
+      for (const bool outlier : {false, true}) {
+        auto x = RandomFloats(d, 2, 1.7320508f);  // of deviation 1
+        for (float& value : x) value += mean;
+        if (outlier) x[0] = -20 * mean;
+        Guarded got = Guarded::Floats(d);
+        Guarded want = Guarded::Floats(d);
+        cuda.Norm({x.data(), norm.Weights(), got.View(1, d)});
+        ref->Norm({x.data(), norm.Weights(), want.View(1, d)});
+        EXPECT_TRUE(AllNear(got, want, DType::kF32, 4e-6)) << mean << " " << d << " " << outlier;
+      }
+    }
   }
 }
 
@@ -69,18 +129,51 @@ TEST(CudaRowOps, ActivateIsNearRefAcrossItsRange) {
   const auto ref = Ref();
   InAllSchedules([&] {
     for (const DType dtype : kTypes) {
-      for (const auto kind : {ActivationKind::kRelu, ActivationKind::kGatedGelu}) {
-        for (const size_t d : kWidths) {
-          const auto in = RandomFloats(3 * 2 * d, 4, d == 1000 ? 30.0f : 6.0f);
-          Guarded got(3 * d, dtype);
-          Guarded want(3 * d, dtype);
-          cuda.Activate({kind, in.data(), got.View(3, d)});
-          ref->Activate({kind, in.data(), want.View(3, d)});
-          EXPECT_TRUE(AllNear(got, want, dtype, d == 1000 ? 4e-5 : 4e-6)) << d;
+      for (const ActivationKind kind : kActivations) {
+        for (const bool gated : {false, true}) {
+          for (const size_t d : kWidths) {
+            const auto in = RandomFloats(3 * 2 * d, 4, d == 1000 ? 30.0f : 6.0f);
+            Guarded got(3 * d, dtype);
+            Guarded want(3 * d, dtype);
+            cuda.Activate({kind, gated, in.data(), got.View(3, d)});
+            ref->Activate({kind, gated, in.data(), want.View(3, d)});
+            EXPECT_TRUE(AllNear(got, want, dtype, d == 1000 ? 4e-5 : 4e-6)) << d;
+          }
         }
       }
     }
   });
+}
+
+TEST(CudaRowOps, ActivationsOfExtremesAreThoseOfTheirLimits) {
+  KernelBackend cuda;
+  const std::vector<float> in = {-0.0f, 0.0f, 1e30f, -1e30f, 3e38f, -3e38f, INFINITY, NAN};
+  const std::vector<float> want = {0, 0, 1e30f, 0, 3e38f, 0, INFINITY};
+  for (const ActivationKind kind : kActivations) {
+    Guarded got = Guarded::Floats(in.size());
+    cuda.Activate({kind, false, in.data(), got.View(1, in.size())});
+    for (size_t i = 0; i < want.size(); ++i) {
+      EXPECT_EQ(got.at(i), want[i]) << in[i] << ", " << static_cast<int>(kind);
+    }
+    EXPECT_TRUE(std::isnan(got.at(7)));
+  }
+}
+
+TEST(CudaRowOps, AddBiasAddsToEveryRow) {
+  for (const size_t n : kWidths) {
+    const auto bias = RandomFloats(n, 1);
+    InAllSchedules([&] {
+      Guarded out = Guarded::Floats(3 * n);
+      const auto before = RandomFloats(3 * n, 2);
+      std::ranges::copy(before, out.floats());
+      KernelMemory memory;
+      cuda::AddBias(memory.Read(bias.data(), n), 3, n, memory.Write(out.floats(), 3 * n),
+                    memory.stream());
+      memory.Run();
+      for (size_t i = 0; i < 3 * n; ++i) EXPECT_EQ(out.at(i), before[i] + bias[i % n]) << i;
+      EXPECT_TRUE(out.intact());
+    });
+  }
 }
 
 TEST(CudaRowOps, CopySlotsWritesTheBytesThatRefWrites) {

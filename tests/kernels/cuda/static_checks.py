@@ -45,6 +45,7 @@ DYNAMIC_SHARED = {
 # Of PagedKernel by how many queries it serves at a time, of the encoder's by their heads.
 LEAST_BLOCKS = {
     "ActivateKernel": (8, 8),
+    "AddBiasKernel": (8, 8),
     "AppendKvKernel": (16, 16),
     "CopySlotsKernel": (16, 16),
     "AssignHeadsKernel": (32, 32),
@@ -57,11 +58,11 @@ LEAST_BLOCKS = {
     "MmaKernel 128": (3, 3),
     "MmaKernel 32": (8, 8),
     "MmaKernel 64": (4, 4),
+    "NormKernel": (8, 8),
     "PackKernel": (8, 8),
     "PagedKernel 1": (6, 6),
     "PagedKernel 4": (5, 5),
     "PagedKernel 8": (4, 4),
-    "RmsNormKernel": (8, 8),
     "ScoreKernel": (8, 8),
     "SubtractNoiseKernel": (16, 16),
     "SumKeySquaresKernel": (32, 32),
