@@ -314,7 +314,7 @@ int Main(std::span<char*> args) {
   const std::string command = args.size() > 2 ? args[1] : "";
   if (command == "rows") return RunRows(args[2]);
   if (command == "make") {
-    const Status status = WriteRandomCheckpoint(args[2], {});
+    const Status status = WriteRandomCheckpoint(args[2], RandomShape{});
     if (!status.ok()) std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
     return status.ok() ? 0 : 1;
   }

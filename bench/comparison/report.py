@@ -1,6 +1,7 @@
 """Tables (markdown) and plots (SVG) of what bench/compare has measured. Plots need matplotlib; without it there are
 only tables."""
 import collections
+import math
 import os
 import re
 import sys
@@ -21,12 +22,12 @@ def name_of(engine, dtype):
 
 
 def best_latencies(journal):
-    """{(model, batch, beams): {engine: fastest line}} of all rounds; a grouped model stands beside its MHA one, as an
+    """{(model, batch, beams, source): {engine: fastest line}} of all rounds; a grouped model stands beside its MHA one, as an
     engine "precis bf16 g2"."""
     cases = collections.defaultdict(dict)
     for line in journal.results(part="latency"):
         model, groups = re.fullmatch(r"(.*?)(?:-(g\d+))?", line["model"]).groups()
-        case = cases[model, line["batch"], line["beams"]]
+        case = cases[model, line["batch"], line["beams"], line.get("source")]
         name = name_of(line["engine"], line["type"]) + (f" {groups}" if groups else "")
         if name not in case or line["total_s"] < case[name]["total_s"]:
             case[name] = line
@@ -44,11 +45,27 @@ def reference_s(by_engine):
     return min(mine or [line["total_s"] for line in by_engine.values()])
 
 
+def case_names(cases):
+    """{key: "batch x beams"}, with the length of a document where a model has cases of several."""
+    lengths = collections.defaultdict(set)
+    for model, _, _, source in cases:
+        lengths[model].add(source)
+    return {key: f"{key[1]} x {key[2]}" + (f", {key[3]} in" if len(lengths[key[0]]) > 1 else "") for key in cases}
+
+
+def shortest(cases):
+    """Of each model the cases with the shortest document."""
+    least = {}
+    for model, _, _, source in cases:
+        least[model] = min(source or 0, least.get(model, math.inf))
+    return {key: by_engine for key, by_engine in cases.items() if (key[3] or 0) == least[key[0]]}
+
+
 def latency_table(cases):
-    rows = []
-    for (model, batch, beams), by_engine in cases.items():
+    rows, names = [], case_names(cases)
+    for key, by_engine in cases.items():
         for name, line in sorted(by_engine.items(), key=lambda item: item[1]["total_s"]):
-            rows.append([model, f"{batch} x {beams}", name, f"{line['total_s']:.3f}", f"{line['encode_s']:.3f}",
+            rows.append([key[0], names[key], name, f"{line['total_s']:.3f}", f"{line['encode_s']:.3f}",
                          f"{line['step_ms']:.2f}", f"{line['total_s'] / reference_s(by_engine):.2f}",
                          f"{line['fraction_of_limit']:.2f}" if "fraction_of_limit" in line else "",
                          f"{line.get('load_s', 0):.1f}"])
@@ -57,12 +74,13 @@ def latency_table(cases):
 
 
 def ratios_table(cases):
-    """The best peer over Precis: whole batches with and without grouping, a document alone, a document with beams."""
+    """The best peer over Precis: whole batches with and without grouping, a document alone, a document with beams; of
+    each model for its shortest documents."""
     columns = [("batch 32", 32, 1, False), ("batch 32, grouped", 32, 1, True), ("batch 1", 1, 1, False),
                ("batch 1, 4 beams", 1, 4, False)]
     best = collections.defaultdict(dict)  # of each (model, type), by column
     for title, batch, beams, grouped in columns:
-        for (model, *case), by_engine in cases.items():
+        for (model, *case, _), by_engine in shortest(cases).items():
             peers = [line["total_s"] for name, line in by_engine.items() if not name.startswith("precis ")]
             if case != [batch, beams] or not peers:
                 continue
@@ -156,7 +174,7 @@ def plots(cases, precis, peers, trace, seconds, folder):
         plt.close(figure)
         written.append((name, caption))
 
-    models = sorted({model for model, _, _ in cases})
+    models, labels = sorted({key[0] for key in cases}), case_names(cases)
     if cases:
         figure, axes = plt.subplots(len(models), 1, figsize=(8, 2.4 * len(models)), squeeze=False)
         for axis, model in zip(axes[:, 0], models):
@@ -167,12 +185,12 @@ def plots(cases, precis, peers, trace, seconds, folder):
                 axis.bar(at, [e[name]["total_s"] / reference_s(e) if name in e else 0 for _, e in mine], 0.8 / len(names), label=name)
             axis.set(title=model, ylabel="times Precis' best MHA")
             axis.axhline(1, color="grey", linewidth=0.6)
-            axis.set_xticks(range(len(mine)), [f"{b} x {n}" for (_, b, n), _ in mine])
+            axis.set_xticks(range(len(mine)), [labels[key] for key, _ in mine])
             axis.legend(fontsize=6)
         save(figure, "compare_latency.svg", "Time of a batch (batch x beams) as a multiple of Precis' fastest with as many KV heads as heads; lower is better")
 
-    points = [(f"{model} {batch}x{beams}", name, line["limit_s"], line["total_s"])
-              for (model, batch, beams), by_engine in cases.items()
+    points = [(f"{key[0]} {labels[key]}", name, line["limit_s"], line["total_s"])
+              for key, by_engine in cases.items()
               for name, line in by_engine.items() if "limit_s" in line]
     if points:
         figure, axis = plt.subplots(figsize=(7, 4.5))

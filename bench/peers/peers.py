@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times peer engines (CTranslate2, Hugging Face transformers, OpenVINO) on fixed T5 workloads; one JSON line a case.
+"""Times peer engines (CTranslate2, Hugging Face transformers, OpenVINO) on fixed T5 and BART workloads; a JSON line a case.
 
 A case is `batch` documents of so many random token ids each, exactly `new` new tokens a document, `beams` beams.
 encode_s: seconds to encode the batch. total_s: seconds for the whole batch. step_ms: (total - encode) / new tokens.
@@ -16,9 +16,37 @@ import time
 LOWEST_ID, HIGHEST_ID = 10, 500  # ids every tokenizer here has
 
 
-def sources(batch, length, seed=1):
+def config_of(model_dir):
+    with open(os.path.join(model_dir, "config.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def around(config):
+    """Ids before and behind a document: `<s> A </s>` of BART, `A </s>` of T5."""
+    before = [config["bos_token_id"]] if config["model_type"] == "bart" else []
+    return before, [config["eos_token_id"]]
+
+
+def sources(config, batch, length, seed=1):
+    before, after = around(config)
     rng = random.Random(seed)
-    return [[rng.randint(LOWEST_ID, HIGHEST_ID) for _ in range(length - 1)] + [1] for _ in range(batch)]
+    inner = length - len(before) - len(after)
+    return [before + [rng.randint(LOWEST_ID, HIGHEST_ID) for _ in range(inner)] + after for _ in range(batch)]
+
+
+def add_tokenizer(folder, spiece_model):
+    """A tokenizer with as many pieces as the model has rows, for a converter that asks for one; no text is ever read."""
+    config = config_of(folder)
+    if config["model_type"] != "bart":
+        from transformers import T5Tokenizer
+        shutil.copy(spiece_model, os.path.join(folder, "spiece.model"))
+        T5Tokenizer.from_pretrained(folder).save_pretrained(folder)
+        return
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(f"w{i}" for i in range(4, config["vocab_size"])), "<mask>"]
+    with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as file:
+        json.dump({piece: i for i, piece in enumerate(pieces)}, file)
+    with open(os.path.join(folder, "merges.txt"), "w", encoding="utf-8") as file:
+        file.write("#version: 0.2\n")
 
 
 def converted(model_dir, name, convert):
@@ -38,11 +66,9 @@ class CTranslate2:
         import ctranslate2
 
         def convert(folder):
-            from transformers import T5Tokenizer
             source = folder + ".source"  # the checkpoint with a tokenizer, which the converter asks for
             shutil.copytree(model_dir, source, dirs_exist_ok=True)
-            shutil.copy(tokenizer, os.path.join(source, "spiece.model"))
-            T5Tokenizer.from_pretrained(source).save_pretrained(source)
+            add_tokenizer(source, tokenizer)
             ctranslate2.converters.TransformersConverter(source).convert(folder, quantization=dtype)
             shutil.rmtree(source)
 
@@ -72,10 +98,10 @@ class Transformers:
 
     def __init__(self, folder, dtype, threads):
         import torch
-        from transformers import T5ForConditionalGeneration
+        from transformers import AutoModelForSeq2SeqLM
         torch.set_num_threads(threads)
         self.torch = torch
-        self.model = T5ForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
 
     def generate(self, ids, beams, new):
         with self.torch.inference_mode():
@@ -87,7 +113,7 @@ class Transformers:
 
     def encode(self, ids):
         with self.torch.inference_mode():
-            self.model.encoder(self.torch.tensor(ids))
+            self.model.get_encoder()(self.torch.tensor(ids))
 
 
 class OpenVINO(Transformers):
@@ -136,13 +162,13 @@ def run(args):
     engine_class = ENGINES[args.engine]
     folder = engine_class.prepare(args.model, args.type, args.tokenizer)
     start = time.perf_counter()
-    engine = engine_class(folder, args.type, args.threads)
+    engine, config = engine_class(folder, args.type, args.threads), config_of(args.model)
     load_s = time.perf_counter() - start
-    engine.generate(sources(1, 16), 1, 4)  # what is made at the first call is not a case's time
+    engine.generate(sources(config, 1, 16), 1, 4)  # what is made at the first call is not a case's time
     for case in args.cases.split(","):
         batch, beams = map(int, case.split("x"))
         for source in args.source:
-            ids = sources(batch, source)
+            ids = sources(config, batch, source)
             encode_s = best_of(args.repeats, lambda: engine.encode(ids))
             total_s = best_of(args.repeats, lambda: engine.generate(ids, beams, args.new))
             print(json.dumps({
@@ -158,7 +184,7 @@ def run(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=ENGINES)
-    parser.add_argument("model", help="directory of a T5 checkpoint with as many KV heads as heads")
+    parser.add_argument("model", help="directory of a T5 or BART checkpoint with as many KV heads as heads")
     parser.add_argument("--type", required=True,
                         help="ctranslate2: float32, int8; transformers: float32, bfloat16; openvino: f32, bf16, bf16-w8")
     parser.add_argument("--cases", default="1x1,8x1,32x1,1x4", help="batch x beams, with commas between cases")
@@ -167,7 +193,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=2, help="runs of a case; the fastest counts")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--tokenizer", default="models/demo/spiece.model",
-                        help="a sentencepiece model: ctranslate2's converter asks for one")
+                        help="a sentencepiece model: ctranslate2's converter asks for one of T5")
     run(parser.parse_args())
 
 

@@ -12,10 +12,12 @@ import unittest
 ROOT = pathlib.Path(".").resolve()
 sys.path.insert(0, str(ROOT))
 from bench import trace as trace_script  # noqa: E402
+from bench.comparison import models  # noqa: E402
 from bench.comparison import overview  # noqa: E402
 from bench.comparison import report  # noqa: E402
 from bench.comparison import static_batching as static  # noqa: E402
 from bench.comparison.journal import Journal  # noqa: E402
+from bench.peers import peers  # noqa: E402
 
 
 def grid(engine="openvino", dtype="bf16-w8", encode_s=0.1, step_s=0.01):
@@ -115,7 +117,7 @@ class Compare(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.work = pathlib.Path(self.folder.name)
-        for name in ("t5-small", "t5-small-g2"):
+        for name in ("t5-small", "t5-small-g2", "distilbart-cnn-12-6"):
             (self.work / name).mkdir()
             (self.work / name / "model.safetensors").touch()
         # An engine that says what it was asked for, and is not there for int8.
@@ -126,7 +128,7 @@ words = dict(zip(sys.argv[3::2], sys.argv[4::2]))
 with open(os.path.dirname(sys.argv[0]) + "/ran", "a") as file: file.write(" ".join(sys.argv[1:3]) + "\\n")
 if words["--dtype"] == "int8": sys.exit("precis: --dtype is 'int8'")
 print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(words["--model"]), "batch": 1, "beams": 1,
-                  "source": 512, "new": 128, "encode_s": 0.1, "total_s": 0.5, "step_ms": 3.1, "limit_s": 0.25,
+                  "source": int(words["--source"]), "new": 128, "encode_s": 0.1, "total_s": 0.5, "step_ms": 3.1, "limit_s": 0.25,
                   "fraction_of_limit": 0.5, "load_s": 0.3}))
 ''')
         self.precis.chmod(0o755)
@@ -153,6 +155,27 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
         self.assertIn("| t5-small | 1 x 1 | precis bf16 g2 | 0.500 |", page)
         self.assertIn("| latency/precis/int8/t5-small-g2/2 | exit code 1: precis: --dtype is 'int8' |", page)
 
+    def test_a_bart_has_cases_of_its_own_and_a_row_for_each_length(self):
+        words = ("--models", "distilbart-cnn-12-6", "--kv-heads", "0", "--types", "bf16", "--parts", "latency,throughput")
+        self.assertEqual(self.compare(*words).returncode, 0)
+        self.assertEqual((self.work / "ran").read_text(), "bench latency\n" * 4)  # 2 rounds x 2 lengths, no throughput
+        page = (self.work / "out" / "compare.md").read_text()
+        self.assertIn("| distilbart-cnn-12-6 | 1 x 1, 512 in | precis bf16 | 0.500 |", page)
+        self.assertIn("| distilbart-cnn-12-6 | 1 x 1, 1024 in | precis bf16 | 0.500 |", page)
+        command = [json.loads(line)["command"] for line in (self.work / "results.jsonl").read_text().splitlines()][0]
+        self.assertIn("--cases 1x1,1x4 --source 512 ", command)
+        self.assertEqual(self.compare(*words).returncode, 0)
+        self.assertEqual(self.ran(), 4)  # each length is known by a key of its own
+
+    def test_a_model_that_nothing_makes_is_named(self):
+        done = self.compare("--models", "t5-small,bart-huge")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--models: unknown bart-huge; known are t5-small,", done.stderr)
+
+    def test_the_models_are_those_that_checkpoints_are_made_of(self):
+        made = set(re.findall(r'^    \{"([\w-]+)", Random', (ROOT / "bench/make_checkpoint.cc").read_text(), re.MULTILINE))
+        self.assertEqual(made, set(models.MODELS))
+
     def test_says_that_the_peers_are_not_there(self):
         done = self.compare("--peers-python", "no/such/python")
         self.assertEqual(done.returncode, 2)
@@ -175,17 +198,22 @@ print(json.dumps({"engine": "precis", "type": "bf16", "model": os.path.basename(
 
     def test_the_ratios_are_those_of_the_best_peer(self):
         journal = Journal(self.work / "results.jsonl")
-        def add(engine, dtype, model, batch, beams, total_s):
-            line = {"engine": engine, "type": dtype, "model": model, "batch": batch, "beams": beams, "total_s": total_s}
+        def add(engine, dtype, model, batch, beams, total_s, source=512):
+            line = {"engine": engine, "type": dtype, "model": model, "batch": batch, "beams": beams, "total_s": total_s,
+                    "source": source}
             journal.add(str(len(journal.entries)), part="latency", results=[line])
         for batch, beams, times in ((32, 1, (4, 6, 8)), (1, 4, (1, 5, 3))):
             for (engine, dtype), total_s in zip((("precis", "bf16"), ("slow", "f32"), ("other", "int8")), times):
                 add(engine, dtype, "t5-small", batch, beams, total_s)
         add("precis", "bf16", "t5-small-g2", 32, 1, 2)
         add("precis", "int8", "t5-base", 32, 1, 2)  # without a peer: no ratio
+        for source, times in ((1024, (9, 9)), (512, (2, 5))):  # of the shortest documents
+            for engine, total_s in zip(("precis", "other"), times):
+                add(engine, "bf16", "bart-large-cnn", 1, 1, total_s, source)
         page = report.ratios_table(report.best_latencies(journal))
         self.assertIn("| t5-small | bf16 | 1.50 | 3.00 |  | 3.00 |", page)
         self.assertNotIn("t5-base", page)
+        self.assertIn("| bart-large-cnn | bf16 |  |  | 2.50 |  |", page)
 
 
 class Overview(unittest.TestCase):
@@ -215,6 +243,31 @@ class Overview(unittest.TestCase):
         said = set(re.findall(r"\d+\.\d+", bullet))
         self.assertGreaterEqual(len(said), 3)
         self.assertLessEqual(said, measured)
+
+
+class Peers(unittest.TestCase):
+    """bench/peers/peers.py without an engine: the ids that are sent, and the tokenizer that a converter asks for."""
+
+    T5 = {"model_type": "t5", "eos_token_id": 1}
+    BART = {"model_type": "bart", "bos_token_id": 0, "eos_token_id": 2, "vocab_size": 600}
+
+    def test_documents_stand_between_the_ids_of_their_family(self):
+        for config, first, last in ((self.T5, None, 1), (self.BART, 0, 2)):
+            rows = peers.sources(config, 3, 20)
+            self.assertEqual([len(row) for row in rows], [20] * 3)
+            self.assertEqual({row[-1] for row in rows}, {last})
+            inner = [i for row in rows for i in row[0 if first is None else 1:-1]]
+            self.assertTrue(all(peers.LOWEST_ID <= i <= peers.HIGHEST_ID for i in inner))
+            if first is not None:
+                self.assertEqual({row[0] for row in rows}, {first})
+
+    def test_a_bart_gets_a_piece_for_each_row(self):
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "config.json").write_text(json.dumps(self.BART))
+            peers.add_tokenizer(folder, "not/asked/for")
+            pieces = json.loads((pathlib.Path(folder) / "vocab.json").read_text())
+        self.assertEqual([pieces[p] for p in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")], [0, 1, 2, 3, 600])
+        self.assertEqual(sorted(pieces.values()), list(range(601)))
 
 
 class Traces(unittest.TestCase):
