@@ -138,7 +138,7 @@ class BatchInvariance : public testing::TestWithParam<Checkpoint> {
 TEST_P(BatchInvariance, ScoresHaveTheSameBitsInEveryBatchAndArrivalPattern) {
   const bool int8 = std::string(std::get<1>(GetParam())) == "int8";
   if (int8 &&
-      !MakeBackend({}).value()->Pack("probe", std::vector<float>(1), 1, 1, DType::kI8, 1).ok()) {
+      !MakeBackend({}).value()->Pack({"probe", std::vector<float>(1), 1, 1, DType::kI8, 1}).ok()) {
     GTEST_SKIP() << "no int8 weights on this CPU";
   }
   const std::vector<Request> requests = Requests(544);

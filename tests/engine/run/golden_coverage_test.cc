@@ -28,8 +28,8 @@ class PathRecorder final : public OpObserver {
     if (const auto* p = op.As<EncoderAttentionParams>()) Note(*p);
     if (const auto* p = op.As<PagedAttentionParams>()) Note(*p);
     if (const auto* p = op.As<AppendKvParams>()) Note(*p);
-    if (const auto* p = op.As<ActivateParams>()) Note(p->kind);
-    if (const auto* p = op.As<GemmOfActivatedParams>()) Note(p->kind);
+    if (const auto* p = op.As<ActivateParams>()) Note(p->kind, p->gated);
+    if (const auto* p = op.As<GemmOfActivatedParams>()) Note(p->kind, p->gated);
     return true;
   }
 
@@ -54,8 +54,21 @@ class PathRecorder final : public OpObserver {
     if (p.region.slots % kMaxLanes != 0) paths_->insert("paged attention: slots no vector holds");
   }
   void Note(const AppendKvParams& p) { Add("append", p.region.head_dim, p.region.dtype); }
-  void Note(ActivationKind kind) {
-    paths_->insert(kind == ActivationKind::kRelu ? "relu" : "gated gelu");
+  void Note(ActivationKind kind, bool gated) {
+    paths_->insert(std::string(gated ? "gated " : "") + NameOf(kind));
+  }
+  static const char* NameOf(ActivationKind kind) {
+    switch (kind) {
+      case ActivationKind::kRelu:
+        return "relu";
+      case ActivationKind::kGelu:
+        return "gelu by erf";
+      case ActivationKind::kGeluTanh:
+        return "gelu by tanh";
+      case ActivationKind::kSilu:
+        return "silu";
+    }
+    return "";
   }
   void Add(const std::string& op, uint32_t head_dim, DType dtype) {
     paths_->insert(fmt::format("{}: head_dim {} {}", op, head_dim, std::string(DTypeName(dtype))));
@@ -117,7 +130,7 @@ TEST(Goldens, EnterEveryFastPathOfTheCpuKernels) {
                                       "append: head_dim 64 f32",
                                       "append: head_dim 128 f32",
                                       "relu",
-                                      "gated gelu"};
+                                      "gated gelu by tanh"};
   EXPECT_THAT(paths, IsSupersetOf(want));
 }
 

@@ -23,7 +23,7 @@ class RecordingObserver final : public OpObserver {
 
   bool Begin(const OpCall& op) override {
     if (const auto* p = op.As<EmbedParams>()) Note(*p);
-    if (const auto* p = op.As<RmsNormParams>()) Note(*p);
+    if (const auto* p = op.As<NormParams>()) Note(*p);
     if (const auto* p = op.As<GemmParams>()) Note(*p);
     if (const auto* p = op.As<ActivateParams>()) Note(*p);
     if (const auto* p = op.As<GemmOfNormParams>()) Note(*p);
@@ -38,22 +38,32 @@ class RecordingObserver final : public OpObserver {
  private:
   void Note(const EmbedParams& p) {
     const size_t values = p.ids.size() * p.d;
-    Add(fmt::format("embed {} x {}", p.ids.size(), p.d), values * ElementBytes(p.table_dtype));
+    const bool placed = p.position_table != nullptr;
+    Add(fmt::format("embed {} x {}{}", p.ids.size(), p.d, placed ? " at positions" : ""),
+        values * (ElementBytes(p.table_dtype) + (placed ? sizeof(float) : 0)));
   }
-  void Note(const RmsNormParams& p) { Add(fmt::format("norm {} x {}", p.out.rows, p.out.cols), 0); }
+  void Note(const NormParams& p) {
+    Add(fmt::format("norm {} {} x {}{}{}", static_cast<int>(p.norm.kind), p.out.rows, p.out.cols,
+                    p.out.data != nullptr ? " out" : "", p.residual != nullptr ? " residual" : ""),
+        0);
+  }
   void Note(const GemmParams& p) {
     Add(fmt::format("gemm {} x {} x {} {}", p.in.rows, p.w.k(), p.w.n(), p.accumulate),
         p.w.bytes());
   }
   void Note(const ActivateParams& p) {
-    Add(fmt::format("activate {} {} x {}", static_cast<int>(p.kind), p.out.rows, p.out.cols), 0);
+    Add(fmt::format("activate {}{} {} x {}", p.gated ? "gated " : "", static_cast<int>(p.kind),
+                    p.out.rows, p.out.cols),
+        0);
   }
   void Note(const GemmOfNormParams& p) {
-    Add(fmt::format("gemm of norm {} x {} x {}", p.rows.rows, p.w.k(), p.w.n()), p.w.bytes());
+    Add(fmt::format("gemm of norm {} {} x {} x {}", static_cast<int>(p.norm.kind), p.rows.rows,
+                    p.w.k(), p.w.n()),
+        p.w.bytes());
   }
   void Note(const GemmOfActivatedParams& p) {
-    Add(fmt::format("gemm of activated {} {} x {} x {}", static_cast<int>(p.kind), p.rows.rows,
-                    p.w.k(), p.w.n()),
+    Add(fmt::format("gemm of activated {}{} {} x {} x {}", p.gated ? "gated " : "",
+                    static_cast<int>(p.kind), p.rows.rows, p.w.k(), p.w.n()),
         p.w.bytes());
   }
   void Note(const EncoderAttentionParams& p) {

@@ -39,7 +39,7 @@ class GemmProbe {
     }
     auto probe = std::make_unique<GemmProbe>();
     PRECIS_ASSIGN_OR_RETURN(probe->matrix_,
-                            backend.Pack("probe", weights, shape.n, shape.k, dtype, max_rows));
+                            backend.Pack({"probe", weights, shape.n, shape.k, dtype, max_rows}));
     probe->in_dtype_ = backend.activation_dtype(dtype);
     probe->in_.resize(max_rows * shape.k * ElementBytes(probe->in_dtype_));
     probe->out_.resize(max_rows * shape.n);

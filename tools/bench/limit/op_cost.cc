@@ -21,56 +21,70 @@ uint64_t AttentionFlops(uint64_t query_keys, uint64_t width) { return 4 * query_
 
 OpCost Cost(const EmbedParams& p) {
   const uint64_t values = uint64_t{p.ids.size()} * p.d;
+  const uint64_t position_bytes = p.position_table != nullptr ? sizeof(float) : 0;
   return {.kind = OpKind::kEmbed,
           .rows = p.ids.size(),
-          .streamed_bytes = values * ElementBytes(p.table_dtype),
+          .streamed_bytes = values * (ElementBytes(p.table_dtype) + position_bytes),
           .local_bytes = values * sizeof(float)};
 }
 
-OpCost NormCost(const Activations& out) {
-  const uint64_t read = (uint64_t{out.rows} + 1) * out.cols * sizeof(float);
-  return {.kind = OpKind::kNorm, .rows = out.rows, .local_bytes = read + Bytes(out)};
+// But for what it writes: x, and gain and shift once.
+OpCost NormReadCost(const NormWeights& norm, const Activations& out) {
+  const uint64_t vectors = norm.kind == NormKind::kLayer ? 2 : 1;
+  const uint64_t read = (uint64_t{out.rows} + vectors) * out.cols * sizeof(float);
+  return {.kind = OpKind::kNorm, .rows = out.rows, .local_bytes = read};
 }
 
 OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
   const uint64_t out = uint64_t{in.rows} * w.n() * sizeof(float);
+  const uint64_t bias = w.has_bias() ? w.n() * sizeof(float) : 0;
   return {.kind = OpKind::kGemm,
           .dtype = w.dtype(),
           .n = static_cast<uint32_t>(w.n()),
           .k = static_cast<uint32_t>(w.k()),
           .rows = in.rows,
           .flops = uint64_t{2} * in.rows * w.n() * w.k(),
-          .streamed_bytes = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype()),
+          .streamed_bytes = uint64_t{w.n()} * w.k() * ElementBytes(w.dtype()) + bias,
           .local_bytes = Bytes(in) + (accumulate ? 2 * out : out),
           .regions = 1};
 }
 
-OpCost Cost(const RmsNormParams& p) { return NormCost(p.out); }
+OpCost Cost(const NormParams& p) {
+  OpCost cost = NormReadCost(p.norm, p.out);
+  if (p.out.data != nullptr) cost.local_bytes += Bytes(p.out);
+  if (p.residual != nullptr) cost.local_bytes += uint64_t{p.out.rows} * p.out.cols * sizeof(float);
+  return cost;
+}
 
 OpCost Cost(const GemmParams& p) { return GemmCost(p.in, p.w, p.accumulate); }
 
 // Of a GEMM the rows of which are made on the way: they are neither written nor read.
-OpCost GemmOfCost(const OpCost& making, const Activations& rows, const PackedMatrix& w,
+OpCost GemmOfCost(const OpCost& reading, const Activations& rows, const PackedMatrix& w,
                   bool accumulate) {
   OpCost cost = GemmCost(rows, w, accumulate);
-  cost.local_bytes += making.local_bytes - 2 * Bytes(rows);
+  cost.local_bytes += reading.local_bytes - Bytes(rows);
   return cost;
 }
 
-OpCost ActivateCost(ActivationKind kind, const Activations& out) {
+// But for what it writes.
+OpCost ActivateReadCost(bool gated, const Activations& out) {
   const uint64_t values = uint64_t{out.rows} * out.cols;
-  const uint64_t read = (kind == ActivationKind::kGatedGelu ? 2 : 1) * values * sizeof(float);
-  return {.kind = OpKind::kActivate, .rows = out.rows, .local_bytes = read + Bytes(out)};
+  const uint64_t read = (gated ? 2 : 1) * values * sizeof(float);
+  return {.kind = OpKind::kActivate, .rows = out.rows, .local_bytes = read};
 }
 
-OpCost Cost(const ActivateParams& p) { return ActivateCost(p.kind, p.out); }
+OpCost Cost(const ActivateParams& p) {
+  OpCost cost = ActivateReadCost(p.gated, p.out);
+  cost.local_bytes += Bytes(p.out);
+  return cost;
+}
 
 OpCost Cost(const GemmOfNormParams& p) {
-  return GemmOfCost(NormCost(p.rows), p.rows, p.w, /*accumulate=*/false);
+  return GemmOfCost(NormReadCost(p.norm, p.rows), p.rows, p.w, /*accumulate=*/false);
 }
 
 OpCost Cost(const GemmOfActivatedParams& p) {
-  return GemmOfCost(ActivateCost(p.kind, p.rows), p.rows, p.w, /*accumulate=*/true);
+  return GemmOfCost(ActivateReadCost(p.gated, p.rows), p.rows, p.w, /*accumulate=*/true);
 }
 
 OpCost Cost(const EncoderAttentionParams& p) {
@@ -205,7 +219,7 @@ std::string OpName(const OpCost& cost) {
 }
 
 std::optional<OpCost> CostOf(const OpCall& op) {
-  return FirstCost<EmbedParams, RmsNormParams, GemmParams, ActivateParams, GemmOfNormParams,
+  return FirstCost<EmbedParams, NormParams, GemmParams, ActivateParams, GemmOfNormParams,
                    GemmOfActivatedParams, EncoderAttentionParams, AppendKvParams,
                    PagedAttentionParams, CopySlotsParams, ReduceScoresParams, SumKeySquaresParams,
                    AssignHeadsParams, SubtractNoiseParams>(op);

@@ -34,7 +34,7 @@ struct OpCost {
   uint32_t k = 0;
   uint64_t rows = 0;            // M: rows that share what is read
   uint64_t flops = 0;           // multiplications and additions of matrix products; else 0
-  uint64_t streamed_bytes = 0;  // weights, KV, rows of the embedding
+  uint64_t streamed_bytes = 0;  // weights with their biases, KV, rows of embeddings
   uint64_t local_bytes = 0;     // activations, read and written
   uint32_t regions = 0;         // parallel regions, at least
   auto operator<=>(const OpCost&) const = default;

@@ -73,6 +73,7 @@ class Matrix final : public PackedMatrix {
   size_t k() const override { return 1; }
   DType dtype() const override { return DType::kBF16; }
   size_t bytes() const override { return 2; }
+  bool has_bias() const override { return false; }
 };
 
 TEST(PhaseLimit, AddsUpItsOpsAtThePhasesWorkingSet) {

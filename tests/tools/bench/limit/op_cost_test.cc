@@ -10,16 +10,19 @@ namespace {
 
 class Matrix final : public PackedMatrix {
  public:
-  Matrix(size_t n, size_t k, DType dtype) : n_(n), k_(k), dtype_(dtype) {}
+  Matrix(size_t n, size_t k, DType dtype, bool has_bias = false)
+      : n_(n), k_(k), dtype_(dtype), has_bias_(has_bias) {}
   size_t n() const override { return n_; }
   size_t k() const override { return k_; }
   DType dtype() const override { return dtype_; }
   size_t bytes() const override { return 1; }  // padding is not what a GEMM needs
+  bool has_bias() const override { return has_bias_; }
 
  private:
   const size_t n_;
   const size_t k_;
   const DType dtype_;
+  const bool has_bias_;
 };
 
 template <typename Params>
@@ -27,9 +30,14 @@ OpCost Cost(const Params& params) {
   return CostOf(OpCall(params)).value();
 }
 
-OpCost NormCost(const Activations& out) { return Cost(RmsNormParams{nullptr, nullptr, 0, out}); }
-OpCost ActivateCost(ActivationKind kind, const Activations& out) {
-  return Cost(ActivateParams{kind, nullptr, out});
+constexpr NormWeights kRms{NormKind::kRms, nullptr, nullptr, 0};
+constexpr NormWeights kLayer{NormKind::kLayer, nullptr, nullptr, 0};
+
+OpCost NormCost(const NormWeights& norm, const Activations& out, float* residual = nullptr) {
+  return Cost(NormParams{nullptr, norm, out, residual});
+}
+OpCost ActivateCost(bool gated, const Activations& out) {
+  return Cost(ActivateParams{ActivationKind::kGelu, gated, nullptr, out});
 }
 OpCost GemmCost(const Activations& in, const PackedMatrix& w, bool accumulate) {
   return Cost(GemmParams{in, w, accumulate, nullptr});
@@ -49,25 +57,43 @@ TEST(OpCost, GemmStreamsItsWeightsAndKeepsItsActivations) {
   EXPECT_EQ(GemmCost(in, w, true).local_bytes, 3u * 5 * 2 + 2 * 3 * 7 * 4);
 }
 
+TEST(OpCost, GemmStreamsTheBiasOfItsMatrix) {
+  const Activations in{nullptr, DType::kBF16, 3, 5};
+  const OpCost with = GemmCost(in, Matrix(7, 5, DType::kBF16, true), false);
+  const OpCost without = GemmCost(in, Matrix(7, 5, DType::kBF16), false);
+  EXPECT_EQ(with.streamed_bytes, without.streamed_bytes + 7 * 4);
+  EXPECT_EQ(with.local_bytes, without.local_bytes);
+  EXPECT_EQ(with.flops, without.flops);
+}
+
 TEST(OpCost, GemmOfBytesReadsOneAWeight) {
   const Matrix w(7, 5, DType::kI8);
   EXPECT_EQ(GemmCost({nullptr, DType::kI8, 3, 5}, w, false).streamed_bytes, 35u);
 }
 
 TEST(OpCost, RowOpsMoveTheirRows) {
-  const Activations out{nullptr, DType::kBF16, 3, 10};
-  EXPECT_EQ(NormCost(out).local_bytes, 30u * 4 + 10 * 4 + 30 * 2);
-  EXPECT_EQ(ActivateCost(ActivationKind::kRelu, out).local_bytes, 30u * 4 + 30 * 2);
-  EXPECT_EQ(ActivateCost(ActivationKind::kGatedGelu, out).local_bytes, 60u * 4 + 30 * 2);
+  std::vector<uint16_t> values(30);
+  std::vector<float> stream(30);
+  const Activations out{values.data(), DType::kBF16, 3, 10};
+  const Activations nothing{nullptr, DType::kBF16, 3, 10};
+  EXPECT_EQ(NormCost(kRms, out).local_bytes, 30u * 4 + 10 * 4 + 30 * 2);
+  EXPECT_EQ(NormCost(kLayer, out).local_bytes, 30u * 4 + 20 * 4 + 30 * 2);
+  EXPECT_EQ(NormCost(kLayer, out, stream.data()).local_bytes, 60u * 4 + 20 * 4 + 30 * 2);
+  EXPECT_EQ(NormCost(kLayer, nothing, stream.data()).local_bytes, 60u * 4 + 20 * 4);
+  EXPECT_EQ(ActivateCost(false, out).local_bytes, 30u * 4 + 30 * 2);
+  EXPECT_EQ(ActivateCost(true, out).local_bytes, 60u * 4 + 30 * 2);
   std::vector<ScoreReduction> reductions(3);
   const OpCost reduce = Cost(
       ReduceScoresParams{.scores = nullptr, .count = 100, .first_token = 0, .rows = reductions});
   EXPECT_EQ(reduce.local_bytes, 1200u);
   const std::vector<int32_t> ids(3);
-  const OpCost embed = Cost(EmbedParams{ids, nullptr, DType::kBF16, 10, nullptr});
+  EmbedParams embed_params{ids, nullptr, DType::kBF16, 10, nullptr};
+  const OpCost embed = Cost(embed_params);
+  embed_params.position_table = stream.data();
+  EXPECT_EQ(Cost(embed_params).streamed_bytes, 30u * 2 + 30 * 4);
   EXPECT_EQ(embed.streamed_bytes, 30u * 2);
   EXPECT_EQ(embed.local_bytes, 30u * 4);
-  for (const OpCost& cost : {NormCost(out), embed, reduce}) {
+  for (const OpCost& cost : {NormCost(kRms, out), embed, reduce}) {
     EXPECT_EQ(cost.flops, 0u);
     EXPECT_EQ(cost.regions, 0u);
   }
@@ -76,9 +102,11 @@ TEST(OpCost, RowOpsMoveTheirRows) {
 TEST(OpCost, MakingTheRowsOfAGemmMovesNoRows) {
   const Matrix w(7, 5, DType::kBF16);
   const Activations rows{nullptr, DType::kBF16, 3, 5};
-  const OpCost cost = Cost(GemmOfNormParams{nullptr, nullptr, 0, rows, w, nullptr});
+  const OpCost cost = Cost(GemmOfNormParams{nullptr, kRms, rows, w, nullptr});
   EXPECT_EQ(cost.kind, OpKind::kGemm);
   EXPECT_EQ(cost.local_bytes, (3u + 1) * 5 * 4 + 3 * 7 * 4);
+  const GemmOfActivatedParams activated{ActivationKind::kSilu, true, nullptr, rows, w, nullptr};
+  EXPECT_EQ(Cost(activated).local_bytes, 3u * 10 * 4 + 2 * 3 * 7 * 4);
 }
 
 TEST(OpCost, OpsThatCopyAFewScoresAreNotCounted) {
