@@ -62,7 +62,7 @@ class PathRecorder final : public OpObserver {
       case ActivationKind::kRelu:
         return "relu";
       case ActivationKind::kGelu:
-        return "gelu";
+        return "gelu by erf";
       case ActivationKind::kGeluTanh:
         return "gelu by tanh";
       case ActivationKind::kSilu:
@@ -130,7 +130,7 @@ TEST(Goldens, EnterEveryFastPathOfTheCpuKernels) {
                                       "append: head_dim 64 f32",
                                       "append: head_dim 128 f32",
                                       "relu",
-                                      "gated gelu"};
+                                      "gated gelu by tanh"};
   EXPECT_THAT(paths, IsSupersetOf(want));
 }
 

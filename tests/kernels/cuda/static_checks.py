@@ -49,7 +49,7 @@ LEAST_BLOCKS = {
     "AppendKvKernel": (16, 16),
     "CopySlotsKernel": (16, 16),
     "AssignHeadsKernel": (32, 32),
-    "EmbedKernel": (16, 12),
+    "EmbedKernel": (16, 16),
     "EncoderKernel 1": (10, 9),
     "EncoderKernel 2": (7, 8),
     "EncoderKernel 4": (3, 5),
