@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <utility>
@@ -98,10 +97,8 @@ class Verifier {
   }
 
   void CheckTokenizer(const ModelInfo& info) {
-    namespace fs = std::filesystem;
-    const std::string& dir = options_.engine.model_dir;
-    if (!fs::exists(dir + "/spiece.model") && !fs::exists(dir + "/tokenizer.json")) return;
-    auto tokenizer = Tokenizer::Load(dir, info.vocab_size);
+    auto tokenizer = Tokenizer::Load(options_.engine.model_dir, info.vocab_size);
+    if (absl::IsNotFound(tokenizer.status())) return;  // there is none
     if (!tokenizer.ok()) {
       Report("tokenizer", false, std::string(tokenizer.status().message()));
       return;

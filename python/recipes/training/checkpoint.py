@@ -12,7 +12,7 @@ from training import files, grouping
 from training.model import T5
 
 BESIDE = ("spiece.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-          "generation_config.json")
+          "vocab.json", "merges.txt", "generation_config.json")
 KEPT_FLOAT32 = ("wk1", "wv1", "cached_norm")  # they weigh in before any rounding
 
 
