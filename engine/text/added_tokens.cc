@@ -84,10 +84,13 @@ std::vector<AddedTokens::Part> AddedTokens::Cut(const Set& set, std::string_view
     const AddedToken& token = set.tokens[match.value];
     if (token.special || (token.single_word && IsBesideWord(before, after))) continue;
     size_t begin = before.size();
+    const size_t end = at + (token.rstrip ? LeadingWhitespace(after) : 0);
     if (token.lstrip) begin = std::max(begin - TrailingWhitespace(before), done);
+    // White space that the token before it took already.
+    if (token.lstrip && begin >= end) continue;
     if (done < begin) parts.push_back({std::nullopt, text.substr(done, begin - done)});
     parts.push_back({static_cast<int32_t>(token.id), {}});
-    done = at + (token.rstrip ? LeadingWhitespace(after) : 0);
+    done = end;
   }
   if (done < text.size()) parts.push_back({std::nullopt, text.substr(done)});
   return parts;

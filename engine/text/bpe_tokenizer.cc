@@ -30,6 +30,10 @@ class BpeTokenizer final : public Tokenizer {
     }
     std::vector<int32_t> ids;
     MergeTable::Scratch scratch;
+    if (!added_.cut()) {
+      codec_.Encode(text, &scratch, &ids);
+      return ids;
+    }
     for (const AddedTokens::Part& part : added_.Cut(text)) {
       if (part.id) {
         ids.push_back(*part.id);

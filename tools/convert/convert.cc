@@ -30,14 +30,9 @@ using nlohmann::json;
 constexpr uint64_t kMaxConfigBytes = 16u << 20;
 constexpr uint64_t kMaxTokenizerBytes = 256u << 20;
 constexpr size_t kChunkBytes = 1u << 20;
-constexpr const char* kCopiedFiles[] = {"generation_config.json",
-                                        "spiece.model",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json"};
+constexpr const char* kCopiedFiles[] = {
+    "generation_config.json",  "spiece.model",      "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt"};
 
 std::vector<uint32_t> CountsOf(const std::vector<HeadGrouping>& layers) {
   std::vector<uint32_t> counts;

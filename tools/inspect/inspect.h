@@ -15,7 +15,7 @@ namespace precis {
 struct Inspection {
   ModelInfo info;            // weight_bytes: in the types asked for, scales aside
   uint64_t parameters = 0;   // values in the file's tensors
-  std::string tokenizer;     // "spiece.model, 8000 pieces"
+  std::string tokenizer;     // "spiece.model, 8000 pieces"; the file or files, or "bytes"
   Status without_tokenizer;  // why there is none: then all else holds, but nothing can be served
   std::vector<std::string> notes;  // on token ids, as the server logs them
   // What a request gets that says nothing, on a server with default limits.

@@ -18,7 +18,9 @@ BpeCodec::BpeCodec(BpeSpec spec, uint32_t vocab_size)
     bytes_[id] = std::move(bytes);
   };
   for (const auto& [piece, id] : spec.vocabulary.pieces()) set(id, BytesOfPiece(piece));
-  for (const AddedToken& token : spec.added) set(token.id, BytesOfPiece(token.content));
+  for (const AddedToken& token : spec.added) {
+    if (!token.special) set(token.id, BytesOfPiece(token.content));
+  }
   for (const uint32_t id : spec.special) set(id, {});
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -40,7 +41,7 @@ class SpecReader {
   StatusOr<int32_t> CheckAround(const NamedId& token) const;
   Status CheckFits() const;
   Status CheckBytes() const;
-  Status CheckNumbers() const;
+  Status NumberAdded();
   std::vector<uint32_t> SpecialIds() const;
   std::optional<uint64_t> IdOf(std::string_view text) const;
   const json& Model() const { return JsonMember(files_.tokenizer, "model"); }
@@ -51,7 +52,8 @@ class SpecReader {
   const uint32_t vocab_size_;
   const bool from_json_;
   const bool rebuilt_;
-  std::vector<AddedToken> added_;  // by id
+  std::vector<AddedToken> added_;                           // by id
+  std::map<std::string, uint64_t, std::less<>> added_ids_;  // as transformers numbers them
   std::set<std::string> special_;
   std::optional<BpeVocabulary> vocabulary_;
 };
@@ -86,8 +88,8 @@ StatusOr<bool> SpecReader::AddsPrefixSpace(const BpePipeline& pipeline) const {
 
 std::optional<uint64_t> SpecReader::IdOf(std::string_view text) const {
   if (const auto id = vocabulary_->Find(text)) return *id;
-  const auto token = std::ranges::find(added_, text, &AddedToken::content);
-  return token == added_.end() ? std::nullopt : std::optional<uint64_t>(token->id);
+  const auto added = added_ids_.find(text);
+  return added == added_ids_.end() ? std::nullopt : std::optional(added->second);
 }
 
 StatusOr<NamedId> SpecReader::FindNamed(const char* key, std::string_view absent) const {
@@ -157,13 +159,15 @@ Status SpecReader::CheckBytes() const {
 }
 
 // transformers numbers added tokens anew, in the order of their ids: a piece keeps its id, others
-// get the next free one.
-Status SpecReader::CheckNumbers() const {
+// get the next free one. Of a special one that is no piece it matters only where it stands around a
+// source.
+Status SpecReader::NumberAdded() {
   uint64_t next = vocabulary_->size();
   for (const AddedToken& token : added_) {
     const std::optional<uint32_t> piece = vocabulary_->Find(token.content);
     const uint64_t theirs = piece ? *piece : next;
     next = std::max(next, theirs + 1);
+    added_ids_.emplace(token.content, theirs);
     if (token.id == theirs || (token.special && !piece)) continue;
     return InvalidArgument(fmt::format("{}: added token {} has id {}, but transformers gives it {}",
                                        token.file, JsonQuote(token.content), token.id, theirs));
@@ -194,7 +198,7 @@ StatusOr<BpeSpec> SpecReader::Read() {
   }
   PRECIS_RETURN_IF_ERROR(CheckFits());
   PRECIS_RETURN_IF_ERROR(CheckBytes());
-  PRECIS_RETURN_IF_ERROR(CheckNumbers());
+  PRECIS_RETURN_IF_ERROR(NumberAdded());
   PRECIS_ASSIGN_OR_RETURN(const SourceTokens around, AroundSource(pipeline));
   std::vector<int32_t> before;
   if (around.before) {

@@ -35,6 +35,7 @@ const MergeTable::Rule* MergeTable::RuleAt(const Scratch& scratch, uint32_t at) 
 void MergeTable::Fill(std::string_view word, Scratch* scratch) const {
   const auto size = static_cast<uint32_t>(word.size());
   scratch->symbols.clear();
+  scratch->symbols.reserve(size);
   scratch->heap.clear();
   for (uint32_t i = 0; i < size; ++i) {
     const uint32_t id = piece_of_byte_[static_cast<uint8_t>(word[i])];

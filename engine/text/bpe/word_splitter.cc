@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "engine/text/unicode/new_characters.h"
 #include "engine/text/unicode/utf8.h"
 #include "fmt/format.h"
 #include "re2/re2.h"
@@ -10,25 +11,15 @@
 namespace precis {
 namespace {
 
-// The tables of tokenizers 0.22 are Unicode's 16, those of RE2 in Debian 12 older: these letters
-// and digits came later.
-constexpr char kLetters[] =
-    R"(\pL\x{1C89}\x{1C8A}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}\x{105C0}-\x{105F3}\x{10D4A}-\x{10D65})"
-    R"(\x{10D6F}-\x{10D85}\x{10EC2}-\x{10EC4}\x{11380}-\x{11389}\x{1138B}\x{1138E})"
-    R"(\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0}\x{13460}-\x{143FA})"
-    R"(\x{16100}-\x{1611D}\x{16D40}-\x{16D6C}\x{18CFF}\x{1E5D0}-\x{1E5ED}\x{1E5F0})"
-    R"(\x{2EBF0}-\x{2EE5D})";
-constexpr char kDigits[] =
-    R"(\pN\x{10D40}-\x{10D49}\x{116D0}-\x{116E3}\x{11BF0}-\x{11BF9}\x{16130}-\x{16139})"
-    R"(\x{16D70}-\x{16D79}\x{1CCF0}-\x{1CCF9}\x{1E5F1}-\x{1E5FA})";
 // White space as IsUnicodeWhitespace has it; RE2's own \s is of ASCII.
 constexpr char kSpaces[] =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 
 // GPT-2's, less the alternative \s+(?!\S).
 std::string Pattern() {
-  return fmt::format("'s|'t|'re|'ve|'m|'ll|'d| ?[{0}]+| ?[{1}]+| ?[^{0}{1}{2}]+|[{2}]+", kLetters,
-                     kDigits, kSpaces);
+  return fmt::format(
+      R"('s|'t|'re|'ve|'m|'ll|'d| ?[\pL{0}]+| ?[\pN{1}]+| ?[^\pL{0}\pN{1}{2}]+|[{2}]+)",
+      kNewLetters, kNewDigits, kSpaces);
 }
 
 }  // namespace

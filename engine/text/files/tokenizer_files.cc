@@ -22,7 +22,7 @@ StatusOr<std::optional<std::string>> ReadFile(const std::string& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return std::optional<std::string>();
   const uint64_t size = std::filesystem::file_size(path, error);
-  if (error) return NotFound(fmt::format("{}: cannot be read: {}", path, error.message()));
+  if (error) return DataLoss(fmt::format("{}: cannot be read: {}", path, error.message()));
   if (size > kMaxFileBytes) {
     return InvalidArgument(
         fmt::format("{}: {} bytes, more than the {} of any tokenizer", path, size, kMaxFileBytes));
@@ -68,9 +68,9 @@ Status ReadVocabAndMerges(const std::string& model_dir, TokenizerFiles* out) {
     out->merges = std::move(merges).value_or("");
     return OkStatus();
   }
-  return NotFound(fmt::format("{}: {} is there, but no {} beside it", model_dir,
-                              merges ? kMergesFile : kVocabFile,
-                              merges ? kVocabFile : kMergesFile));
+  return InvalidArgument(fmt::format("{}: {} is there, but no {} beside it", model_dir,
+                                     merges ? kMergesFile : kVocabFile,
+                                     merges ? kVocabFile : kMergesFile));
 }
 
 }  // namespace

@@ -371,6 +371,9 @@ TEST_F(ConvertTest, TypesStayWhereValuesAreCopiedAndFoldsAreF32) {
 
 TEST_F(ConvertTest, KeepsUnknownKeysTokenizerAndGenerationDefaults) {
   CopyFixtureWith("t5_v10_relu_tied", source_, {{"of_somebody_else", {{"a", {1, 2.5}}}}});
+  for (const char* name : {"vocab.json", "merges.txt"}) {
+    fs::copy_file(std::string("tests/golden/families/bart_cnn/") + name, source_ + "/" + name);
+  }
   Converted(Options("mqa", 0));
   nlohmann::json before = ReadJson(source_ + "/config.json");
   nlohmann::json after = Config();
@@ -380,7 +383,7 @@ TEST_F(ConvertTest, KeepsUnknownKeysTokenizerAndGenerationDefaults) {
     after.erase(key);
   }
   EXPECT_EQ(before, after);
-  for (const char* name : {"spiece.model", "generation_config.json"}) {
+  for (const char* name : {"spiece.model", "generation_config.json", "vocab.json", "merges.txt"}) {
     EXPECT_EQ(ReadAll(destination_ + "/" + name), ReadAll(source_ + "/" + name));
   }
   EXPECT_FALSE(fs::exists(destination_ + "/golden.json"));

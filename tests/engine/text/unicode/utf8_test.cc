@@ -51,6 +51,46 @@ TEST(Utf8, APrefixIsWhatMoreBytesCanComplete) {
   }
 }
 
+TEST(Utf8, WhatCouldHaveBegunACharacterIsReplacedTogether) {
+  struct Case {
+    std::string bytes;
+    std::string text;  // by Python's bytes.decode("utf-8", "replace")
+  };
+  const std::string r(kReplacementCharacter);
+  const Case cases[] = {
+      {"\x80", r},
+      {"\xC3", r},
+      {"\xC3(", r + "("},
+      {"\xC0\xAF", r + r},
+      {"\xE2\x82", r},
+      {"\xE2\x82(", r + "("},
+      {"\xE2(\x82", r + "(" + r},
+      {"\xED\xA0\x80", r + r + r},
+      {"\xE0\x9F\xBF", r + r + r},
+      {"\xF0\x9F\x98", r},
+      {"\xF0\x9F\x98\xE2\x82\xAC", r + "\xE2\x82\xAC"},
+      {"\xF0\x9F\xF0\x9F\x98\x80", r + "\xF0\x9F\x98\x80"},
+      {"\xF4\x90\x80\x80", r + r + r + r},
+      {"\xF5\x80\xFF", r + r + r},
+      {"\xC3\xC3\xA9", r + "\xC3\xA9"},
+  };
+  for (const Case& c : cases) {
+    std::string pending = c.bytes;
+    std::string all;
+    TakeCharactersAsPython(/*all=*/true, &pending, &all);
+    EXPECT_EQ(all, c.text) << testing::PrintToString(c.bytes);
+    EXPECT_EQ(pending, "");
+    std::string streamed;
+    for (const char byte : c.bytes) {
+      pending.push_back(byte);
+      TakeCharactersAsPython(/*all=*/false, &pending, &streamed);
+      EXPECT_LT(pending.size(), 4u);
+    }
+    TakeCharactersAsPython(/*all=*/true, &pending, &streamed);
+    EXPECT_EQ(streamed, c.text) << testing::PrintToString(c.bytes);
+  }
+}
+
 TEST(Utf8, WhitespaceIsWhatUnicodeSays) {
   for (const std::string_view text :
        {" ", "\t", "\n", "\v", "\f", "\r", "\xC2\x85", "\xC2\xA0", "\u1680", "\u2000", "\u200A",
