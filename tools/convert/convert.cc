@@ -246,9 +246,9 @@ class Conversion {
   }
 
   std::vector<std::string> NotCopied() const {
-    std::set<std::string> known = {"config.json", "model.safetensors.index.json"};
+    std::set<std::string> known = {"config.json"};
     known.insert(std::begin(kCopiedFiles), std::end(kCopiedFiles));
-    for (const PlannedFile& file : plan_) known.insert(file.name);
+    for (const std::string& file : checkpoint_->files()) known.insert(file);
     std::vector<std::string> names;
     std::error_code ignored;
     for (const auto& entry : std::filesystem::directory_iterator(options_.source, ignored)) {

@@ -56,6 +56,17 @@ std::vector<float> StandardNormal(uint64_t count, const std::array<uint64_t, 4>&
   return values;
 }
 
+// Of a file of the source: pytorch_model-00001-of-00002.bin becomes
+// model-00001-of-00002.safetensors.
+std::string SafetensorsName(std::string_view file) {
+  constexpr std::string_view kSuffix = ".bin", kPrefix = "pytorch_model";
+  if (!file.ends_with(kSuffix)) return std::string(file);
+  file.remove_suffix(kSuffix.size());
+  std::string name(file);
+  if (file.starts_with(kPrefix)) name.replace(0, kPrefix.size(), "model");
+  return name + ".safetensors";
+}
+
 class Planner {
  public:
   Planner(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& fold,
@@ -117,7 +128,7 @@ class Planner {
   Status Add(const std::string& beside, PlannedTensor tensor) {
     PRECIS_ASSIGN_OR_RETURN(const std::string file, checkpoint_.FileOf(beside));
     const std::string name = tensor.name;
-    files_[file].insert_or_assign(name, std::move(tensor));
+    files_[SafetensorsName(file)].insert_or_assign(name, std::move(tensor));
     return OkStatus();
   }
 
@@ -151,7 +162,7 @@ class Planner {
     if (target_.projections == Projections::kCopied) return OkStatus();
     if (checkpoint_.Has(weights_name)) {
       PRECIS_ASSIGN_OR_RETURN(const std::string file, checkpoint_.FileOf(weights_name));
-      files_[file].erase(weights_name);
+      files_[SafetensorsName(file)].erase(weights_name);
     }
     PRECIS_RETURN_IF_ERROR(Add(name, Folded(layer, cross, which, Part::kWeight)));
     if (!config_.biases) return OkStatus();

@@ -47,7 +47,7 @@ struct PlannedFile {
   std::string Header() const;  // of safetensors, with its length before it
 };
 
-// One file for each of the source, with the same name. `fold` says how the source's K and V fold
+// One file for each of the source, with the same name, or that of safetensors. `fold` says how the source's K and V fold
 // where they are not copied. The checkpoint and the config must outlive the plan. Errors name
 // tensors that are missing or have another shape.
 StatusOr<std::vector<PlannedFile>> PlanTensors(Checkpoint& checkpoint, const ModelConfig& config,

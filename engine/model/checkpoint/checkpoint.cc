@@ -7,6 +7,8 @@
 
 #include "engine/model/checkpoint/directory_kind.h"
 #include "engine/model/checkpoint/json_file.h"
+#include "engine/model/checkpoint/safetensors.h"
+#include "engine/model/checkpoint/torch/torch_file.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
@@ -29,6 +31,10 @@ bool IsPlainFileName(std::string_view name) {
          name.find('\0') == std::string_view::npos && name.front() != '.';
 }
 
+std::string FileName(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
 void HashEntry(const TensorEntry& entry, ContentHash* hash) {
   hash->Update(fmt::format("{} {} {}\n", entry.name, entry.dtype_name, ShapeText(entry.shape)));
 }
@@ -41,42 +47,42 @@ std::string ShapeText(std::span<const int64_t> shape) {
 
 StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& dir) {
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(dir));
-  const std::string single = dir + "/model.safetensors";
-  const std::string index = dir + "/model.safetensors.index.json";
-  if (Exists(single)) {
-    PRECIS_RETURN_IF_ERROR(checkpoint->OpenSingle(single));
-  } else if (Exists(index)) {
-    PRECIS_RETURN_IF_ERROR(checkpoint->OpenShards(index));
-  } else {
-    return NoWeightsIn(dir);
+  for (const WeightFile& kind : WeightFiles()) {  // the first one, as transformers has it
+    const std::string path = fmt::format("{}/{}", dir, kind.name);
+    if (!Exists(path)) continue;
+    const OpenFile open = kind.is_torch ? OpenTorchFile : OpenSafetensors;
+    PRECIS_RETURN_IF_ERROR(kind.is_index ? checkpoint->OpenShards(path, open)
+                                         : checkpoint->OpenSingle(path, open));
+    return checkpoint;
   }
-  return checkpoint;
+  return NoWeightsIn(dir);
 }
 
-Status Checkpoint::OpenSingle(const std::string& path) {
-  PRECIS_ASSIGN_OR_RETURN(files_.emplace_back(), SafetensorsFile::Open(path));
+Status Checkpoint::OpenSingle(const std::string& path, OpenFile open) {
+  PRECIS_ASSIGN_OR_RETURN(files_.emplace_back(), open(path));
   for (const TensorEntry& entry : files_.back()->tensors()) {
     tensors_.emplace(entry.name, Tensor{files_.back().get(), &entry});
   }
   return OkStatus();
 }
 
-Status Checkpoint::OpenShards(const std::string& index_path) {
+Status Checkpoint::OpenShards(const std::string& index_path, OpenFile open) {
   PRECIS_ASSIGN_OR_RETURN(const JsonFile index, ReadJsonFile(index_path, kMaxIndexBytes));
   const auto map = index.root.find("weight_map");
   if (map == index.root.end() || !map->is_object()) {
     return InvalidArgument(fmt::format("{}: weight_map: is missing or no object", index_path));
   }
-  std::map<std::string, SafetensorsFile*> shards;
+  index_ = index_path;
+  std::map<std::string, TensorFile*> shards;
   for (const auto& [name, where] : map->items()) {
     const std::string file = where.is_string() ? where.get<std::string>() : "";
     if (!IsPlainFileName(file)) {
       return InvalidArgument(fmt::format("{}: {}: {} is no file name of this directory", index_path,
                                          Shown(name), ShownJson(where)));
     }
-    SafetensorsFile*& shard = shards[file];
+    TensorFile*& shard = shards[file];
     if (shard == nullptr) {
-      auto opened = SafetensorsFile::Open(dir_ + "/" + file);
+      auto opened = open(dir_ + "/" + file);
       if (!opened.ok()) return Annotate(opened.status(), index_path);
       shard = files_.emplace_back(std::move(opened).value()).get();
     }
@@ -140,7 +146,7 @@ StatusOr<const TensorEntry*> Checkpoint::Stored(std::string_view name) const {
 StatusOr<std::string> Checkpoint::FileOf(std::string_view name) const {
   const Tensor* tensor = Find(name);
   if (tensor == nullptr) return NotFound(fmt::format("{}: tensor is missing", Describe(name)));
-  return std::filesystem::path(tensor->file->path()).filename().string();
+  return FileName(tensor->file->path());
 }
 
 Status Checkpoint::ReadStored(std::string_view name, uint64_t offset,
@@ -183,6 +189,13 @@ std::vector<std::string> Checkpoint::UnreadNames() const {
   for (const auto& [name, tensor] : tensors_) {
     if (!tensor.read) names.push_back(name);
   }
+  return names;
+}
+
+std::vector<std::string> Checkpoint::files() const {
+  std::vector<std::string> names;
+  if (!index_.empty()) names.push_back(FileName(index_));
+  for (const auto& file : files_) names.push_back(FileName(file->path()));
   return names;
 }
 

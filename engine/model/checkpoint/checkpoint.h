@@ -1,5 +1,6 @@
-// The tensors of a checkpoint directory: model.safetensors, or the shards its index names. Each is
-// read with pread and handed over as checked f32; nothing is mapped, nothing kept.
+// The tensors of a checkpoint directory: model.safetensors or pytorch_model.bin, or the shards that
+// an index names. Each is read with pread and handed over as checked f32; nothing is mapped,
+// nothing kept.
 //
 // Owner: the weight loader, for the time of loading. Thread rule: one thread.
 #pragma once
@@ -14,7 +15,7 @@
 #include <vector>
 
 #include "common/status.h"
-#include "engine/model/checkpoint/safetensors.h"
+#include "engine/model/checkpoint/file/tensor_file.h"
 
 namespace precis {
 
@@ -34,7 +35,8 @@ class Checkpoint {
                                     std::initializer_list<int64_t> expected_shape) {
     return Read(name, std::span<const int64_t>(expected_shape.begin(), expected_shape.size()));
   }
-  // A tensor as it lies in its file, for who copies it; checked in nothing but its place.
+  // A tensor in its file's type and in row-major order, for who copies it; checked in nothing but
+  // its place.
   StatusOr<const TensorEntry*> Stored(std::string_view name) const;
   StatusOr<std::string> FileOf(std::string_view name) const;  // "model.safetensors"
   Status ReadStored(std::string_view name, uint64_t offset, std::span<std::byte> out) const;
@@ -47,26 +49,32 @@ class Checkpoint {
   // Never read: the loader warns of those that should have been.
   std::vector<std::string> UnreadNames() const;
   // 16 hex digits over config.json, generation_config.json and all tensors, the same however the
-  // tensors are sharded. Tensors that were read are hashed already; the others are read for it now.
+  // tensors are sharded and in whatever format. Tensors that were read are hashed already; the
+  // others are read for it now.
   StatusOr<std::string> Fingerprint();
 
   const std::string& dir() const { return dir_; }
+  // What was opened, and the index that named it: "model.safetensors".
+  std::vector<std::string> files() const;
 
  private:
   struct Tensor {
-    SafetensorsFile* file;
+    TensorFile* file;
     const TensorEntry* entry;
     uint64_t hash = 0;
     bool hashed = false;
     bool read = false;
   };
+  using OpenFile = StatusOr<std::unique_ptr<TensorFile>> (*)(const std::string& path);
+
   explicit Checkpoint(std::string dir) : dir_(std::move(dir)) {}
-  Status OpenSingle(const std::string& path);
-  Status OpenShards(const std::string& index_path);
+  Status OpenSingle(const std::string& path, OpenFile open);
+  Status OpenShards(const std::string& index_path, OpenFile open);
   const Tensor* Find(std::string_view name) const;
 
   std::string dir_;
-  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::string index_;  // its path, if there is one
+  std::vector<std::unique_ptr<TensorFile>> files_;
   std::map<std::string, Tensor, std::less<>> tensors_;
 };
 

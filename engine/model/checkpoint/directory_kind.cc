@@ -117,8 +117,19 @@ const Suffix* OtherWeights(std::string_view name) {
   return found == std::end(kOtherWeights) ? nullptr : found;
 }
 
-constexpr std::string_view kOnlySafetensors =
-    "only directories as transformers saves them, with safetensors, are read";
+constexpr std::string_view kOnlyDirectories =
+    "only directories as transformers saves them, with safetensors or pytorch_model.bin, are read";
+
+constexpr WeightFile kWeightFiles[] = {
+    {"model.safetensors", false, false},
+    {"model.safetensors.index.json", false, true},
+    {"pytorch_model.bin", true, false},
+    {"pytorch_model.bin.index.json", true, true},
+};
+
+bool IsTorchWeights(std::string_view name) {
+  return name.starts_with("pytorch_model") && name.ends_with(".bin");
+}
 
 Status NotADirectory(const std::string& path) {
   const fs::path place(path);
@@ -126,9 +137,9 @@ Status NotADirectory(const std::string& path) {
   const std::string start = FirstBytes(place, 4);
   if (start == "GGUF") {
     return FailedPrecondition(fmt::format("{}: is a GGUF file; {}: give the model it was made from",
-                                          path, kOnlySafetensors));
+                                          path, kOnlyDirectories));
   }
-  if (name.ends_with(".safetensors") || name == "config.json") {
+  if (name.ends_with(".safetensors") || name == "config.json" || IsTorchWeights(name)) {
     const std::string parent = place.has_parent_path() ? place.parent_path().string() : ".";
     return FailedPrecondition(fmt::format("{}: is a file; give its directory, {}", path, parent));
   }
@@ -137,7 +148,7 @@ Status NotADirectory(const std::string& path) {
         fmt::format("{}: is an archive; unpack it and give the directory", path));
   }
   if (const Suffix* other = OtherWeights(name)) {
-    return FailedPrecondition(fmt::format("{}: is {}; {}", path, other->what, kOnlySafetensors));
+    return FailedPrecondition(fmt::format("{}: is {}; {}", path, other->what, kOnlyDirectories));
   }
   return FailedPrecondition(fmt::format("{}: is a file, not the directory of a model", path));
 }
@@ -201,32 +212,29 @@ Status NoConfig(const std::string& dir, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (const Suffix* other = OtherWeights(name)) {
       return NotFound(
-          fmt::format("{}; there is {}, {}; {}", missing, name, other->what, kOnlySafetensors));
+          fmt::format("{}; there is {}, {}; {}", missing, name, other->what, kOnlyDirectories));
     }
   }
-  return NotFound(fmt::format("{}; {}. There is {}", missing, kOnlySafetensors, Listed(names)));
+  return NotFound(fmt::format("{}; {}. There is {}", missing, kOnlyDirectories, Listed(names)));
 }
 
 }  // namespace
 
+std::span<const WeightFile> WeightFiles() { return kWeightFiles; }
+
 Status NoWeightsIn(const std::string& dir) {
   std::error_code ignored;
   const auto names = NamesIn(dir, ignored).value_or(std::vector<std::string>());
-  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (std::ranges::find(names, name) == names.end()) continue;
-    return FailedPrecondition(
-        fmt::format("{}/{}: only safetensors are read; convert it with "
-                    "python3 python/recipes/convert_safetensors.py {}",
-                    dir, name, dir));
-  }
-  const std::string missing = dir + ": neither model.safetensors nor model.safetensors.index.json";
+  const std::string missing =
+      dir + ": neither model.safetensors nor pytorch_model.bin, nor an index of either";
   for (const std::string& name : names) {
-    if (name.ends_with(".safetensors")) {
+    const bool is_torch = IsTorchWeights(name);
+    if (name.ends_with(".safetensors") || is_torch) {
       return NotFound(name.find("-of-") != std::string::npos
                           ? fmt::format("{}; there is {}: get the index as well", missing, name)
-                          : fmt::format("{}; there is {}: if it has the whole model, name it "
-                                        "model.safetensors",
-                                        missing, name));
+                          : fmt::format("{}; there is {}: if it has the whole model, name it {}",
+                                        missing, name,
+                                        is_torch ? "pytorch_model.bin" : "model.safetensors"));
     }
     if (const Suffix* other = OtherWeights(name)) {
       return NotFound(
@@ -269,11 +277,13 @@ Status CheckModelDirectory(const std::string& dir) {
   if (!has("config.json")) {
     return has("snapshots") ? IsCacheFolder(dir) : NoConfig(dir, *names);
   }
-  if (!has("model.safetensors") && !has("model.safetensors.index.json")) {
-    return NoWeightsIn(dir);
-  }
+  const auto is_there = [&](const WeightFile& kind) { return has(kind.name); };
+  const auto weights = std::ranges::find_if(kWeightFiles, is_there);
+  if (weights == std::end(kWeightFiles)) return NoWeightsIn(dir);
   for (const std::string& name : *names) {
-    if (name.ends_with(".json") || name.ends_with(".safetensors") || name.ends_with(".model")) {
+    const bool is_weights =
+        weights->is_torch ? IsTorchWeights(name) : name.ends_with(".safetensors");
+    if (name.ends_with(".json") || name.ends_with(".model") || is_weights) {
       PRECIS_RETURN_IF_ERROR(CheckRealFile(dir + "/" + name));
     }
   }

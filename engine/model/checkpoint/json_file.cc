@@ -1,16 +1,11 @@
 #include "engine/model/checkpoint/json_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <set>
+#include <span>
 #include <vector>
 
-#include "common/log.h"
+#include "engine/model/checkpoint/file/file_bytes.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -20,13 +15,6 @@ using nlohmann::json;
 
 constexpr int kMaxDepth = 32;
 constexpr size_t kMaxShownBytes = 160;
-
-struct FileDescriptor {
-  int fd;
-  ~FileDescriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 // Watches the parser for what nlohmann lets pass: keys said twice (the last one would win) and
 // nesting without end.
@@ -57,30 +45,14 @@ class StructureWatch {
 }  // namespace
 
 StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t max_bytes) {
-  // O_NONBLOCK: opening a FIFO must not wait for its writer.
-  const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) {
-    const int error = errno;  // what is called below may change it
-    const std::string message = fmt::format("{}: {}", path, std::strerror(error));
-    return error == ENOENT ? NotFound(message) : FailedPrecondition(message);
-  }
-  struct stat info {};
-  if (::fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    return FailedPrecondition(fmt::format("{}: not a regular file", path));
-  }
-  const auto file_bytes = static_cast<uint64_t>(info.st_size);
-  if (file_bytes > max_bytes) {
+  PRECIS_ASSIGN_OR_RETURN(const FileBytes file, FileBytes::Open(path));
+  if (file.size() > max_bytes) {
     return InvalidArgument(fmt::format("{}: {} bytes, more than the {} expected of such a file",
-                                       path, file_bytes, max_bytes));
+                                       path, file.size(), max_bytes));
   }
-  std::string bytes(file_bytes, '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::read(file.fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return DataLoss(fmt::format("{}: ends after {} bytes", path, done));
-    done += static_cast<size_t>(n);
-  }
+  std::string bytes(file.size(), '\0');
+  const Status status = file.Read(0, std::as_writable_bytes(std::span(bytes)));
+  if (!status.ok()) return Annotate(status, path);
   return bytes;
 }
 
@@ -98,12 +70,6 @@ StatusOr<JsonFile> ReadJsonFile(const std::string& path, uint64_t max_bytes) {
         fmt::format("{}: key \"{}\" is said twice", path, Shown(watch.duplicate())));
   }
   return JsonFile{path, std::move(root)};
-}
-
-std::string Shown(std::string_view text) {
-  std::string shown = JsonEscape(text.substr(0, kMaxShownBytes));
-  if (text.size() > kMaxShownBytes) shown += "...";
-  return shown;
 }
 
 std::string ShownJson(const json& value) {

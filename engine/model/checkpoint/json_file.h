@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "common/status.h"
+#include "engine/model/checkpoint/file/shown.h"
 #include "nlohmann/json.hpp"
 
 namespace precis {
@@ -23,8 +24,7 @@ StatusOr<std::string> ReadSmallFile(const std::string& path, uint64_t max_bytes)
 // Refuses what is not an object, a key said twice, and nesting deeper than a config has.
 StatusOr<JsonFile> ReadJsonFile(const std::string& path, uint64_t max_bytes);
 
-// Text of unknown origin for a one-line message: escaped and cut to a bounded length.
-std::string Shown(std::string_view text);
+// A value of unknown origin for a one-line message: escaped and cut to a bounded length.
 std::string ShownJson(const nlohmann::json& value);
 
 // The members of one JSON object. null counts as absent, as in transformers.

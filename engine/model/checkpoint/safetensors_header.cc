@@ -5,8 +5,9 @@
 #include <optional>
 #include <span>
 
-#include "engine/model/checkpoint/json_file.h"
+#include "engine/model/checkpoint/file/shown.h"
 #include "fmt/format.h"
+#include "nlohmann/json.hpp"
 
 namespace precis {
 namespace {

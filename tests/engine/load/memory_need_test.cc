@@ -57,7 +57,7 @@ TEST(MemoryNeed, OfWeightsIsWhatLoadingPacks) {
        {"models/demo", "tests/golden/gqa_g2", "tests/golden/t5_v11_gated_untied",
         "tests/golden/wmqa", "tests/golden/sharded", "tests/golden/families/untied_embeddings",
         "tests/golden/families/umt5", "tests/golden/families/bart_cnn",
-        "tests/golden/families/distilbart"}) {
+        "tests/golden/families/distilbart", "tests/golden/families/t5_bin_zip"}) {
     SCOPED_TRACE(dir);
     EngineOptions options;
     options.model_dir = dir;

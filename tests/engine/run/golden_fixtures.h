@@ -36,8 +36,9 @@ inline constexpr const char* kStatic[] = {"t5_v10_relu_tied",
                                           "more/outlier_channels"};
 
 // What differs between families of models and in their files: ids, scaling, embeddings, a position
-// bias in every layer, bytes for tokens.
+// bias in every layer, bytes for tokens, weights in pytorch_model.bin of both formats.
 inline constexpr const char* kFamilies[] = {
-    "families/mt5_several_ends", "families/untied_embeddings", "families/umt5", "families/byt5"};
+    "families/mt5_several_ends", "families/untied_embeddings", "families/umt5", "families/byt5",
+    "families/t5_bin_zip",       "families/t5_bin_legacy"};
 
 }  // namespace precis

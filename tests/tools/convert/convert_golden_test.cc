@@ -76,6 +76,47 @@ TEST(ConvertGolden, AGroupedUmt5FoldedToMhaGivesTheSameLogits) {
             1e-4);
 }
 
+// The copy is safetensors, of the same values: transposed, tied and shifted tensors lie row-major.
+TEST(ConvertGolden, APytorchModelBinBecomesSafetensors) {
+  for (const char* fixture : {"families/t5_bin_zip", "families/t5_bin_legacy"}) {
+    SCOPED_TRACE(fixture);
+    const TempDir dir;
+    ConvertOptions options;
+    options.source = std::string("tests/golden/") + fixture;
+    options.destination = dir / "made";
+    options.variant = "gqa";  // of as many KV heads as query heads: a mean of one is a copy
+    options.kv_heads = 4;
+    const auto report = Convert(options);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->not_copied, std::vector<std::string>({"golden.json"}));
+    EXPECT_TRUE(fs::exists(dir / "made/model.safetensors"));
+    EXPECT_FALSE(fs::exists(dir / "made/pytorch_model.bin"));
+    ExpectGolden(fixture, dir / "made");
+  }
+}
+
+TEST(ConvertGolden, ShardsOfPytorchModelBinBecomeShardsOfSafetensors) {
+  const TempDir dir;
+  const std::string source = dir / "source", shard = "pytorch_model-00001-of-00001";
+  fs::copy("tests/golden/families/t5_bin_zip", source);
+  nlohmann::json index;
+  for (const std::string& name : (*Checkpoint::Open(source))->names()) {
+    index["weight_map"][name] = shard + ".bin";
+  }
+  fs::rename(source + "/pytorch_model.bin", source + "/" + shard + ".bin");
+  dir.Write("source/pytorch_model.bin.index.json", index.dump());
+  ConvertOptions options;
+  options.source = source;
+  options.destination = dir / "made";
+  options.variant = "gqa";
+  options.kv_heads = 2;
+  const auto report = Convert(options);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->not_copied, std::vector<std::string>({"golden.json"}));
+  EXPECT_TRUE(fs::exists(dir / "made/model-00001-of-00001.safetensors"));
+  EXPECT_TRUE(fs::exists(dir / "made/model.safetensors.index.json"));
+}
+
 // BART's keys and values have biases, which are pooled as well.
 TEST(ConvertGolden, MhaPooledToGqaIsTheGqaFixture) {
   for (const char* fixture : {"gqa_g2_from_mha", "families/bart_gqa_g2"}) {

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/safetensors_header.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/model/checkpoint/checkpoint_files.h"
@@ -46,15 +47,7 @@ class BadCheckpoint : public ::testing::Test {
 };
 
 TEST_F(BadCheckpoint, WithoutWeights) {
-  EXPECT_THAT(OpenError(), HasSubstr("neither model.safetensors nor model.safetensors.index.json"));
-}
-
-TEST_F(BadCheckpoint, WithPickleOnlyIsToldTheRecipe) {
-  dir_.Write("pytorch_model.bin", "pickle");
-  EXPECT_THAT(OpenError(),
-              AllOf(HasSubstr("pytorch_model.bin"),
-                    HasSubstr("python/recipes/convert_safetensors.py " + dir_.path())));
-  EXPECT_TRUE(std::filesystem::exists("python/recipes/convert_safetensors.py"));
+  EXPECT_THAT(OpenError(), HasSubstr("neither model.safetensors nor pytorch_model.bin"));
 }
 
 TEST_F(BadCheckpoint, TooShortForALength) {

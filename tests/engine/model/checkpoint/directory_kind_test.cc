@@ -41,6 +41,13 @@ class DirectoryKind : public ::testing::Test {
 TEST_F(DirectoryKind, ACheckpointIsWhatIsWanted) {
   WriteModel("mine");
   EXPECT_TRUE(CheckModelDirectory(dir_ / "mine").ok());
+  for (const char* weights :
+       {"model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    const std::string folder = std::string("with_") + weights;
+    dir_.Write(folder + "/config.json", "{}");
+    dir_.Write(folder + "/" + weights, "x");
+    EXPECT_TRUE(CheckModelDirectory(dir_ / folder).ok()) << weights;
+  }
   EXPECT_TRUE(CheckModelDirectory("models/demo").ok()) << CheckModelDirectory("models/demo");
   EXPECT_TRUE(CheckModelDirectory("models/demo/").ok());
 }
@@ -73,11 +80,12 @@ TEST_F(DirectoryKind, AFileIsNamedByWhatItHolds) {
   dir_.Write("notes.txt", "hello");
   EXPECT_THAT(Line(dir_ / "m.gguf"), HasSubstr("is a GGUF file"));
   EXPECT_THAT(Line(dir_ / "renamed"), HasSubstr("is a GGUF file"));
-  for (const char* name : {"model.safetensors", "config.json"}) {
+  for (const char* name : {"model.safetensors", "config.json", "pytorch_model.bin"}) {
     EXPECT_THAT(Line(dir_ / name), HasSubstr("give its directory, " + dir_.path()));
   }
   EXPECT_THAT(Line(dir_ / "model.tar.gz"), HasSubstr("is an archive; unpack it"));
-  EXPECT_THAT(Line(dir_ / "pytorch_model.bin"), HasSubstr("is PyTorch weights"));
+  dir_.Write("consolidated.pth", "PK");
+  EXPECT_THAT(Line(dir_ / "consolidated.pth"), HasSubstr("is PyTorch weights"));
   EXPECT_THAT(Line(dir_ / "notes.txt"), HasSubstr("is a file, not the directory"));
 }
 
@@ -128,13 +136,23 @@ TEST_F(DirectoryKind, AGitLfsPointerIsNotTheFile) {
   }
 }
 
+TEST_F(DirectoryKind, APointerMattersWhereTheFileIsRead) {
+  const std::string shard = "pytorch_model-00001-of-00002.bin";
+  dir_.Write("bins/config.json", "{}");
+  dir_.Write("bins/pytorch_model.bin.index.json", "{}");
+  dir_.Write("bins/" + shard, kLfs);
+  EXPECT_THAT(Line(dir_ / "bins"), AllOf(HasSubstr(shard), HasSubstr("is a git-LFS pointer")));
+  WriteModel("both");  // pytorch_model.bin beside safetensors is not read
+  dir_.Write("both/pytorch_model.bin", kLfs);
+  EXPECT_TRUE(CheckModelDirectory(dir_ / "both").ok()) << CheckModelDirectory(dir_ / "both");
+}
+
 TEST_F(DirectoryKind, WeightsOfOtherFrameworksAreNamed) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"tf_model.h5", "TensorFlow weights"},
-      {"flax_model.msgpack", "Flax weights"},
-      {"model.onnx", "an ONNX model"},
-      {"pytorch_model.bin", "convert_safetensors.py"},
-      {"t5.Q4_K_M.gguf", "a GGUF file"}};
+  const std::pair<const char*, const char*> cases[] = {{"tf_model.h5", "TensorFlow weights"},
+                                                       {"flax_model.msgpack", "Flax weights"},
+                                                       {"model.onnx", "an ONNX model"},
+                                                       {"training_args.bin", "PyTorch weights"},
+                                                       {"t5.Q4_K_M.gguf", "a GGUF file"}};
   for (const auto& [name, said] : cases) {
     SCOPED_TRACE(name);
     const std::string folder = std::string("of_") + name;
@@ -145,6 +163,12 @@ TEST_F(DirectoryKind, WeightsOfOtherFrameworksAreNamed) {
   dir_.Write("shards/config.json", "{}");
   dir_.Write("shards/model-00001-of-00002.safetensors", "x");
   EXPECT_THAT(Line(dir_ / "shards"), HasSubstr("get the index as well"));
+  dir_.Write("bins/config.json", "{}");
+  dir_.Write("bins/pytorch_model-00001-of-00002.bin", "x");
+  EXPECT_THAT(Line(dir_ / "bins"), HasSubstr("get the index as well"));
+  dir_.Write("variant/config.json", "{}");
+  dir_.Write("variant/pytorch_model.fp16.bin", "x");
+  EXPECT_THAT(Line(dir_ / "variant"), HasSubstr("name it pytorch_model.bin"));
 }
 
 TEST_F(DirectoryKind, ACheckpointInAFolderBelowIsPointedAt) {

@@ -1,4 +1,4 @@
-#include "engine/model/checkpoint/content_hash.h"
+#include "engine/model/checkpoint/file/content_hash.h"
 
 #include <algorithm>
 #include <bit>
