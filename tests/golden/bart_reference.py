@@ -50,19 +50,25 @@ class Attention:
     def project_kv(self, x):
         return self._grouped("k", x), self._grouped("v", x)
 
+    def queries(self, x):
+        return self._project("q", x) * self.d ** -0.5
+
+    def output(self, x):
+        """x: [B, T, H * d], what all heads gave."""
+        return F.linear(x, self.t[self.prefix + "out_proj.weight"], self.t[self.prefix + "out_proj.bias"])
+
     def __call__(self, x, kv, mask):
         """x: [B, T, D]; kv: K, V of [B, G, S, d]; mask: added to the scores."""
         k, v = (y.repeat_interleave(self.heads // self.num_kv, 1) for y in kv)
-        scores = self._project("q", x) * self.d ** -0.5 @ k.transpose(-1, -2) + mask
-        out = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
-        return F.linear(out, self.t[self.prefix + "out_proj.weight"], self.t[self.prefix + "out_proj.bias"])
+        scores = self.queries(x) @ k.transpose(-1, -2) + mask
+        return self.output((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
 class BartReference(Reference):
     def __init__(self, folder, dtype=torch.float32):
         self.config = c = json.loads((Path(folder) / "config.json").read_text())
         self.t = {k.removeprefix("model."): v.to(dtype) for k, v in read_tensors(folder).items()}
-        self.dtype = dtype
+        self.dtype, self.embedding = dtype, self.t["shared.weight"]
         variant, kv_heads = c.get("attention_variant", "mha"), c.get("num_key_value_heads")
         self.attn = {}
         for i in range(c["encoder_layers"]):
@@ -77,16 +83,20 @@ class BartReference(Reference):
         w = self.t[name + ".weight"]
         return F.layer_norm(x, w.shape, w, self.t[name + ".bias"])
 
+    def _affine(self, name, x):
+        return F.linear(x, self.t[name + ".weight"], self.t[name + ".bias"])
+
+    def _scores(self, x):
+        return F.linear(x, self.embedding) + self.t["final_logits_bias"]
+
     def _ffn(self, p, x):
-        t = self.t
-        hidden = F.gelu(F.linear(x, t[p + "fc1.weight"], t[p + "fc1.bias"]))
-        return self._norm(p + "final_layer_norm", x + F.linear(hidden, t[p + "fc2.weight"], t[p + "fc2.bias"]))
+        return self._norm(p + "final_layer_norm", x + self._affine(p + "fc2", F.gelu(self._affine(p + "fc1", x))))
 
     def _embed(self, stack, ids):
         ids = torch.as_tensor(ids)
         scale = math.sqrt(self.config["d_model"]) if self.config.get("scale_embedding") else 1.0
         places = self.t[f"{stack}.embed_positions.weight"][OFFSET:][:ids.shape[1]]
-        return self._norm(f"{stack}.layernorm_embedding", self.t["shared.weight"][ids] * scale + places)
+        return self._norm(f"{stack}.layernorm_embedding", self.embedding[ids] * scale + places)
 
     def encode(self, ids, mask=None):
         """ids: [B, S], without padding. Returns [B, S, D]."""
@@ -111,4 +121,4 @@ class BartReference(Reference):
             a, kv = self.attn["cross", i], [y.expand(len(x), -1, -1, -1) for y in memory[i]]
             x = self._norm(p + "encoder_attn_layer_norm", x + a(x, kv, 0.0))
             x = self._ffn(p, x)
-        return F.linear(x, self.t["shared.weight"]) + self.t["final_logits_bias"]
+        return self._scores(x)

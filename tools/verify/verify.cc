@@ -25,9 +25,20 @@ namespace {
 constexpr double kF32Limit = 2e-4;
 constexpr double kScoreLimit = 1e-4;  // relative
 
-constexpr RoundedLimits kBf16Limits = {0.08, 1.0, 0.90};
-constexpr RoundedLimits kInt8KvLimits = {0.12, 1.6, 0.88};
-constexpr RoundedLimits kInt8Limits = {0.32, 2.67, 0.77};
+struct LimitsOfNorm {
+  RoundedLimits bf16;          // no int8
+  RoundedLimits f32_int8_kv;   // weights f32, KV int8
+  RoundedLimits bf16_int8_kv;  // weights bf16, KV int8
+  RoundedLimits int8;          // weights int8
+};
+constexpr LimitsOfNorm kRmsLimits = {.bf16 = {0.08, 1.0, 0.90},
+                                     .f32_int8_kv = {0.12, 1.6, 0.88},
+                                     .bf16_int8_kv = {0.12, 1.6, 0.88},
+                                     .int8 = {0.32, 2.67, 0.77}};
+constexpr LimitsOfNorm kLayerLimits = {.bf16 = {0.06, 0.29, 0.87},
+                                       .f32_int8_kv = {0.03, 0.19, 0.89},
+                                       .bf16_int8_kv = {0.06, 0.30, 0.87},
+                                       .int8 = {0.23, 0.91, 0.79}};
 
 // Share of positions whose splits must be golden where norms are rounded: the fixtures have 0.56 or
 // more.
@@ -69,7 +80,7 @@ class Verifier {
     const DType weights = model.weights.types.projections;
     const DType kv = model.layout.self.layers[0].dtype;
     exact_ = weights == DType::kF32 && kv == DType::kF32;
-    limits_ = LimitsFor(weights, kv);
+    limits_ = LimitsFor(weights, kv, model.config.norm);
     CheckTokenizer(loaded.info);
     for (const GoldenCase& c : golden_.cases) CheckNumbers(c, model);
     if (!exact_) CheckSplits();
@@ -351,8 +362,8 @@ class Verifier {
   const std::function<void(const VerifyCheck&)>& on_check_;
   GoldenFile golden_;
   bool exact_ = true;
-  RoundedLimits limits_ = kBf16Limits;  // where not exact
-  size_t same_best_ = 0;                // positions of all cases whose best token is the golden one
+  RoundedLimits limits_ = {};  // where not exact
+  size_t same_best_ = 0;       // positions of all cases whose best token is the golden one
   size_t positions_ = 0;
   size_t assigned_positions_ = 0;    // of all cases whose heads are assigned
   size_t comparable_positions_ = 0;  // of those, with the golden splits up to there
@@ -361,9 +372,11 @@ class Verifier {
 
 }  // namespace
 
-RoundedLimits LimitsFor(DType weights, DType kv) {
-  if (weights == DType::kI8) return kInt8Limits;
-  return kv == DType::kI8 ? kInt8KvLimits : kBf16Limits;
+RoundedLimits LimitsFor(DType weights, DType kv, NormKind norm) {
+  const LimitsOfNorm& limits = norm == NormKind::kLayer ? kLayerLimits : kRmsLimits;
+  if (weights == DType::kI8) return limits.int8;
+  if (kv != DType::kI8) return limits.bf16;
+  return weights == DType::kBF16 ? limits.bf16_int8_kv : limits.f32_int8_kv;
 }
 
 uint32_t VerifyReport::passed() const {

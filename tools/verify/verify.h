@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "engine/engine.h"
 #include "kernels/dtype.h"
+#include "kernels/row_kinds.h"
 
 namespace precis {
 
@@ -21,8 +22,8 @@ struct RoundedLimits {
   double largest;  // difference
   double share;    // of positions with the same best token
 };
-// Of weights and KV of these types, not both f32.
-RoundedLimits LimitsFor(DType weights, DType kv);
+// Of weights and KV of these types, not both f32, in a model with this kind of norm.
+RoundedLimits LimitsFor(DType weights, DType kv, NormKind norm);
 
 struct VerifyOptions {
   EngineOptions engine;  // model_dir, backend, dtype ("auto" means f32 here), kv_dtype, isa

@@ -41,4 +41,9 @@ inline constexpr const char* kFamilies[] = {
     "families/mt5_several_ends", "families/untied_embeddings", "families/umt5", "families/byt5",
     "families/t5_bin_zip",       "families/t5_bin_legacy"};
 
+// BART and DistilBART, and BART with grouped decoder heads and biases everywhere.
+inline constexpr const char* kBart[] = {"families/bart_cnn",        "families/distilbart",
+                                        "families/bart_gqa_g2",     "families/bart_wgqa_g2",
+                                        "families/bart_colwgqa_g2", "families/bart_rowwgqa_g2"};
+
 }  // namespace precis

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
@@ -48,17 +49,29 @@ DType TypeOf(const nlohmann::json& name) {
   return name == "bf16" ? DType::kBF16 : DType::kI8;
 }
 
-TEST(RoundedLimits, AreThoseOfTheSimulation) {
+class SimulatedLimits : public testing::TestWithParam<std::pair<const char*, NormKind>> {};
+
+TEST_P(SimulatedLimits, AreThoseOfVerify) {
+  const auto& [name, norm] = GetParam();
   std::ifstream file("tests/golden/limits.json");
-  const nlohmann::json types = nlohmann::json::parse(file)["types"];
+  const nlohmann::json limits_of_norms = nlohmann::json::parse(file)["norms"];
+  const auto of_norm = std::ranges::find_if(
+      limits_of_norms, [name = name](const nlohmann::json& of) { return of["norm"] == name; });
+  ASSERT_NE(of_norm, limits_of_norms.end());
+  const nlohmann::json& types = (*of_norm)["types"];
   ASSERT_EQ(types.size(), 5u);
   for (const nlohmann::json& pair : types) {
-    const RoundedLimits limits = LimitsFor(TypeOf(pair["weights"]), TypeOf(pair["kv"]));
+    const RoundedLimits limits = LimitsFor(TypeOf(pair["weights"]), TypeOf(pair["kv"]), norm);
     EXPECT_EQ(limits.mean, pair["limit"]["mean"].get<double>()) << pair;
     EXPECT_EQ(limits.largest, pair["limit"]["largest"].get<double>()) << pair;
     EXPECT_EQ(limits.share, pair["limit"]["share"].get<double>()) << pair;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(EveryNorm, SimulatedLimits,
+                         testing::Values(std::pair("rms", NormKind::kRms),
+                                         std::pair("layer", NormKind::kLayer)),
+                         [](const auto& norm) { return std::string(norm.param.first); });
 
 // fixture, backend, type of weights, type of keys and values
 using RoundedCase = std::tuple<const char*, const char*, const char*, const char*>;
@@ -111,6 +124,15 @@ INSTANTIATE_TEST_SUITE_P(RefFamilies, RoundedGolden,
                          testing::Combine(testing::ValuesIn(kFamilies), testing::Values("ref"),
                                           testing::Values("bf16", "int8"), testing::Values("bf16")),
                          RoundedName);
+INSTANTIATE_TEST_SUITE_P(RefBart, Golden,
+                         testing::Combine(testing::ValuesIn(kBart), testing::Values("ref"),
+                                          testing::Bool()),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(RefBart, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kBart), testing::Values("ref"),
+                                          testing::Values("bf16", "int8"),
+                                          testing::Values("bf16", "int8")),
+                         RoundedName);
 INSTANTIATE_TEST_SUITE_P(RefBySequence, Golden,
                          testing::Combine(testing::ValuesIn(kBySequence), testing::Values("ref"),
                                           testing::Bool()),
@@ -129,6 +151,19 @@ INSTANTIATE_TEST_SUITE_P(CpuFamilies, Golden,
                          testing::Combine(testing::ValuesIn(kFamilies), testing::Values("cpu"),
                                           testing::Bool()),
                          Name);
+INSTANTIATE_TEST_SUITE_P(CpuBart, Golden,
+                         testing::Combine(testing::ValuesIn(kBart), testing::Values("cpu"),
+                                          testing::Bool()),
+                         Name);
+INSTANTIATE_TEST_SUITE_P(CpuBart, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kBart), testing::Values("cpu"),
+                                          testing::Values("bf16", "int8"),
+                                          testing::Values("bf16", "int8")),
+                         RoundedName);
+INSTANTIATE_TEST_SUITE_P(CpuBartF32, RoundedGolden,
+                         testing::Combine(testing::ValuesIn(kBart), testing::Values("cpu"),
+                                          testing::Values("f32"), testing::Values("int8")),
+                         RoundedName);
 INSTANTIATE_TEST_SUITE_P(CpuBySequence, Golden,
                          testing::Combine(testing::ValuesIn(kBySequence), testing::Values("cpu"),
                                           testing::Bool()),
