@@ -7,12 +7,18 @@
 #include <span>
 #include <vector>
 
+#include "kernels/row_kinds.h"
+
 namespace precis {
 
-// The matrices of one feed-forward, row-major, of finite values. Relu and every gated activation
-// leave a factor s > 0 of a channel's last input matrix as it is: max(0, s x) = s max(0, x), and
-// gelu(gate) * (s up) = s (gelu(gate) * up). Of the gate, or of a gelu without one, they would not:
-// gelu bends. Not for those.
+// Whether a factor s > 0 of a channel's last input matrix passes the activation as it is:
+// max(0, s x) = s max(0, x), and gelu(gate) * (s up) = s (gelu(gate) * up). Without a gate gelu and
+// silu bend; their channels cannot be evened out.
+constexpr bool PassesFactors(ActivationKind kind, bool gated) {
+  return gated || kind == ActivationKind::kRelu;
+}
+
+// The matrices of one feed-forward whose activation passes factors, row-major, of finite values.
 struct HiddenChannels {
   std::span<const float> norm;           // [d_model], the gains of the rows that come in
   std::vector<std::span<float>> inputs;  // wi, or wi_0 (gate) and wi_1 (up): [d_ff, d_model] each

@@ -61,11 +61,6 @@ HeadGrouping OneHeadEach(uint32_t num_heads) {
   return out;
 }
 
-// Whether a factor of a hidden channel passes its activation (channel_scaling.h).
-bool LeavesFactors(const Architecture& arch) {
-  return arch.gated || arch.activation == ActivationKind::kRelu;
-}
-
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
@@ -286,7 +281,7 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(Affine wo, ReadAffine(wo_name, config_.d_model, stack.d_ff));
     // A few hidden channels are many times the rest, which a row's one scale would round
     // away (docs/performance/int8.md).
-    if (out_.types.projections == DType::kI8 && LeavesFactors(config_)) {
+    if (out_.types.projections == DType::kI8 && PassesFactors(config_.activation, config_.gated)) {
       PRECIS_ASSIGN_OR_RETURN(const auto gains, ReadGains(OfLayer(incoming, layer)));
       HiddenChannels channels{
           .norm = gains, .inputs = {}, .output = wo.w, .bias = parts.back().bias};

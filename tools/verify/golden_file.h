@@ -40,8 +40,8 @@ struct GoldenSplits {
 };
 
 struct GoldenRun {
-  std::string name;     // "greedy", "greedy_more 0", "beams 1", "defaults"
-  std::string problem;  // why it cannot be run; empty if it can
+  std::string name;           // "greedy", "greedy_more 0", "beams 1", "defaults"
+  std::string problem;        // why it cannot be run; empty if it can
   bool as_files_say = false;  // with the options of the checkpoint's files alone
   GenerationOverrides options;
   std::vector<std::vector<int32_t>> sequences;  // start token first, </s> last unless cut

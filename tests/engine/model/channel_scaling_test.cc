@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <random>
 #include <vector>
 
@@ -84,6 +85,33 @@ TEST(EqualizeHiddenChannels, LeavesTheNetworkAsItIsToTheBit) {
     EqualizeHiddenChannels(values.channels());
     EXPECT_NE(values.output, output_before);
     EXPECT_EQ(values.Run(), before) << num_inputs << " inputs";
+  }
+}
+
+// By the formulas of kernels/row_kinds.h.
+double Activated(ActivationKind kind, double x) {
+  switch (kind) {
+    case ActivationKind::kRelu:
+      return std::max(x, 0.0);
+    case ActivationKind::kGelu:
+      return x * (1 + std::erf(x / std::sqrt(2.0))) / 2;
+    case ActivationKind::kGeluTanh:
+      return x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))) / 2;
+    case ActivationKind::kSilu:
+      return x / (1 + std::exp(-x));
+  }
+  return 0;
+}
+
+TEST(PassesFactors, IsSoWhereAFactorCommutesWithTheActivation) {
+  for (const ActivationKind kind : {ActivationKind::kRelu, ActivationKind::kGelu,
+                                    ActivationKind::kGeluTanh, ActivationKind::kSilu}) {
+    bool plain = true;
+    for (const double x : {-2.0, -0.5, 0.5, 2.0}) {
+      plain = plain && std::abs(Activated(kind, 4 * x) - 4 * Activated(kind, x)) < 1e-12;
+    }
+    EXPECT_EQ(PassesFactors(kind, /*gated=*/false), plain) << static_cast<int>(kind);
+    EXPECT_TRUE(PassesFactors(kind, /*gated=*/true)) << "the factor is that of the other input";
   }
 }
 
