@@ -64,18 +64,13 @@ struct Silu {
 };
 
 template <class Activation, bool kGated>
-HWY_INLINE void ActivateRow(const float* in, const Activations& out, size_t index) {
+void ActivateRow(const float* in, const Activations& out, size_t index) {
   const size_t n = out.cols;
-  const size_t lanes = LanesF();
-  for (size_t i = 0; i < n; i += lanes) {
-    const size_t count = n - i < lanes ? n - i : lanes;
-    const auto load = [&](const float* p) {
-      return count == lanes ? LoadF(p) : LoadPartial(p, count, 0.0f);
-    };
-    VF y = Activation::Of(load(in + i));
-    if (kGated) y = hn::Mul(y, load(in + n + i));
+  ForVectors(n, [&](size_t i, size_t count) {
+    VF y = Activation::Of(LoadUpTo(in + i, count));
+    if (kGated) y = hn::Mul(y, LoadUpTo(in + n + i, count));
     StoreActivation(y, out.data, out.dtype, index * n + i, count);
-  }
+  });
 }
 
 template <class Activation>

@@ -17,15 +17,17 @@ namespace HWY_NAMESPACE {
 template <typename T>
 HWY_INLINE void EmbedRow(const T* row, float scale, const float* position, size_t d, float* out) {
   const VF factor = hn::Set(DF(), scale);
-  const size_t lanes = LanesF();
-  for (size_t i = 0; i < d; i += lanes) {
-    const size_t count = d - i < lanes ? d - i : lanes;
-    const auto load = [&](const auto* p) {
-      return count == lanes ? LoadF(p + i) : LoadPartial(p + i, count, 0.0f);
-    };
-    const VF v = load(row);
-    const VF y = position != nullptr ? hn::MulAdd(v, factor, load(position)) : hn::Mul(v, factor);
+  const auto store = [&](VF y, size_t i, size_t count) {
     StoreActivation(y, out, DType::kF32, i, count);
+  };
+  if (position != nullptr) {
+    ForVectors(d, [&](size_t i, size_t count) {
+      store(hn::MulAdd(LoadUpTo(row + i, count), factor, LoadUpTo(position + i, count)), i, count);
+    });
+  } else {
+    ForVectors(d, [&](size_t i, size_t count) {
+      store(hn::Mul(LoadUpTo(row + i, count), factor), i, count);
+    });
   }
 }
 
@@ -59,24 +61,12 @@ HWY_INLINE VF SumOfRow(const float* x, size_t n, float fill, Add add) {
   return hn::SumOfLanes(d, sum);
 }
 
-// Gives `write` each vector of x: where it begins, how many of its lanes count, and a load of the
-// same lanes of another row.
-template <class Write>
-HWY_INLINE void ForEachVector(const float* x, size_t n, Write write) {
-  const size_t lanes = LanesF();
-  for (size_t i = 0; i < n; i += lanes) {
-    const size_t count = n - i < lanes ? n - i : lanes;
-    const auto load = [&](const float* p) {
-      return count == lanes ? LoadF(p + i) : LoadPartial(p + i, count, 0.0f);
-    };
-    write(i, count, load(x), load);
-  }
-}
-
+// Where there is no residual stream, `out` is written.
+template <bool kResidual>
 HWY_INLINE void StoreNormed(VF y, const Activations& out, size_t at, float* residual, size_t i,
                             size_t count) {
-  if (out.data != nullptr) StoreActivation(y, out.data, out.dtype, at + i, count);
-  if (residual != nullptr) StoreActivation(y, residual, DType::kF32, i, count);
+  if (!kResidual || out.data != nullptr) StoreActivation(y, out.data, out.dtype, at + i, count);
+  if (kResidual) StoreActivation(y, residual, DType::kF32, i, count);
 }
 
 HWY_INLINE VF InverseRoot(VF mean_square, float eps) {
@@ -84,15 +74,16 @@ HWY_INLINE VF InverseRoot(VF mean_square, float eps) {
   return hn::Div(hn::Set(d, 1.0f), hn::Sqrt(hn::Add(mean_square, hn::Set(d, eps))));
 }
 
+template <bool kResidual>
 void RmsNorm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
              float* residual) {
   const DF d;
   const size_t n = out.cols;
   const VF sum = SumOfRow(x, n, 0.0f, [](VF s, VF v) { return hn::MulAdd(v, v, s); });
   const VF scale = InverseRoot(hn::Div(sum, hn::Set(d, static_cast<float>(n))), norm.eps);
-  ForEachVector(x, n, [&](size_t i, size_t count, VF v, const auto& load) {
-    const VF y = hn::Mul(hn::Mul(v, scale), load(norm.gain));
-    StoreNormed(y, out, index * n, residual, i, count);
+  ForVectors(n, [&](size_t i, size_t count) {
+    const VF y = hn::Mul(hn::Mul(LoadUpTo(x + i, count), scale), LoadUpTo(norm.gain + i, count));
+    StoreNormed<kResidual>(y, out, index * n, residual, i, count);
   });
 }
 
@@ -100,6 +91,7 @@ void RmsNorm(const float* x, const NormWeights& norm, const Activations& out, si
 // the mean is. So the row is taken relative to it, which is exact where that matters, and what is
 // left of its mean is taken off next (the corrected two-pass algorithm of Chan, Golub and LeVeque
 // 1983).
+template <bool kResidual>
 void LayerNorm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
                float* residual) {
   const DF d;
@@ -116,17 +108,25 @@ void LayerNorm(const float* x, const NormWeights& norm, const Activations& out, 
   const VF rest = hn::Div(sum, count_of_row);
   const VF variance = hn::NegMulAdd(rest, rest, hn::Div(squares, count_of_row));
   const VF scale = InverseRoot(hn::Max(hn::Zero(d), variance), norm.eps);
-  ForEachVector(x, n, [&](size_t i, size_t count, VF v, const auto& load) {
-    const VF centred = hn::Sub(hn::Sub(v, rough), rest);
-    const VF y = hn::MulAdd(hn::Mul(centred, scale), load(norm.gain), load(norm.shift));
-    StoreNormed(y, out, index * n, residual, i, count);
+  ForVectors(n, [&](size_t i, size_t count) {
+    const VF centred = hn::Sub(hn::Sub(LoadUpTo(x + i, count), rough), rest);
+    const VF y = hn::MulAdd(hn::Mul(centred, scale), LoadUpTo(norm.gain + i, count),
+                            LoadUpTo(norm.shift + i, count));
+    StoreNormed<kResidual>(y, out, index * n, residual, i, count);
   });
+}
+
+template <bool kResidual>
+HWY_INLINE void NormOfKind(const float* x, const NormWeights& norm, const Activations& out,
+                           size_t index, float* residual) {
+  if (norm.kind == NormKind::kLayer) return LayerNorm<kResidual>(x, norm, out, index, residual);
+  RmsNorm<kResidual>(x, norm, out, index, residual);
 }
 
 void Norm(const float* x, const NormWeights& norm, const Activations& out, size_t index,
           float* residual) {
-  if (norm.kind == NormKind::kLayer) return LayerNorm(x, norm, out, index, residual);
-  RmsNorm(x, norm, out, index, residual);
+  if (residual != nullptr) return NormOfKind<true>(x, norm, out, index, residual);
+  NormOfKind<false>(x, norm, out, index, residual);
 }
 
 }  // namespace HWY_NAMESPACE

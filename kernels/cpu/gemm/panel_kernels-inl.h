@@ -48,15 +48,25 @@ inline void Fetch(const uint8_t* from) {
   _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T1);
 }
 
-template <class Product>
+template <class Product, bool kBias>
 inline void Store(const PanelTask& t, typename Product::Sums sums, size_t row, size_t column) {
   const size_t left = t.num_columns > column ? t.num_columns - column : 0;
   const __mmask16 inside = static_cast<__mmask16>(left >= 16 ? 0xffffu : (1u << left) - 1u);
   float* to = t.out + row * t.out_stride + column;
   __m512 y = Product::Finish(t, sums, row, column);
-  if (t.bias != nullptr) y = _mm512_add_ps(y, _mm512_loadu_ps(t.bias + column));
+  if (kBias) y = _mm512_add_ps(y, _mm512_loadu_ps(t.bias + column));
   if (t.accumulate) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(inside, to));
   _mm512_mask_storeu_ps(to, inside, y);
+}
+
+template <class Product, bool kBias, size_t kRows>
+inline void StoreTile(const PanelTask& t, const typename Product::Sums (&sums)[kRows][2],
+                      size_t row, size_t column) {
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) {
+    Store<Product, kBias>(t, sums[i][0], row + i, column);
+    Store<Product, kBias>(t, sums[i][1], row + i, column + 16);
+  }
 }
 
 // kRows rows from `row` on with one panel. A sum takes its steps in order, whatever the tile.
@@ -84,11 +94,8 @@ void Tile(const PanelTask& t, size_t row, size_t panel, Ahead ahead) {
     Fetch(ahead.from);
     Fetch(ahead.from + kLine);
   }
-#pragma GCC unroll 8
-  for (size_t i = 0; i < kRows; ++i) {
-    Store<Product>(t, sums[i][0], row + i, column);
-    Store<Product>(t, sums[i][1], row + i, column + 16);
-  }
+  if (t.bias != nullptr) return StoreTile<Product, true, kRows>(t, sums, row, column);
+  StoreTile<Product, false, kRows>(t, sums, row, column);
 }
 
 template <class Product>

@@ -85,6 +85,21 @@ HWY_INLINE VF LoadPartial(const uint16_t* p, size_t count, float fill) {
   return LoadPartial(lanes, count, fill);
 }
 
+// A whole vector, or the first `count` of one and zeros.
+template <typename T>
+HWY_INLINE VF LoadUpTo(const T* p, size_t count) {
+  return count == LanesF() ? LoadF(p) : LoadPartial(p, count, 0.0f);
+}
+
+// body(first, count) for every vector of n values, the last of which may hold fewer: in the loop
+// over whole ones `count` is a constant.
+template <class Body>
+HWY_INLINE void ForVectors(size_t n, const Body& body) {
+  size_t i = 0;
+  for (; i + LanesF() <= n; i += LanesF()) body(i, LanesF());
+  if (i < n) body(i, n % LanesF());  // n - i, of which the compiler sees the bound
+}
+
 // Four rows of four values of 32 bits, transposed.
 template <typename T>
 HWY_INLINE void Transpose4x4(const T* from, size_t stride, T* to, size_t to_stride) {
