@@ -51,6 +51,12 @@ using ::testing::ValuesIn;
 
 INSTANTIATE_TEST_SUITE_P(F32, GpuGolden,
                          Combine(ValuesIn(kStatic), Values("f32"), Values("f32"), Bool()), Name);
+INSTANTIATE_TEST_SUITE_P(F32Bart, GpuGolden,
+                         Combine(ValuesIn(kBart), Values("f32"), Values("f32"), Bool()), Name);
+INSTANTIATE_TEST_SUITE_P(BF16Bart, GpuGolden,
+                         Combine(ValuesIn(kBart), Values("bf16"), Values("bf16", "int8"),
+                                 Values(false)),
+                         Name);
 INSTANTIATE_TEST_SUITE_P(F32BySequence, GpuGolden,
                          Combine(ValuesIn(kBySequence), Values("f32"), Values("f32"), Bool()),
                          Name);

@@ -89,9 +89,11 @@ class CountedWork : public testing::TestWithParam<Case> {
   }
 
   uint64_t element() const { return ElementBytes(model_->weights.types.projections); }
-  uint64_t inner() const { return uint64_t{config().decoder.num_heads} * config().decoder.head_dim; }
+  uint64_t inner() const {
+    return uint64_t{config().decoder.num_heads} * config().decoder.head_dim;
+  }
   uint64_t kv_width() const {
-    return uint64_t{2} * model_->layout.self.layers[0].num_kv_heads * config().head_dim;
+    return uint64_t{2} * model_->layout.self.layers[0].num_kv_heads * config().decoder.head_dim;
   }
   const ModelConfig& config() const { return model_->config; }
 
@@ -116,8 +118,7 @@ TEST_P(CountedWork, OfADocumentFollowsFromTheConfig) {
         kSlices * weights * element()}},
       {OpKind::kEncoderAttention, {layers * kSlices, layers * 4 * kSource * kSource * inner(), 0}},
       {OpKind::kAppendKv,
-       {c.decoder.layers * kSlices, 0,
-        c.decoder.layers * kSource * kv_width() * element()}},
+       {c.decoder.layers * kSlices, 0, c.decoder.layers * kSource * kv_width() * element()}},
   };
   EXPECT_EQ(Encode(), want);
 }
@@ -149,10 +150,10 @@ TEST_P(CountedWork, OfStepsFollowsFromTheConfig) {
 }
 
 TEST_P(CountedWork, MatricesAreThoseOfTheEncoderAndTheDecoder) {
-  const uint64_t encoder = 4 * config().num_encoder_layers + config().num_decoder_layers;
+  const uint64_t encoder = 4 * config().encoder.layers + config().decoder.layers;
   EXPECT_EQ(encode_.of(BenchPhase::kEncode).matrices.size(), encoder);
   EXPECT_EQ(both_.of(BenchPhase::kEncode).matrices.size(),
-            encoder + 6 * config().num_decoder_layers + model_->weights.lm_head.size());
+            encoder + 6 * config().decoder.layers + model_->weights.lm_head.size());
 }
 
 std::string Name(const testing::TestParamInfo<Case>& info) {
