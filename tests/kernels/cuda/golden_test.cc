@@ -43,14 +43,17 @@ TEST_P(CudaGolden, PassesEveryCheck) {
 // The others take minutes on a busy machine: label `full`.
 INSTANTIATE_TEST_SUITE_P(Some, CudaGolden,
                          ::testing::Values(Case{"wgqa_g2", "f32", "f32"},
-                                           Case{"wgqa_g2", "bf16", "int8"}),
+                                           Case{"wgqa_g2", "bf16", "int8"},
+                                           Case{"families/bart_wgqa_g2", "f32", "f32"}),
                          Name);
 INSTANTIATE_TEST_SUITE_P(
     More, CudaGolden,
     ::testing::Values(Case{"odd_shapes", "f32", "f32"}, Case{"qcqa", "f32", "f32"},
                       Case{"kdgqa_g2", "f32", "f32"}, Case{"dgqa_ema_g2", "f32", "f32"},
                       Case{"pgqa_g2", "f32", "f32"}, Case{"t5_v11_gated_untied", "bf16", "bf16"},
-                      Case{"more/d64_gqa_g2", "bf16", "bf16"}),
+                      Case{"more/d64_gqa_g2", "bf16", "bf16"},
+                      Case{"families/bart_cnn", "f32", "f32"},
+                      Case{"families/distilbart", "bf16", "bf16"}),
     Name);
 
 }  // namespace

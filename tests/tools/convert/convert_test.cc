@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/model/families/t5_common.h"
 #include "gmock/gmock.h"
 #include "tests/tools/convert/convert_testing.h"
 
