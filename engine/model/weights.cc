@@ -404,7 +404,9 @@ class Loader {
     PRECIS_ASSIGN_OR_RETURN(
         const auto table,
         checkpoint_.Read(name, {offset + int64_t{stack.max_positions}, int64_t{config_.d_model}}));
-    return OnDevice(std::span(table).subspan(static_cast<size_t>(offset) * config_.d_model));
+    auto out = OnDevice(std::span(table).subspan(static_cast<size_t>(offset) * config_.d_model));
+    out_.bytes += out.size() * sizeof(float);
+    return out;
   }
 
   StatusOr<StackBias> Bias(const StackNames& names, const StackShape& stack, bool bidirectional) {

@@ -130,7 +130,7 @@ struct ModelWeights {
   StackEnds decoder_ends;
   std::vector<VocabularyPanel> lm_head;  // in ascending order of tokens
   std::vector<std::string> folded;       // one line a distinct folding, for people
-  uint64_t bytes = 0;                    // packed matrices and embeddings
+  uint64_t bytes = 0;                    // packed matrices, embeddings, tables of positions
 
   const std::byte* target_embedding() const {
     return decoder_embedding.size() > 0 ? decoder_embedding.data() : embedding.data();
