@@ -207,7 +207,8 @@ std::unique_ptr<Bench> Load(const std::string& model, Replay* replay,
   }
   auto bench = std::make_unique<Bench>();
   auto runner = std::make_unique<TimedRunner>(std::move(loaded->parts), &bench->us);
-  bench->engine = Engine::CreateWithRunner(options, std::move(runner), loaded->info).value();
+  bench->engine =
+      Engine::CreateWithRunner(loaded->options, std::move(runner), loaded->info).value();
   return bench;
 }
 

@@ -2,6 +2,7 @@
 // for each request alone, are found again when all run together, in other orders of arrival, beside
 // beams, with drafts, with encoder work sliced finely, and from the cache. Only the scores' bits
 // count, not their places: a row is known by a hash of all its bits.
+#include <algorithm>
 #include <random>
 #include <set>
 #include <string>
@@ -44,7 +45,8 @@ struct Request {
   GenerationOptions options;
 };
 
-std::vector<Request> Requests(uint32_t vocab) {
+// `longest`: tokens of a source.
+std::vector<Request> Requests(uint32_t vocab, uint32_t longest) {
   std::mt19937 rng(7);
   const auto below = [&rng](uint32_t n) {
     return std::uniform_int_distribution<uint32_t>(0, n - 1)(rng);
@@ -53,7 +55,7 @@ std::vector<Request> Requests(uint32_t vocab) {
   std::vector<Request> requests;
   for (uint32_t i = 0; i < std::size(beams); ++i) {
     Request r;
-    const uint32_t length = i % 3 == 0 ? 200 + below(150) : 3 + below(60);
+    const uint32_t length = std::min(longest, i % 3 == 0 ? 200 + below(150) : 3 + below(60));
     // Few different tokens, so that drafts are found.
     for (uint32_t j = 0; j + 1 < length; ++j) {
       r.source.push_back(static_cast<int32_t>(3 + below(i % 2 == 0 ? 12 : vocab - 60)));
@@ -113,9 +115,10 @@ class BatchInvariance : public testing::TestWithParam<Checkpoint> {
     device->set_observer(&recorder);
     auto loaded = LoadModelOn(std::move(device), options);
     EXPECT_TRUE(loaded.ok()) << loaded.status();
-    auto engine = Engine::CreateWithRunner(
-                      options, std::make_unique<StepRunner>(std::move(loaded->parts)), loaded->info)
-                      .value();
+    auto engine =
+        Engine::CreateWithRunner(
+            loaded->options, std::make_unique<StepRunner>(std::move(loaded->parts)), loaded->info)
+            .value();
     std::vector<BlockingRun> runs;
     for (const size_t i : pattern.order) {
       GenerationOptions generation = requests[i].options;
@@ -141,7 +144,10 @@ TEST_P(BatchInvariance, ScoresHaveTheSameBitsInEveryBatchAndArrivalPattern) {
       !MakeBackend({}).value()->Pack({"probe", std::vector<float>(1), 1, 1, DType::kI8, 1}).ok()) {
     GTEST_SKIP() << "no int8 weights on this CPU";
   }
-  const std::vector<Request> requests = Requests(544);
+  const auto config = LoadModelConfig(std::get<0>(GetParam()));
+  ASSERT_TRUE(config.ok()) << config.status();
+  const uint32_t positions = config->encoder.max_positions;
+  const std::vector<Request> requests = Requests(544, positions == 0 ? 512 : positions);
   std::vector<Outcome> alone;
   std::vector<size_t> all;
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -177,6 +183,9 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Checkpoint{"tests/golden/odd_shapes", "auto", "auto"},
                     Checkpoint{"tests/golden/wgqa_g2", "auto", "auto"},
                     Checkpoint{"tests/golden/t5_v11_gated_untied", "auto", "auto"},
+                    Checkpoint{"tests/golden/families/bart_cnn", "auto", "auto"},
+                    Checkpoint{"tests/golden/families/distilbart", "f32", "f32"},
+                    Checkpoint{"tests/golden/families/bart_cnn", "int8", "int8"},
                     Checkpoint{"tests/golden/kdgqa_g4", "f32", "f32"},
                     Checkpoint{"tests/golden/kdgqa_g4", "auto", "int8"},
                     Checkpoint{"tests/golden/dgqa_diff_g2", "f32", "bf16"},

@@ -53,6 +53,31 @@ double LargestDifference(const std::vector<float>& a, const std::vector<float>& 
   return largest;
 }
 
+// golden.json is a file of the user's: it may be that of a model with more positions.
+TEST(VerifyGolden, ACaseBeyondTheModelsPositionsIsAFailedCheck) {
+  const TempDir dir;
+  CopyFixture("families/bart_layouts/saved_5", dir / "model");
+  nlohmann::json golden =
+      testing::ReadJson("tests/golden/families/bart_layouts/saved_5/golden.json");
+  golden.erase("batches");
+  golden["cases"].erase(1);
+  nlohmann::json& one = golden["cases"][0];
+  one["input_ids"] = std::vector<int>(300, 5);
+  one.erase("text");
+  dir.Write("model/golden.json", golden.dump());
+  const auto report = Verify(OptionsFor(dir / "model"), {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  bool seen = false;
+  for (const VerifyCheck& check : report->checks) {
+    if (check.name.find(": positions") == std::string::npos) continue;
+    seen = true;
+    EXPECT_FALSE(check.passed);
+    EXPECT_THAT(check.detail, ::testing::HasSubstr("300 tokens of the source"));
+    EXPECT_THAT(check.detail, ::testing::HasSubstr("the model takes 64"));
+  }
+  EXPECT_TRUE(seen);
+}
+
 // A family with a bias in every layer.
 TEST(ConvertGolden, AGroupedUmt5FoldedToMhaGivesTheSameLogits) {
   const TempDir dir;
