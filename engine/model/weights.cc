@@ -401,9 +401,15 @@ class Loader {
   // The rows before position 0 are left out.
   StatusOr<DeviceArray<float>> Positions(std::string_view name, const StackShape& stack) {
     const int64_t offset = config_.positions->offset;
-    PRECIS_ASSIGN_OR_RETURN(
-        const auto table,
-        checkpoint_.Read(name, {offset + int64_t{stack.max_positions}, int64_t{config_.d_model}}));
+    auto read =
+        checkpoint_.Read(name, {offset + int64_t{stack.max_positions}, int64_t{config_.d_model}});
+    if (!read.ok()) {
+      return CopyOf(read.status(), read.status().code(),
+                    fmt::format("{} ({} positions of {}, after {} rows of none)",
+                                std::string(read.status().message()), stack.max_positions,
+                                config_.file, offset));
+    }
+    const std::vector<float>& table = *read;
     auto out = OnDevice(std::span(table).subspan(static_cast<size_t>(offset) * config_.d_model));
     out_.bytes += out.size() * sizeof(float);
     return out;

@@ -1,5 +1,7 @@
 #include "engine/load/memory_need.h"
 
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <new>
 #include <system_error>
@@ -9,13 +11,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/own_thread.h"
+#include "nlohmann/json.hpp"
+#include "tests/engine/model/checkpoint/checkpoint_files.h"
 
 namespace precis {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr uint64_t kGiB = 1u << 30;
 
@@ -98,6 +102,25 @@ TEST(MemoryNeed, AConfigThatLiesIsNotTakenForASmallMachine) {
   EXPECT_THAT(std::string(CheckSizes(*lying).message()),
               AllOf(HasSubstr("DenseReluDense.wi.weight"),
                     HasSubstr("[1024, 256] in the file, [16777216, 256] expected")));
+}
+
+TEST(LoadModel, PositionsThatDoNotFitTheTableAreSaidWithBothNumbers) {
+  namespace fs = std::filesystem;
+  const testing::TempDir dir;
+  fs::copy("tests/golden/families/bart_cnn", dir / "model");
+  auto config = nlohmann::json::parse(std::ifstream(dir / "model/config.json"));
+  config["max_position_embeddings"] = 512u;
+  dir.Write("model/config.json", config.dump());
+  EngineOptions options;
+  options.model_dir = dir / "model";
+  options.device = "ref";
+  options.dtype = "f32";
+  options.pool_bytes = 1u << 20;
+  const auto loaded = LoadModel(options);
+  EXPECT_THAT(std::string(loaded.status().message()),
+              AllOf(HasSubstr("model.safetensors: model.encoder.embed_positions.weight: shape "
+                              "[258, 64] in the file, [514, 64] expected (512 positions of "),
+                    HasSubstr("model/config.json, after 2 rows of none)")));
 }
 
 TEST(MemoryErrors, WhatIsThrownWhileLoadingBecomesALine) {
