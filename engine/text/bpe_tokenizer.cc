@@ -53,13 +53,6 @@ class BpeTokenizer final : public Tokenizer {
 
   bool IsBlank(std::string_view text) const override { return IsOnlyWhitespace(text); }
 
-  std::string Decode(std::span<const int32_t> ids) const override {
-    DecodeState state;
-    std::string out;
-    for (const int32_t id : ids) DecodeNext(id, &state, &out);
-    DecodeEnd(&state, &out);
-    return out;
-  }
   void DecodeNext(int32_t id, DecodeState* state, std::string* out) const override {
     codec_.DecodeNext(id, &state->pending_bytes, out);
   }

@@ -65,14 +65,6 @@ class UnigramTokenizer final : public Tokenizer {
 
   bool IsBlank(std::string_view text) const override { return normalizer_.IsBlank(text); }
 
-  std::string Decode(std::span<const int32_t> ids) const override {
-    DecodeState state;
-    std::string out;
-    for (const int32_t id : ids) DecodeNext(id, &state, &out);
-    DecodeEnd(&state, &out);
-    return out;
-  }
-
   void DecodeNext(int32_t id, DecodeState* state, std::string* out) const override;
   void DecodeEnd(DecodeState* state, std::string* out) const override {
     FlushBytes(/*all=*/true, state, out);
@@ -183,13 +175,6 @@ class ByteTokenizer final : public Tokenizer {
     return codec_.Encode(text);
   }
   bool IsBlank(std::string_view text) const override { return IsOnlyWhitespace(text); }
-  std::string Decode(std::span<const int32_t> ids) const override {
-    DecodeState state;
-    std::string out;
-    for (const int32_t id : ids) DecodeNext(id, &state, &out);
-    DecodeEnd(&state, &out);
-    return out;
-  }
   void DecodeNext(int32_t id, DecodeState* state, std::string* out) const override {
     codec_.DecodeNext(id, &state->pending_bytes, out);
   }
@@ -276,6 +261,14 @@ StatusOr<std::unique_ptr<Tokenizer>> Build(const TokenizerFiles& files, uint32_t
 }
 
 }  // namespace
+
+std::string Tokenizer::Decode(std::span<const int32_t> ids) const {
+  DecodeState state;
+  std::string out;
+  for (const int32_t id : ids) DecodeNext(id, &state, &out);
+  DecodeEnd(&state, &out);
+  return out;
+}
 
 StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& model_dir,
                                                      uint32_t vocab_size) {

@@ -38,7 +38,7 @@ class Tokenizer {
   // Whether there is nothing in the text but white space, whatever Encode makes of it.
   virtual bool IsBlank(std::string_view text) const = 0;
   // Text of ids; control ids and ids without a piece decode to nothing.
-  virtual std::string Decode(std::span<const int32_t> ids) const = 0;
+  virtual std::string Decode(std::span<const int32_t> ids) const;
   // Decode, an id at a time: appends to `out` what `id` makes certain, in whole UTF-8.
   virtual void DecodeNext(int32_t id, DecodeState* state, std::string* out) const = 0;
   // Appends what the last ids left open.
