@@ -55,12 +55,6 @@ struct Affine {
 
 int64_t Inner(const StackShape& stack) { return int64_t{stack.num_heads} * stack.head_dim; }
 
-HeadGrouping OneHeadEach(uint32_t num_heads) {
-  HeadGrouping out;
-  for (uint32_t head = 0; head < num_heads; ++head) out.groups.push_back({head});
-  return out;
-}
-
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, const ModelConfig& config, const ResolvedAttention& attention,
@@ -310,8 +304,9 @@ class Loader {
     parts[1].bias.clear();
     const std::vector<float> value_bias = std::exchange(parts[2].bias, {});
     PRECIS_ASSIGN_OR_RETURN(layer.qkv, PackIn(a + "qkv", std::move(parts), rows));
-    PRECIS_ASSIGN_OR_RETURN(layer.o,
-                            LoadO(a, stack, OneHeadEach(stack.num_heads), value_bias, rows));
+    PRECIS_ASSIGN_OR_RETURN(
+        layer.o,
+        LoadO(a, stack, NeighbouringHeads(stack.num_heads, stack.num_heads), value_bias, rows));
     const std::string_view incoming = IncomingNorm(names.self, names.feed_forward);
     PRECIS_ASSIGN_OR_RETURN(layer.ffn,
                             LoadFeedForward(names.feed_forward, incoming, i, stack, rows));

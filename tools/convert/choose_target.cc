@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/load/load_types.h"
+#include "engine/model/config/attention_variant.h"
 #include "engine/model/kv_layout.h"
 #include "fmt/format.h"
 #include "tools/convert/capacity.h"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "engine/model/config/attention_variant.h"
 
 namespace precis {
 namespace {
@@ -250,18 +251,6 @@ class Search {
 };
 
 }  // namespace
-
-HeadGrouping NeighbouringHeads(uint32_t num_heads, uint32_t groups) {
-  PRECIS_CHECK(groups >= 1 && groups <= num_heads);
-  HeadGrouping grouping;
-  uint32_t head = 0;
-  for (uint32_t g = 0; g < groups; ++g) {
-    const uint32_t size = num_heads / groups + (g < num_heads % groups ? 1 : 0);
-    auto& group = grouping.groups.emplace_back();
-    for (uint32_t i = 0; i < size; ++i) group.push_back(head++);
-  }
-  return grouping;
-}
 
 std::vector<FoundPartition> SearchPartitions(const HeadDistances& distances,
                                              const SearchOptions& options) {

@@ -27,7 +27,4 @@ struct SearchOptions {
 std::vector<FoundPartition> SearchPartitions(const HeadDistances& distances,
                                              const SearchOptions& options);
 
-// Neighbouring heads, sizes as equal as possible: GQA's grouping, where `groups` divides the heads.
-HeadGrouping NeighbouringHeads(uint32_t num_heads, uint32_t groups);
-
 }  // namespace precis

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/check.h"
 #include "fmt/format.h"
 
 namespace precis {
@@ -202,17 +203,24 @@ StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,
   return attention;
 }
 
+HeadGrouping NeighbouringHeads(uint32_t num_heads, uint32_t groups) {
+  PRECIS_CHECK(groups >= 1 && groups <= num_heads);
+  HeadGrouping grouping;
+  uint32_t head = 0;
+  for (uint32_t g = 0; g < groups; ++g) {
+    const uint32_t size = num_heads / groups + (g < num_heads % groups ? 1 : 0);
+    auto& group = grouping.groups.emplace_back();
+    for (uint32_t i = 0; i < size; ++i) group.push_back(head++);
+  }
+  return grouping;
+}
+
 LayerGroupings Groupings(const ModelConfig& config, const ResolvedAttention& attention) {
   if (attention.variant == AttentionVariant::kSimGqa ||
       attention.variant == AttentionVariant::kQcqa) {
     return config.listed_groups;
   }
-  HeadGrouping even;
-  const uint32_t size = config.decoder.num_heads / attention.num_kv_heads;
-  for (uint32_t head = 0; head < config.decoder.num_heads; ++head) {
-    if (head % size == 0) even.groups.emplace_back();
-    even.groups.back().push_back(head);
-  }
+  const HeadGrouping even = NeighbouringHeads(config.decoder.num_heads, attention.num_kv_heads);
   const std::vector<HeadGrouping> layers(config.decoder.layers, even);
   return LayerGroupings{layers, layers};
 }

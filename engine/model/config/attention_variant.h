@@ -29,6 +29,9 @@ struct ResolvedAttention {
 StatusOr<ResolvedAttention> ResolveAttention(const ModelConfig& config,
                                              const Checkpoint& checkpoint);
 
+// Neighbouring heads, sizes as equal as possible: GQA's grouping, where `groups` divides the heads.
+HeadGrouping NeighbouringHeads(uint32_t num_heads, uint32_t groups);
+
 // Groups of every decoder layer. MHA: one head a group.
 LayerGroupings Groupings(const ModelConfig& config, const ResolvedAttention& attention);
 

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "engine/model/config/attention_variant.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tools/convert/head_similarity.h"
