@@ -25,8 +25,8 @@ void AddShape(const Inspection& inspection, std::string& out) {
   const ModelInfo& info = inspection.info;
   Line(out, "model", fmt::format("{} ({})", info.name, info.fingerprint));
   Line(out, "architecture", info.architecture);
-  const StackSizes& encoder = info.encoder;
-  const StackSizes& decoder = info.decoder;
+  const StackShape& encoder = info.encoder;
+  const StackShape& decoder = info.decoder;
   Line(out, "layers", fmt::format("{} encoder, {} decoder", encoder.layers, decoder.layers));
   Line(out, "sizes",
        fmt::format("d_model {}, d_ff {}, d_kv {}, vocabulary {}", info.d_model,

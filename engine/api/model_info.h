@@ -6,16 +6,9 @@
 #include <vector>
 
 #include "engine/api/generation.h"
+#include "engine/api/stack_shape.h"
 
 namespace precis {
-
-struct StackSizes {
-  uint32_t layers = 0;
-  uint32_t num_heads = 0;
-  uint32_t head_dim = 0;
-  uint32_t d_ff = 0;
-  uint32_t max_positions = 0;  // more tokens it cannot take; 0: no limit
-};
 
 struct ModelInfo {
   std::string name;          // that it is served under (engine/model/config/model_name.h)
@@ -26,8 +19,8 @@ struct ModelInfo {
   bool subtracts_noise = false;  // GenerationOptions::noise_seed matters
   uint32_t vocab_size = 0;
   uint32_t d_model = 0;
-  StackSizes encoder;
-  StackSizes decoder;
+  StackShape encoder;
+  StackShape decoder;
   std::vector<uint32_t> self_kv_heads;       // one a decoder layer
   std::vector<uint32_t> cross_kv_heads;      // one a decoder layer
   std::vector<std::string> folded;           // what was folded at load, one line each

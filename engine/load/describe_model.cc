@@ -21,10 +21,6 @@ std::string_view ActivationName(ActivationKind kind) {
   return "";
 }
 
-StackSizes SizesOf(const StackShape& stack) {
-  return {stack.layers, stack.num_heads, stack.head_dim, stack.d_ff, stack.max_positions};
-}
-
 }  // namespace
 
 std::vector<uint32_t> KvHeadCounts(const std::vector<HeadGrouping>& layers) {
@@ -47,8 +43,8 @@ ModelInfo DescribeModel(const std::string& model_dir, const ModelConfig& config,
   info.subtracts_noise = attention.variant == AttentionVariant::kPgqa;
   info.vocab_size = config.vocab_size;
   info.d_model = config.d_model;
-  info.encoder = SizesOf(config.encoder);
-  info.decoder = SizesOf(config.decoder);
+  info.encoder = config.encoder;
+  info.decoder = config.decoder;
   const LayerGroupings groupings = Groupings(config, attention);
   info.self_kv_heads = KvHeadCounts(groupings.self);
   info.cross_kv_heads = KvHeadCounts(groupings.cross);

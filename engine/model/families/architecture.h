@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/api/stack_shape.h"
 #include "engine/model/families/tensor_names.h"
 #include "kernels/row_kinds.h"
 
@@ -28,14 +29,6 @@ struct LearnedPositions {
 enum class NormPlace : uint8_t {
   kBefore,  // x + sublayer(norm(x))
   kAfter,   // norm(x + sublayer(x))
-};
-
-struct StackShape {
-  uint32_t layers = 0;
-  uint32_t num_heads = 0;
-  uint32_t head_dim = 0;
-  uint32_t d_ff = 0;
-  uint32_t max_positions = 0;  // more tokens it cannot take; 0: no limit
 };
 
 struct SpecialTokens {
