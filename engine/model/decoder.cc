@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/model/feed_forward.h"
+#include "engine/model/sublayer.h"
 
 namespace precis {
 namespace {
@@ -58,7 +59,10 @@ Decoder::Decoder(const Architecture& arch, const ModelWeights& weights, const Kv
 void Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
-  Embed(batch);
+  positions_.clear();
+  for (const PagedRow& row : batch.self_rows) positions_.push_back(row.position);
+  EmbedTokens({batch.tokens, positions_, weights_.target_embedding()}, weights_.types.others,
+              weights_.decoder_ends, arch_, y, backend_, x_.data());
   for (size_t i = 0; i < weights_.decoder.size(); ++i) {
     SelfAttention(i, batch);
     CrossAttention(i, batch);
@@ -74,37 +78,6 @@ void Decoder::Run(const DecodeBatch& batch, VocabularySink& sink) {
   }
 }
 
-void Decoder::Embed(const DecodeBatch& batch) {
-  const StackEnds& ends = weights_.decoder_ends;
-  positions_.clear();
-  for (const PagedRow& row : batch.self_rows) positions_.push_back(row.position);
-  backend_.Embed({.ids = batch.tokens,
-                  .table = weights_.target_embedding(),
-                  .table_dtype = weights_.types.others,
-                  .d = arch_.d_model,
-                  .out = x_.data(),
-                  .scale = arch_.embedding_scale,
-                  .position_table = ends.positions.data(),
-                  .positions = positions_});
-  if (!arch_.embedding_norm) return;
-  Activations y = normed_.Rows(0, batch.tokens.size());
-  if (arch_.norm_place == NormPlace::kBefore) y.data = nullptr;
-  backend_.Norm({x_.data(), ends.embedding_norm.Of(arch_), y, x_.data()});
-}
-
-void Decoder::Enter(const StoredNorm& norm, const Activations& y, const PackedMatrix& w,
-                    float* out) {
-  if (arch_.norm_place == NormPlace::kAfter) return backend_.Gemm({y, w, false, out});
-  backend_.GemmOfNorm({x_.data(), norm.Of(arch_), y, w, out});
-}
-
-void Decoder::Leave(const StoredNorm& norm, const PackedMatrix& w, const Activations& y) {
-  backend_.Gemm({attended_.Rows(0, y.rows), w, true, x_.data()});
-  if (arch_.norm_place == NormPlace::kAfter) {
-    backend_.Norm({x_.data(), norm.Of(arch_), y, x_.data()});
-  }
-}
-
 void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const DecoderLayer& layer = weights_.decoder[i];
   const KvRegion& region = layout_.self.layers[i];
@@ -112,7 +85,7 @@ void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
   const size_t width = layer.self_qkv->n();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  Enter(layer.self_norm, y, *layer.self_qkv, wide_.data());
+  EnterSublayer(layer.self_norm, arch_, x_.data(), y, *layer.self_qkv, backend_, wide_.data());
   const float* k = wide_.data() + inner_;
   const AppendKvParams append = {.k = k,
                                  .v = k + (width - inner_) / 2,
@@ -131,7 +104,8 @@ void Decoder::SelfAttention(size_t i, const DecodeBatch& batch) {
                   .bias = weights_.decoder_ends.bias.Of(i),
                   .out = attended},
                  i, AttentionKind::kSelf, batch.noise);
-  Leave(layer.self_norm, *layer.self_o, y);
+  backend_.Gemm({attended, *layer.self_o, true, x_.data()});
+  LeaveSublayer(layer.self_norm, arch_, y, backend_, x_.data());
 }
 
 void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
@@ -139,7 +113,7 @@ void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
   const size_t rows = batch.tokens.size();
   const Activations y = normed_.Rows(0, rows);
   const Activations attended = attended_.Rows(0, rows);
-  Enter(layer.cross_norm, y, *layer.cross_q, wide_.data());
+  EnterSublayer(layer.cross_norm, arch_, x_.data(), y, *layer.cross_q, backend_, wide_.data());
   attention_.Run({.q = wide_.data(),
                   .q_stride = inner_,
                   .rows = batch.cross_rows,
@@ -150,7 +124,8 @@ void Decoder::CrossAttention(size_t i, const DecodeBatch& batch) {
                   .bias = {},
                   .out = attended},
                  i, AttentionKind::kCross, batch.noise);
-  Leave(layer.cross_norm, *layer.cross_o, y);
+  backend_.Gemm({attended, *layer.cross_o, true, x_.data()});
+  LeaveSublayer(layer.cross_norm, arch_, y, backend_, x_.data());
 }
 
 }  // namespace precis

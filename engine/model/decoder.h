@@ -52,12 +52,6 @@ class Decoder {
   const GroupedAttention& attention() const { return attention_; }
 
  private:
-  void Embed(const DecodeBatch& batch);
-  // The rows of x_ as `w` reads them, before a sublayer, times it. `y` holds them where norms are
-  // after the sublayers.
-  void Enter(const StoredNorm& norm, const Activations& y, const PackedMatrix& w, float* out);
-  // What `w` makes of the attended rows goes into x_, which is normed then where norms are after.
-  void Leave(const StoredNorm& norm, const PackedMatrix& w, const Activations& y);
   void SelfAttention(size_t i, const DecodeBatch& batch);
   void CrossAttention(size_t i, const DecodeBatch& batch);
 

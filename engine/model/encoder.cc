@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "engine/model/feed_forward.h"
+#include "engine/model/sublayer.h"
 #include "kernels/grouping_ops.h"
 
 namespace precis {
@@ -46,38 +47,21 @@ void Encoder::Run(const EncodeItem& item, std::span<const int32_t> ids,
   }
 }
 
-// Of rows of the residual stream.
-void Encoder::Embed(const EncodeItem& item, std::span<const int32_t> ids,
-                    EncoderWorkspace& workspace) {
-  const size_t rows = item.row_end - item.row_begin;
-  const StackEnds& ends = weights_.encoder_ends;
-  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
-  std::iota(positions_.begin(), positions_.begin() + static_cast<ptrdiff_t>(rows), item.row_begin);
-  backend_.Embed({.ids = ids.subspan(item.row_begin, rows),
-                  .table = weights_.embedding.data(),
-                  .table_dtype = weights_.types.others,
-                  .d = arch_.d_model,
-                  .out = x,
-                  .scale = arch_.embedding_scale,
-                  .position_table = ends.positions.data(),
-                  .positions = {positions_.data(), rows}});
-  if (!arch_.embedding_norm) return;
-  Activations encoded = workspace.encoded.Rows(item.row_begin, rows);
-  if (arch_.norm_place == NormPlace::kBefore) encoded.data = nullptr;
-  backend_.Norm({x, ends.embedding_norm.Of(arch_), encoded, x});
-}
-
 void Encoder::Qkv(const EncodeItem& item, std::span<const int32_t> ids,
                   EncoderWorkspace& workspace) {
   const EncoderLayer& layer = weights_.encoder[item.layer];
   const size_t rows = item.row_end - item.row_begin;
-  if (item.layer == 0) Embed(item, ids, workspace);
-  const float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
-  float* qkv = workspace.qkv.data() + item.row_begin * 3 * inner_;
-  if (arch_.norm_place == NormPlace::kAfter) {
-    return backend_.Gemm({workspace.encoded.Rows(item.row_begin, rows), *layer.qkv, false, qkv});
+  float* x = workspace.x.data() + size_t{item.row_begin} * arch_.d_model;
+  const Activations encoded = workspace.encoded.Rows(item.row_begin, rows);
+  if (item.layer == 0) {
+    const std::span<uint32_t> positions = std::span(positions_).first(rows);
+    std::iota(positions.begin(), positions.end(), item.row_begin);
+    EmbedTokens({ids.subspan(item.row_begin, rows), positions, weights_.embedding.data()},
+                weights_.types.others, weights_.encoder_ends, arch_, encoded, backend_, x);
   }
-  backend_.GemmOfNorm({x, layer.norm.Of(arch_), normed_.Rows(0, rows), *layer.qkv, qkv});
+  const Activations y = arch_.norm_place == NormPlace::kAfter ? encoded : normed_.Rows(0, rows);
+  EnterSublayer(layer.norm, arch_, x, y, *layer.qkv, backend_,
+                workspace.qkv.data() + item.row_begin * 3 * inner_);
 }
 
 void Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
@@ -104,7 +88,7 @@ void Encoder::AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
 
   const Activations normed = normed_.Rows(0, rows);
   const Activations encoded = workspace.encoded.Rows(item.row_begin, rows);
-  if (arch_.norm_place == NormPlace::kAfter) backend_.Norm({x, layer.norm.Of(arch_), normed, x});
+  LeaveSublayer(layer.norm, arch_, normed, backend_, x);
   AddFeedForward(layer.ffn, arch_, {normed, wide_.data(), hidden_.Rows(0, rows)}, encoded, backend_,
                  x);
   if (arch_.final_norm && item.layer + 1 == arch_.encoder.layers) {

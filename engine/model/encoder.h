@@ -71,7 +71,6 @@ class Encoder {
            std::span<const PageId> cross_pages, EncoderWorkspace& workspace);
 
  private:
-  void Embed(const EncodeItem& item, std::span<const int32_t> ids, EncoderWorkspace& workspace);
   void Qkv(const EncodeItem& item, std::span<const int32_t> ids, EncoderWorkspace& workspace);
   void AttentionAndFeedForward(const EncodeItem& item, uint32_t tokens,
                                EncoderWorkspace& workspace);
